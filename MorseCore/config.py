@@ -1,0 +1,232 @@
+"""Strict configuration: frozen dataclasses read from JSON, where an unknown key is an error.
+
+A component that can be chosen by name (backbone, head, sampler …) is a dataclass registered in a
+:class:`Registry`; in JSON it is an object with a ``name``.
+"""
+
+import difflib
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from MorseCore.errors import ConfigError
+
+__all__ = ["Registry", "apply_overrides", "decode", "encode", "nearest", "read_json"]
+
+T = TypeVar("T")
+MAX_JSON_BYTES = 16 * 1024 * 1024  # a model.json is a few kB; anything larger is not ours
+
+
+class Registry(Generic[T]):
+    """Names a config may use, each with its configuration dataclass and what builds it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, type[T]] = {}
+
+    def register(self, name: str, config: type[T]) -> None:
+        """Add a configuration dataclass under ``name``."""
+        self._entries[name] = config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._entries:
+            raise ConfigError(
+                f"There is no {self.kind} '{name}'{nearest(name, self._entries)}; "
+                f"known are {', '.join(sorted(self._entries))}."
+            )
+        return self._entries[name]
+
+    def name_of(self, config: T) -> str:
+        """The name under which a configuration's class is registered."""
+        for name, entry in self._entries.items():
+            if type(config) is entry:
+                return name
+        raise ConfigError(f"{type(config).__name__} is not a registered {self.kind}.")
+
+    def decode(self, data: Any, where: str) -> T:
+        """Read ``{"name": ..., other keys}`` into the dataclass registered under the name."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+            raise ConfigError(f"'{where}' must be an object with a 'name'; found {_show(data)}.")
+        rest = {key: value for key, value in data.items() if key != "name"}
+        return decode(self[data["name"]], rest, where)
+
+    def encode(self, config: T) -> dict[str, Any]:
+        """The JSON object from which :meth:`decode` builds an equal configuration."""
+        return {"name": self.name_of(config), **encode(config)}
+
+
+def nearest(name: str, known: Any) -> str:
+    """``; did you mean 'x'?`` for the known name nearest to a misspelt one, or nothing."""
+    match = difflib.get_close_matches(str(name), [str(key) for key in known], n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    :raises ConfigError: if the file is missing, too large, not JSON, or not an object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ConfigError(f"'{path}' is too large to be a configuration.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"The file '{path}' does not exist.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"'{path}' cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"'{path}' must hold one JSON object; found {_show(data)}.")
+    return data
+
+
+def decode(cls: type[T], data: Any, where: str) -> T:
+    """Build the dataclass ``cls`` from JSON data, checking every key and type.
+
+    :param where: dotted place of ``data`` in the whole file, for messages.
+    :raises ConfigError: for an unknown key (names the nearest), a missing key or a wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"'{where}' must be an object; found {_show(data)}.")
+    hints = get_type_hints(cls)
+    known = {item.name: item for item in fields(cls) if item.init}  # type: ignore[arg-type]
+    for key in data:
+        if key not in known:
+            raise ConfigError(
+                f"Unknown key '{_join(where, key)}'{nearest(key, known)}; "
+                f"known here are {', '.join(sorted(known))}."
+            )
+    values = {}
+    for name, item in known.items():
+        if name in data:
+            decoder = item.metadata.get("registry")
+            place = _join(where, name)
+            values[name] = (
+                decoder.decode(data[name], place)
+                if decoder
+                else _convert(hints[name], data[name], place)
+            )
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise ConfigError(f"The key '{_join(where, name)}' is missing.")
+    return cls(**values)
+
+
+def encode(config: Any) -> dict[str, Any]:
+    """The JSON object of a configuration dataclass (the inverse of :func:`decode`)."""
+    result = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        registry = item.metadata.get("registry")
+        result[item.name] = registry.encode(value) if registry else _plain(value)
+    return result
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Apply ``a.b=value`` strings (JSON values, else text) to a copy of ``data``.
+
+    :raises ConfigError: if an override has no ``=`` or walks through something that is no object.
+    """
+    result = json.loads(json.dumps(data))
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"'{override}' is not of the form key=value.")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        *parents, last = key.split(".")
+        target = result
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"'{key}' cannot be set: '{parent}' is not an object.")
+        target[last] = value
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return encode(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(args, value, where)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(
+                f"'{where}' must be one of {', '.join(map(str, args))}; found {_show(value)}"
+                f"{nearest(str(value), args)}."
+            )
+        return value
+    if origin is tuple:
+        return _convert_tuple(args, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"'{where}' must be an object; found {_show(value)}.")
+        return {str(k): _convert(args[1], v, _join(where, str(k))) for k, v in value.items()}
+    if is_dataclass(hint):
+        return decode(hint, value, where)  # type: ignore[arg-type]
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    kinds = [arg for arg in args if arg is not type(None)]
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, where)
+    for kind in kinds:
+        try:
+            return _convert(kind, value, where)
+        except ConfigError:
+            continue
+    raise ConfigError(f"'{where}' has the unsuitable value {_show(value)}.")
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"'{where}' must be a list; found {_show(value)}.")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert(args[0], v, f"{where}[{n}]") for n, v in enumerate(value))
+    if len(value) != len(args):
+        raise ConfigError(f"'{where}' must hold {len(args)} values; found {_show(value)}.")
+    return tuple(
+        _convert(arg, v, f"{where}[{n}]")
+        for n, (arg, v) in enumerate(zip(args, value, strict=True))
+    )
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    is_bool_for_number = isinstance(value, bool) and hint is not bool
+    if not isinstance(value, hint) or is_bool_for_number:
+        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        raise ConfigError(f"'{where}' must be {names.get(hint, hint)}; found {_show(value)}.")
+    if hint is float and (value != value or value in (float("inf"), float("-inf"))):
+        raise ConfigError(f"'{where}' must be finite; found {value}.")
+    return value

@@ -1,0 +1,49 @@
+"""Errors for a person: one sentence naming the thing, what was expected and what was found."""
+
+__all__ = [
+    "Cancelled",
+    "ConfigError",
+    "DatasetError",
+    "DeviceError",
+    "GeometryError",
+    "ImageError",
+    "ModelError",
+    "MorseError",
+    "OutputError",
+]
+
+
+class MorseError(ValueError):
+    """Base of every error whose message is for the user; any other exception is our defect."""
+
+
+class ConfigError(MorseError):
+    """A configuration or an option that cannot be used."""
+
+
+class DatasetError(MorseError):
+    """A data set whose files do not fit together."""
+
+
+class DeviceError(MorseError):
+    """A device that was asked for and is not there, or ran out of memory."""
+
+
+class GeometryError(MorseError):
+    """A grid that is not a grid: zero spacing, sheared axes, a box outside the image."""
+
+
+class ImageError(MorseError):
+    """A file that cannot be read as one scalar image."""
+
+
+class ModelError(MorseError):
+    """A model folder that is incomplete, altered or made for something else."""
+
+
+class OutputError(MorseError):
+    """A place that cannot be written to."""
+
+
+class Cancelled(MorseError):
+    """The caller asked to stop; nothing was written."""

@@ -1,0 +1,210 @@
+"""Stochastic mixture of experts over decoder maps (MORSE §2, SMoE), as one continuous function.
+
+``B`` batch, ``E`` experts, ``W`` feature width, ``P`` points, ``*S`` space.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from MorseCore.backbones.layers import conv
+from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.heads.pointwise import PointwiseMLP
+from MorseCore.points import Axes, pixel_axes, sample_grid, sample_rows, to_rows
+
+__all__ = ["ExpertFeatures", "Routing", "StochasticExperts", "draw_expert_mask", "mix_weights"]
+
+Routing = Literal["renorm", "inverted", "released", "dense"]
+
+
+def draw_expert_mask(
+    batch: int,
+    experts: int,
+    *,
+    drop_rate: float,
+    routing: Routing,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Which experts take part in this training step: (B, E) bool, at least one in each row.
+
+    ``renorm`` and ``inverted``: each expert is left out with probability alpha = ``drop_rate``,
+    independently per sample; a row that would lose all keeps one drawn at random (with alpha 0.7
+    that is 17 % of the rows for 5 experts and 34 % for 3). ``released``: the authors' code, which
+    drops r ~ Uniform{0 … E-1} experts for the whole batch. ``dense``: all stay (MoE).
+    """
+    home = generator.device if generator is not None else torch.device("cpu")
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=home)
+
+    if routing == "dense":
+        return torch.ones(batch, experts, dtype=torch.bool)
+    if routing == "released":
+        dropped = int(torch.randint(0, experts, (1,), generator=generator, device=home))
+        return (uniform(experts).argsort() >= dropped).expand(batch, experts)
+    keep = uniform(batch, experts) >= drop_rate
+    spare = functional.one_hot((uniform(batch) * experts).long().clamp(max=experts - 1), experts)
+    return torch.where(keep.any(dim=1, keepdim=True), keep, spare.bool())
+
+
+def mix_weights(
+    gate: Tensor, mask: Tensor | None, *, routing: Routing, drop_rate: float, dim: int
+) -> Tensor:
+    """Mixture weights from gate logits along ``dim`` (the experts), under an expert mask.
+
+    ``renorm``: softmax over the surviving experts, so the weights sum to one in training and at
+    test alike (Eq. 1). ``inverted`` scales the survivors' weights by 1 / (1 - alpha) instead,
+    ``released`` does neither; both then change the scale of the features in training.
+
+    :param gate: logits with E along ``dim``; batch first.
+    :param mask: (B, E) bool, or None for all experts.
+    """
+    if mask is None:
+        return gate.softmax(dim)
+    shape = [1] * gate.ndim
+    shape[0], shape[dim] = mask.shape
+    mask = mask.view(shape)
+    if routing in ("renorm", "dense"):
+        return gate.masked_fill(~mask, float("-inf")).softmax(dim)
+    scale = 1 / (1 - drop_rate) if routing == "inverted" else 1.0
+    return gate.softmax(dim) * mask * scale
+
+
+@dataclass(frozen=True)
+class ExpertSizes:
+    """Sizes of :class:`StochasticExperts`."""
+
+    experts: int
+    width: int
+    gate_depth: int
+    gate_stride: int
+    drop_rate: float
+    routing: Routing
+
+
+class StochasticExperts(nn.Module):
+    """x_out(p) = fuse( sum_i W_i(p) F_i(p) ): experts, gate and fuse MLP.
+
+    Expert i is a two-layer MLP on decoder map i at the map's own resolution; ReLU does not commute
+    with interpolation, so up-sampling first would be another function. F_i(p) samples its output,
+    except for a map at full resolution, which is sampled before its MLP: the same at pixel centres,
+    and then only the asked points are computed. The gate (MORSE Eq. 1, 3x3 convolutions, the last
+    one linear and zero at the start, so that training begins with the plain mean) runs at stride
+    ``gate_stride`` on expert outputs brought there (finer maps averaged before their MLP, coarser
+    ones interpolated after it); its *logits* are interpolated to p and the softmax is taken there,
+    so the weights still sum to one. ``gate_stride = 1`` with four convolutions of width 256 is the
+    paper's gate, and then nothing is averaged or interpolated beyond the paper's up-sampling.
+    """
+
+    def __init__(self, spec: PyramidSpec, sizes: ExpertSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        channels = spec.channels[-sizes.experts :]
+        width = sizes.width
+        self.experts = nn.ModuleList(PointwiseMLP([c, width, width]) for c in channels)
+        self.gate = _gate(spec.spatial_dims, sizes)
+        self.fuse = PointwiseMLP([width, width, width])
+
+    def forward(self, pyramid: Pyramid, mask: Tensor | None) -> "ExpertFeatures":
+        """Everything the points share. ``mask``: (B, E) bool in training, None for all experts."""
+        levels = pyramid.levels[-self.sizes.experts :]
+        fine = [tuple(level.shape[2:]) == pyramid.size for level in levels]
+        stride = self.sizes.gate_stride
+        grid = tuple(max(1, -(-n // stride)) for n in pyramid.size)
+        values, inputs = [], []
+        for expert, level, is_fine in zip(self.experts, levels, fine, strict=True):
+            values.append(level if is_fine else expert.on_map(level))  # type: ignore[operator]
+            inputs.append(_gate_input(expert, level, values[-1], grid))  # type: ignore[arg-type]
+        if mask is not None:  # a dropped expert is not seen by the gate either
+            shape = (-1, 1, *[1] * len(grid))
+            inputs = [x * mask[:, n].view(shape).to(x.dtype) for n, x in enumerate(inputs)]
+        gate = self.gate(torch.cat(inputs, dim=1))
+        return ExpertFeatures(self, values, fine, gate, mask, pyramid.size)
+
+
+class ExpertFeatures:
+    """The feature x_out of one batch of images, at points and on grids."""
+
+    def __init__(
+        self,
+        module: StochasticExperts,
+        values: list[Tensor],
+        fine: list[bool],
+        gate: Tensor,
+        mask: Tensor | None,
+        size: tuple[int, ...],
+    ) -> None:
+        self._module, self._values, self._fine = module, values, fine
+        self.gate, self.mask, self.size = gate, mask, size
+        self._rows: list[Tensor] | None = None
+
+    def __call__(self, coords: Tensor) -> Tensor:
+        """x_out at coordinates: (B, P, D) -> (B, P, W)."""
+        weights = self.weights(coords)
+        terms = []
+        for n, (rows, value) in enumerate(zip(self._tables()[1:], self._values, strict=True)):
+            feature = sample_rows(rows, value.shape[2:], coords)
+            if self._fine[n]:
+                feature = self._module.experts[n](feature)
+            terms.append(weights[..., n : n + 1] * feature)
+        fused: Tensor = self._module.fuse(sum(terms[1:], start=terms[0]))
+        return fused
+
+    def on_grid(self, axes: Axes) -> Tensor:
+        """x_out on a product grid: (B, W, *lengths of the axes)."""
+        weights = self._weights(sample_grid(self.gate, axes), dim=1)
+        terms = []
+        for n, value in enumerate(self._values):
+            feature = sample_grid(value, axes)
+            if self._fine[n]:
+                feature = self._module.experts[n].on_map(feature)  # type: ignore[operator]
+            terms.append(weights[:, n : n + 1] * feature)
+        return self._module.fuse.on_map(sum(terms[1:], start=terms[0]))
+
+    def weights(self, coords: Tensor) -> Tensor:
+        """Mixture weights W_i at coordinates: (B, P, D) -> (B, P, E)."""
+        return self._weights(sample_rows(self._tables()[0], self.gate.shape[2:], coords), dim=2)
+
+    def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
+        sizes = self._module.sizes
+        return mix_weights(
+            gate, self.mask, routing=sizes.routing, drop_rate=sizes.drop_rate, dim=dim
+        )
+
+    def _tables(self) -> list[Tensor]:
+        if self._rows is None:
+            self._rows = [to_rows(x) for x in (self.gate, *self._values)]
+        return self._rows
+
+
+def _gate(spatial_dims: int, sizes: ExpertSizes) -> nn.Sequential:
+    convolution = conv(spatial_dims)
+    layers: list[nn.Module] = []
+    inputs = sizes.experts * sizes.width
+    for _ in range(sizes.gate_depth - 1):
+        groups = next(g for g in (8, 4, 2, 1) if sizes.width % g == 0)
+        layers += [
+            convolution(inputs, sizes.width, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, sizes.width),
+            nn.ReLU(inplace=True),
+        ]
+        inputs = sizes.width
+    last = convolution(inputs, sizes.experts, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+def _gate_input(
+    expert: PointwiseMLP, level: Tensor, value: Tensor, grid: tuple[int, ...]
+) -> Tensor:
+    """The expert's output at the gate's resolution: averaged before, or interpolated after it."""
+    size = tuple(level.shape[2:])
+    if size != grid and all(a >= b for a, b in zip(size, grid, strict=True)):
+        return expert.on_map(functional.interpolate(level, size=grid, mode="area"))
+    if size == grid:
+        return value if value is not level else expert.on_map(level)
+    return sample_grid(value, pixel_axes(grid, device=level.device))

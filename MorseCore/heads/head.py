@@ -1,0 +1,67 @@
+"""What every head does: prepare a field from a pyramid, and say what it should have answered."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from MorseCore.backbones.pyramid import Pyramid
+from MorseCore.field import Field
+from MorseCore.losses import point_cross_entropy, region_loss
+from MorseCore.points import coords_to_index
+from MorseCore.samplers import Sampler
+
+__all__ = ["Head"]
+
+
+class Head(nn.Module, ABC):
+    """Turns a pyramid into a :class:`Field`. Trainer and predictor know no more than this."""
+
+    losses_used: tuple[str, ...] = ("sup", "rend")
+    """Names of the losses that :meth:`losses` can return."""
+
+    @abstractmethod
+    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+        """Once per image: everything that all points share.
+
+        :param generator: source of the random draws of training (expert dropping, dropout).
+        """
+
+    def losses(
+        self,
+        field: Field,
+        labels: Tensor,
+        *,
+        sampler: Sampler,
+        active: Collection[str],
+        stride: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Scalar losses by name, of those in ``active``.
+
+        ``sup`` is L_sup on the coarse map, ``rend`` is L_rend at the sampled points (MORSE §2).
+        Without ``rend`` the rendering branch is not computed at all: exact while its weight is 0.
+
+        :param labels: (B, *S) int64.
+        :param stride: take L_sup at every ``stride``-th pixel along each axis, with a phase drawn
+            anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
+            3D and makes the head's share of a step eight times smaller.
+        """
+        phases = _draw_phases(len(field.size), stride, generator)
+        axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
+        every = (slice(None), *(slice(n, None, stride) for n in phases))
+        coarse = field.coarse_grid(axes)
+        result = {"sup": region_loss(coarse, labels[every])}
+        if "rend" in active and "rend" in self.losses_used:
+            coords = sampler.select(field, coarse.detach(), axes, generator=generator)
+            index = coords_to_index(coords, field.size)
+            result["rend"] = point_cross_entropy(
+                field.logits(coords), labels.flatten(1).gather(1, index)
+            )
+        return result
+
+
+def _draw_phases(dims: int, stride: int, generator: torch.Generator | None) -> list[int]:
+    home = generator.device if generator is not None else torch.device("cpu")
+    return torch.randint(0, stride, (dims,), generator=generator, device=home).tolist()

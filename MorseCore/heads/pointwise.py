@@ -1,0 +1,45 @@
+"""Pointwise networks that act alike on points (B, P, C) and on maps (B, C, *S)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["PointwiseLinear", "PointwiseMLP"]
+
+
+class PointwiseLinear(nn.Linear):
+    """A linear layer for points that can also be applied to every pixel of a map."""
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, *S) -> (B, C', *S), the same as a 1x1 convolution with these weights.
+
+        One matrix product: torch's 1x1x1 ``conv3d`` has no fast path on CPUs.
+        """
+        y = torch.matmul(self.weight, x.flatten(2))
+        if self.bias is not None:
+            y = y + self.bias[:, None]
+        return y.view(x.shape[0], self.out_features, *x.shape[2:])
+
+
+class PointwiseMLP(nn.Module):
+    """Linear layers with ReLU after each, the last one too (MORSE's experts and fuse MLP)."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(PointwiseLinear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P, C) -> (B, P, C')."""
+        for layer in self.layers:
+            x = functional.relu(layer(x), inplace=True)
+        return x
+
+    def on_map(self, x: Tensor) -> Tensor:
+        """(B, C, *S) -> (B, C', *S)."""
+        for layer in self.layers:
+            assert isinstance(layer, PointwiseLinear)
+            x = functional.relu(layer.on_map(x), inplace=True)
+        return x

@@ -1,0 +1,68 @@
+"""The network: a backbone and a head, as one module."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from MorseCore.backbones import BACKBONES
+from MorseCore.errors import ConfigError
+from MorseCore.field import Field
+from MorseCore.heads import HEADS, Head
+
+__all__ = ["Network", "NetworkConfig"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which backbone with which head."""
+
+    backbone: Any = field(metadata={"registry": BACKBONES})
+    """Registered backbone, e.g. ``{"name": "unet3d", "channels": [16, 32, 64, 128]}``."""
+    head: Any = field(metadata={"registry": HEADS})
+    """Registered head, e.g. ``{"name": "morse", "preset": "default"}``."""
+    spatial_dims: Literal[2, 3] = 3
+    """2 for slices, 3 for volumes."""
+    in_channels: int = 1
+    """Image channels."""
+
+    def __post_init__(self) -> None:
+        if self.in_channels < 1:
+            raise ConfigError(f"'in_channels' must be positive; found {self.in_channels}.")
+
+    def build(self, *, num_classes: int) -> "Network":
+        """The network, with background as class 0 of ``num_classes``."""
+        backbone = self.backbone.build(in_channels=self.in_channels, spatial_dims=self.spatial_dims)
+        return Network(backbone, self.head.build(backbone.spec, num_classes=num_classes))
+
+
+class Network(nn.Module):
+    """image -> backbone -> pyramid -> head -> field.
+
+    Example::
+
+        field = network(image)                  # (B, C_in, *S)
+        field.logits(coords)                    # (B, P, D) -> (B, P, C)
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    @property
+    def divisor(self) -> int:
+        """Every side of an image must be a multiple of this."""
+        return int(self.backbone.spec.divisor)  # type: ignore[union-attr, arg-type]
+
+    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Field:
+        """Prepare the field of a batch (B, C_in, *S).
+
+        :raises ConfigError: if a side is not a multiple of :attr:`divisor`.
+        """
+        size = tuple(image.shape[2:])
+        if any(n % self.divisor for n in size):
+            raise ConfigError(
+                f"Every side of the image must be a multiple of {self.divisor}; found {size}."
+            )
+        return self.head.prepare(self.backbone(image), generator=generator)

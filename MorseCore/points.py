@@ -1,0 +1,166 @@
+"""Points: coordinates of pixels, features sampled at them, uncertainty, and writing back.
+
+Shape legend: ``B`` batch, ``C`` channels or classes, ``P`` points, ``*S`` space, ``D`` its
+dimensions (2 or 3), ``N`` number of pixels (product of S).
+
+Coordinates are ordered (x, y[, z]), that is the *last* array axis first. Pixel centre i of n lies
+at (2i + 1)/n - 1 in (-1, 1), so every resolution of one image shares one coordinate system
+(``align_corners=False``). The paper's 2x/H - 1 (MORSE Eq. 3) differs by half a pixel.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Axes",
+    "coords_to_index",
+    "gather_points",
+    "grid_coords",
+    "index_to_coords",
+    "margin",
+    "pixel_axes",
+    "sample_grid",
+    "sample_rows",
+    "scatter_points",
+    "to_rows",
+]
+
+Axes = Sequence[Tensor]
+"""A product grid: one vector of coordinates per axis of the array, first axis first."""
+
+
+def index_to_coords(index: Tensor, size: Sequence[int]) -> Tensor:
+    """Coordinates of pixel centres: flat row-major index (B, P) into S -> (B, P, D)."""
+    axes = []
+    remainder = index
+    for n in reversed(size):  # the last array axis runs fastest and is x
+        axes.append((2 * (remainder % n) + 1).to(torch.float32) / n - 1)
+        remainder = remainder // n
+    return torch.stack(axes, dim=-1)
+
+
+def coords_to_index(coords: Tensor, size: Sequence[int]) -> Tensor:
+    """Flat index (B, P) of the pixel that holds each coordinate (B, P, D), over *all* of S.
+
+    The released MORSE code reduces this index modulo H*W in 3D, so that every refined voxel is
+    written into the first slice; here it stays the full D*H*W index.
+    """
+    index = torch.zeros(coords.shape[:-1], dtype=torch.long, device=coords.device)
+    for axis, n in enumerate(size):
+        x = coords[..., len(size) - 1 - axis]
+        cell = torch.floor((x + 1) * n / 2).long().clamp(0, n - 1)
+        index = index * n + cell
+    return index
+
+
+def pixel_axes(size: Sequence[int], *, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """The product grid of all pixel centres of S, in array axis order."""
+    return tuple((2 * torch.arange(n, device=device) + 1) / n - 1 for n in size)
+
+
+def grid_coords(axes: Axes) -> Tensor:
+    """Coordinates (1, N, D), order (x, y[, z]), of a product grid in row-major order."""
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).view(1, -1, len(axes))
+
+
+def sample_grid(features: Tensor, axes: Axes) -> Tensor:
+    """Linear interpolation of a map at a product grid, with border padding.
+
+    Interpolation is separable, so it is one small matrix product per axis: forward and backward
+    are matrix products (deterministic on a GPU, and several times faster on a CPU than the
+    gradient of ``interpolate``), and any grid will do, not only whole scale factors.
+
+    :param features: (B, C, *S).
+    :return: (B, C, *len of each axis).
+    """
+    for n, coords in enumerate(axes):
+        axis = n + 2
+        if features.shape[axis] == 1:
+            shape = list(features.shape)
+            shape[axis] = len(coords)
+            features = features.expand(shape)
+            continue
+        matrix = _interpolation_matrix(coords, features.shape[axis]).to(features.dtype)
+        moved = features.movedim(axis, -1)
+        features = (moved @ matrix.T).movedim(-1, axis)
+    return features.contiguous()
+
+
+def _interpolation_matrix(coords: Tensor, size: int) -> Tensor:
+    """(len(coords), size) rows with the two weights of linear interpolation."""
+    x = (((coords + 1) * size - 1) / 2).clamp(0, size - 1)
+    low = x.floor().clamp(max=size - 2)
+    fraction = (x - low)[:, None]
+    column = torch.arange(size, device=coords.device)
+    return (column == low[:, None]) * (1 - fraction) + (column == low[:, None] + 1) * fraction
+
+
+def to_rows(features: Tensor) -> Tensor:
+    """(B, C, *S) -> (B, N, C), contiguous, one row a pixel.
+
+    Gathering 8192 x 256 features from rows took 8 ms where ``grid_sample`` on the channels-first
+    map took 278 ms (2 CPU threads): a point then reads one stretch of memory.
+    """
+    return features.flatten(2).transpose(1, 2).contiguous()
+
+
+def sample_rows(rows: Tensor, size: Sequence[int], coords: Tensor) -> Tensor:
+    """Linear interpolation of a map at coordinates, with border padding.
+
+    Border padding makes sampling a coarse map at the pixel centres of a finer grid equal to
+    up-sampling it there; zero padding would be wrong by O(1) at the border.
+
+    :param rows: (B, N, C) from :func:`to_rows`; B may be 1 for all.
+    :param size: S, with product N.
+    :param coords: (B, P, D).
+    :return: (B, P, C).
+    """
+    batch, num_points, dims = coords.shape
+    lower, fraction = [], []
+    for axis, n in enumerate(size):
+        x = ((coords[..., dims - 1 - axis] + 1) * n - 1) / 2
+        x = x.clamp(0, n - 1)
+        low = x.floor().clamp(max=max(n - 2, 0))
+        lower.append(low.long())
+        fraction.append(x - low)
+    offset = torch.arange(batch, device=coords.device)[:, None] * rows.shape[1]
+    offset = offset if rows.shape[0] == batch else torch.zeros_like(offset)
+    table = rows.flatten(0, 1)
+    result: Tensor | None = None
+    for corner in range(2**dims):
+        index = torch.zeros_like(lower[0])
+        weight = torch.ones_like(fraction[0])
+        for axis, n in enumerate(size):
+            step = (corner >> axis) & 1
+            index = index * n + (lower[axis] + step).clamp(max=n - 1)
+            weight = weight * (fraction[axis] if step else 1 - fraction[axis])
+        values = table.index_select(0, (index + offset).flatten()).view(batch, num_points, -1)
+        term = values * weight[..., None].to(values.dtype)
+        result = term if result is None else result + term
+    assert result is not None
+    return result
+
+
+def gather_points(values: Tensor, index: Tensor) -> Tensor:
+    """Values of a map (B, C, *S) at flat indices (B, P) -> (B, P, C)."""
+    flat = values.flatten(2)
+    return flat.gather(2, index[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
+
+
+def scatter_points(values: Tensor, index: Tensor, points: Tensor) -> Tensor:
+    """A copy of the map (B, C, *S) with ``points`` (B, P, C) written at flat indices (B, P)."""
+    flat = values.flatten(2)
+    target = index[:, None].expand(-1, flat.shape[1], -1)
+    return flat.scatter(2, target, points.transpose(1, 2).to(flat.dtype)).view_as(values)
+
+
+def margin(logits: Tensor, *, dim: int = -1) -> Tensor:
+    """Uncertainty u = second largest - largest logit, <= 0; the larger the less certain.
+
+    MORSE §2 (IAR), after PointRend. It must be taken on logits *sampled at the point*: half-way
+    between a sure +1 and a sure -1 interpolated logits tie, interpolated certainty does not.
+    """
+    top = logits.topk(2, dim=dim).values
+    return top.select(dim, 1) - top.select(dim, 0)

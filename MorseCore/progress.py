@@ -1,0 +1,38 @@
+"""A progress bar on the terminal for each case."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+__all__ = ["terminal_progress"]
+
+_SPAN = {"prepare": (0, 5), "network": (5, 95), "restore": (95, 100)}  # percent of the whole
+
+
+@contextmanager
+def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
+    """Yield a function of case, stage and share (0..1) that keeps one bar a case."""
+    bar: tqdm | None = None
+    current = ""
+
+    def tell(case: str, stage: str, share: float) -> None:
+        nonlocal bar, current
+        if bar is None or case != current:
+            if bar is not None:
+                bar.close()
+            bar, current = (
+                tqdm(total=100, desc=case, unit="%", dynamic_ncols=True, leave=False),
+                case,
+            )
+        low, high = _SPAN[stage]
+        bar.set_postfix_str(stage, refresh=False)
+        bar.update(low + (high - low) * share - bar.n)
+
+    with logging_redirect_tqdm():
+        try:
+            yield tell
+        finally:
+            if bar is not None:
+                bar.close()

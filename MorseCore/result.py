@@ -1,0 +1,132 @@
+"""What a segmentation run hands over: two masks, the rendered points, the uncertainty.
+
+numpy only, so that Slicer can read a result without importing torch.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MorseCore.geometry import Geometry
+
+__all__ = ["RenderedPoints", "Segmentation", "Structure"]
+
+_COLUMNS = (
+    "rank", "r", "a", "s", "i", "j", "k", "uncertainty",
+    "coarse_label", "refined_label", "coarse_probability", "refined_probability", "changed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One foreground class of a model."""
+
+    value: int
+    """Voxel value in the label map, from 1."""
+    name: str
+    color: tuple[float, float, float]
+    """RGB, each 0..1."""
+    terminology: str = ""
+    """Slicer's terminology entry string (category~type~modifier~region …), empty if none."""
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedPoints:
+    """The voxels that the rendering head predicted again, most uncertain first. ``P`` points."""
+
+    positions: np.ndarray
+    """(P, 3) float64, RAS mm."""
+    indices: np.ndarray
+    """(P, 3) int32, voxel (i, j, k) of the input grid that is nearest to the point."""
+    uncertainty: np.ndarray
+    """(P,) float32 in 0..1: 1 - (largest - second largest coarse probability); 1 is undecided."""
+    coarse_label: np.ndarray
+    """(P,) int32."""
+    refined_label: np.ndarray
+    """(P,) int32."""
+    coarse_probability: np.ndarray
+    """(P,) float32, probability of ``coarse_label`` before rendering."""
+    refined_probability: np.ndarray
+    """(P,) float32, probability of ``refined_label`` after rendering."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def changed(self) -> np.ndarray:
+        """(P,) bool: the rendering gave the point another label."""
+        return self.coarse_label != self.refined_label
+
+    @classmethod
+    def empty(cls) -> "RenderedPoints":
+        """No points at all."""
+        none, integers = np.zeros(0, np.float32), np.zeros(0, np.int32)
+        return cls(
+            np.zeros((0, 3)), np.zeros((0, 3), np.int32), none, integers, integers, none, none
+        )
+
+    def take(self, order: np.ndarray) -> "RenderedPoints":
+        """The points at the given positions, in the given order."""
+        return RenderedPoints(
+            self.positions[order], self.indices[order], self.uncertainty[order],
+            self.coarse_label[order], self.refined_label[order],
+            self.coarse_probability[order], self.refined_probability[order],
+        )  # fmt: skip
+
+    def write_csv(self, path: Path) -> None:
+        """Write one row a point (RAS mm, voxel indices of the input)."""
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(_COLUMNS)
+            changed = self.changed
+            for n in range(len(self)):
+                r, a, s = self.positions[n]
+                writer.writerow(
+                    [n + 1, f"{r:.3f}", f"{a:.3f}", f"{s:.3f}", *self.indices[n].tolist(),
+                     f"{self.uncertainty[n]:.5f}",
+                     int(self.coarse_label[n]), int(self.refined_label[n]),
+                     f"{self.coarse_probability[n]:.5f}", f"{self.refined_probability[n]:.5f}",
+                     int(changed[n])]
+                )  # fmt: skip
+
+    @classmethod
+    def read_csv(cls, path: Path) -> "RenderedPoints":
+        """Read what :meth:`write_csv` wrote."""
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        if not rows:
+            return cls.empty()
+
+        def column(name: str, dtype: type) -> np.ndarray:
+            return np.array([row[name] for row in rows], dtype=np.float64).astype(dtype)
+
+        return cls(
+            np.stack([column(name, np.float64) for name in "ras"], axis=1),
+            np.stack([column(name, np.int32) for name in "ijk"], axis=1),
+            column("uncertainty", np.float32),
+            column("coarse_label", np.int32),
+            column("refined_label", np.int32),
+            column("coarse_probability", np.float32),
+            column("refined_probability", np.float32),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A finished run on one volume; arrays are (K, J, I) on the input's own grid."""
+
+    geometry: Geometry
+    structures: Sequence[Structure]
+    coarse: np.ndarray
+    """uint8 or uint16 label map before rendering."""
+    refined: np.ndarray
+    """Label map after rendering."""
+    uncertainty: np.ndarray
+    """float32 in 0..1, from the coarse probabilities (see RenderedPoints.uncertainty)."""
+    points: RenderedPoints
+    report: dict[str, Any] = field(default_factory=dict)
+    """What ``report.json`` holds."""

@@ -1,0 +1,95 @@
+"""Training samples: which crop of which case makes sample ``index`` of step ``step``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.augmentation import AugmentationConfig, augment
+from MorseCore.dataset import PreparedCase
+from MorseCore.seeds import generator_for
+
+__all__ = ["CropDataset"]
+
+_KEPT_VOXELS = 20_000  # foreground positions kept a case to draw crop centres from
+
+
+class CropDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Item n is sample ``n % batch`` of step ``n // batch``, always the same for one seed.
+
+    That makes resuming exact and the result independent of the number of workers and processes.
+    Each epoch of the data set is a new permutation of the cases. In 2D a case is a slice.
+
+    :param oversample: share of the crops that are centred on a foreground voxel.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        crop: tuple[int, ...],
+        *,
+        augmentation: AugmentationConfig,
+        length: int,
+        seed: int,
+        oversample: float,
+    ) -> None:
+        self._crop, self._augmentation = crop, augmentation
+        self._length, self._seed, self._oversample = length, seed, oversample
+        self._samples = [part for case in cases for part in _split(case, len(crop))]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
+        """Image (1, *crop) float32 and labels (*crop) int64."""
+        count = len(self._samples)
+        epoch, place = divmod(item, count)
+        order = torch.randperm(count, generator=generator_for(self._seed, "epoch", epoch))
+        image, labels, foreground, spacing = self._samples[int(order[place])]
+        generator = generator_for(self._seed, "sample", item)
+        return augment(
+            image, labels.long(), crop=self._crop,
+            center=self._draw_center(labels.shape, foreground, generator),
+            config=self._augmentation, generator=generator, spacing=spacing,
+        )  # fmt: skip
+
+    def _draw_center(
+        self, size: Sequence[int], foreground: Tensor, generator: torch.Generator
+    ) -> tuple[float, ...]:
+        """A crop inside the image where it fits; a small image lies anywhere inside the crop."""
+        on_object = float(torch.rand(1, generator=generator)) < self._oversample
+        around = None
+        if on_object and len(foreground):
+            pick = int(torch.randint(len(foreground), (1,), generator=generator))
+            around = foreground[pick].tolist()
+        center = []
+        for axis, (n, crop) in enumerate(zip(size, self._crop, strict=True)):
+            low, high = sorted((0, n - crop))
+            if around is None:
+                start = int(torch.randint(low, high + 1, (1,), generator=generator))
+            else:
+                start = min(max(around[axis] - crop // 2, low), high)
+            center.append(start + (crop - 1) / 2)
+        return tuple(center)
+
+
+_Sample = tuple[Tensor, Tensor, Tensor, tuple[float, ...]]
+
+
+def _split(case: PreparedCase, dims: int) -> list[_Sample]:
+    if dims == 3:
+        return [_sample(case.image, case.labels, case.spacing)]
+    pairs = zip(case.image, case.labels, strict=True)
+    return [_sample(image, labels, case.spacing[1:]) for image, labels in pairs]
+
+
+def _sample(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...]) -> _Sample:
+    foreground = np.argwhere(labels > 0)
+    step = max(1, len(foreground) // _KEPT_VOXELS)
+    return (
+        torch.from_numpy(np.ascontiguousarray(image))[None],
+        torch.from_numpy(np.ascontiguousarray(labels)),
+        torch.from_numpy(foreground[::step]),
+        spacing,
+    )

@@ -1,0 +1,1 @@
+"""What the MorseSegment module shows in a scene, apart from its widgets."""

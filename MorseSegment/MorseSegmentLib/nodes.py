@@ -1,0 +1,74 @@
+"""Nodes that come and go together: all of a result is in the scene, or nothing."""
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+import vtk
+
+__all__ = ["NodeLedger", "removeNodes"]
+
+
+class NodeLedger:
+    """Makes nodes and takes them back if the block ends with an error.
+
+    Example::
+
+        with NodeLedger(scene) as ledger:
+            node = ledger.make("vtkMRMLSegmentationNode", "Liver")
+            fill(node)          # an exception here leaves the scene as it was
+
+    :param scene: vtkMRMLScene.
+    """
+
+    def __init__(self, scene: vtk.vtkObject) -> None:
+        self._scene = scene
+        self._ids: list[str] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> "NodeLedger":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            return
+        for step in reversed(self._undo):
+            step()
+        removeNodes(self._scene, self._ids)
+
+    def make(self, className: str, name: str) -> vtk.vtkObject:
+        """Add a node of the MRML class to the scene; a taken name gets a number."""
+        node = self._scene.AddNewNodeByClass(className, self._scene.GenerateUniqueName(name))
+        self._ids.append(node.GetID())
+        return node
+
+    def onError(self, step: Callable[[], None]) -> None:
+        """Also call ``step`` if the block fails, before the nodes go; the last one added first."""
+        self._undo.append(step)
+
+
+def removeNodes(scene: vtk.vtkObject, nodeIDs: Iterable[str]) -> None:
+    """Remove nodes with their display and storage nodes; IDs no longer in the scene are skipped."""
+    for nodeID in nodeIDs:
+        node = scene.GetNodeByID(nodeID)
+        if node is None:
+            continue
+        companions = _companions(node)
+        scene.RemoveNode(node)
+        for companion in companions:
+            if scene.IsNodePresent(companion):
+                scene.RemoveNode(companion)
+
+
+def _companions(node: vtk.vtkObject) -> list[vtk.vtkObject]:
+    # The scene leaves these behind when the node that they belong to goes.
+    found = []
+    if node.IsA("vtkMRMLStorableNode"):
+        found += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    if node.IsA("vtkMRMLDisplayableNode"):
+        found += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    return [companion for companion in found if companion is not None]

@@ -1,0 +1,193 @@
+"""A finished segmentation as nodes of an MRML scene, in Slicer and without it. No Qt, no torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from MorseCore.geometry import Geometry
+from MorseCore.result import Segmentation
+from MorseSegmentLib.nodes import NodeLedger, removeNodes
+from MorseSegmentLib.palette import uncertaintyColors
+from MorseSegmentLib.points import addPoints
+from MorseSegmentLib.segments import addSegmentation, showAsFill, showAsOutline
+
+__all__ = ["SceneResult", "SceneWriter", "geometryOf"]
+
+_GLYPH_VOXELS = 0.5  # diameter of a point, in voxels of the finest axis
+_HIDDEN_BELOW = 0.05  # an overlay should not paint what the network is sure of
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """IDs of the nodes that show one result."""
+
+    coarse: str
+    refined: str
+    uncertainty: str
+    uncertaintyColors: str
+    points: tuple[str, ...]
+    """Five markups nodes, from the least to the most uncertain."""
+    folder: int | None
+    """Subject hierarchy item that holds them; None where there is no subject hierarchy."""
+
+    def nodeIDs(self) -> Iterator[str]:
+        """Every node made, those that refer to others first."""
+        yield from self.points
+        yield from (self.coarse, self.refined, self.uncertainty, self.uncertaintyColors)
+
+
+class SceneWriter:
+    """Shows results in a scene and takes them out again.
+
+    Example::
+
+        writer = SceneWriter(slicer.mrmlScene)
+        shown = writer.show(result, inputVolumeNode, name="Liver")
+        writer.createSurface(slicer.mrmlScene.GetNodeByID(shown.refined))
+        writer.remove(shown)
+
+    :param scene: vtkMRMLScene.
+    """
+
+    def __init__(self, scene: vtk.vtkObject) -> None:
+        self._scene = scene
+
+    def show(
+        self,
+        result: Segmentation,
+        inputVolumeNode: vtk.vtkObject | None = None,
+        *,
+        name: str = "MorseSegment",
+    ) -> SceneResult:
+        """Add both masks, the uncertainty and the at most 8192 most uncertain points.
+
+        Everything stands under the input's parent transform and, in the subject hierarchy, in a
+        folder under the input. If anything fails, the scene is left as it was.
+
+        :param inputVolumeNode: vtkMRMLVolumeNode that was segmented, if it is in the scene.
+        """
+        with NodeLedger(self._scene) as ledger:
+            # Slicer draws in this order: the outline over the fill, the points over both.
+            refined = self._addMask(ledger, f"{name} refined", result, result.refined)
+            showAsFill(refined)
+            coarse = self._addMask(ledger, f"{name} coarse", result, result.coarse)
+            showAsOutline(coarse)
+            uncertainty, colors = _addUncertainty(ledger, f"{name} uncertainty", result)
+            glyphSize = _GLYPH_VOXELS * min(result.geometry.spacing)
+            points = addPoints(ledger, f"{name} points", result.points, glyphSize=glyphSize)
+            placed = [refined, coarse, uncertainty, *points]
+            if inputVolumeNode is not None:
+                _attach(placed, result.geometry, inputVolumeNode)
+            folder = self._file(ledger, placed, name=name, under=inputVolumeNode)
+            return SceneResult(
+                coarse=coarse.GetID(),
+                refined=refined.GetID(),
+                uncertainty=uncertainty.GetID(),
+                uncertaintyColors=colors.GetID(),
+                points=tuple(node.GetID() for node in points),
+                folder=folder,
+            )
+
+    def remove(self, shown: SceneResult) -> None:
+        """Remove every node that :meth:`show` made; those already gone are skipped."""
+        hierarchy = self._subjectHierarchy()
+        if hierarchy is not None and shown.folder is not None:
+            nodes = [self._scene.GetNodeByID(nodeID) for nodeID in shown.nodeIDs()]
+            _unfile(hierarchy, shown.folder, [node for node in nodes if node is not None])
+        removeNodes(self._scene, shown.nodeIDs())
+
+    @staticmethod
+    def createSurface(segmentationNode: vtk.vtkObject) -> None:
+        """Compute and show the smoothed 3D surface, about a second for a CT of eight organs."""
+        segmentationNode.CreateClosedSurfaceRepresentation()
+        segmentationNode.GetDisplayNode().SetVisibility3D(True)
+
+    @staticmethod
+    def _addMask(
+        ledger: NodeLedger, name: str, result: Segmentation, labels: np.ndarray
+    ) -> vtk.vtkObject:
+        return addSegmentation(
+            ledger, name, labels, geometry=result.geometry, structures=result.structures
+        )
+
+    def _subjectHierarchy(self) -> vtk.vtkObject | None:
+        # GetSubjectHierarchyNode() would make one.
+        return self._scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+
+    def _file(
+        self,
+        ledger: NodeLedger,
+        nodes: list[vtk.vtkObject],
+        *,
+        name: str,
+        under: vtk.vtkObject | None,
+    ) -> int | None:
+        """Put the nodes into a folder under the input's item; the folder's item ID."""
+        hierarchy = self._subjectHierarchy()
+        if hierarchy is None:
+            return None
+        parent = hierarchy.GetItemByDataNode(under) if under is not None else 0
+        folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), name)
+        ledger.onError(lambda: _unfile(hierarchy, folder, nodes))
+        for node in nodes:
+            item = hierarchy.GetItemByDataNode(node)
+            if item:
+                hierarchy.SetItemParent(item, folder)
+            else:  # only the application adds items by itself
+                hierarchy.CreateItem(folder, node)
+        return folder
+
+
+def _unfile(hierarchy: vtk.vtkObject, folder: int, nodes: list[vtk.vtkObject]) -> None:
+    """Remove the nodes' items and the folder, but not what a person may have put into it."""
+    for node in nodes:
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.RemoveItem(item, False, False)
+    hierarchy.RemoveItem(folder, True, False)  # its data node is the folder's own colour
+
+
+def geometryOf(volumeNode: vtk.vtkObject) -> Geometry:
+    """The grid of a vtkMRMLVolumeNode in its own RAS, without its parent transform.
+
+    :raises MorseCore.errors.GeometryError: if the volume is empty or sheared.
+    """
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    image = volumeNode.GetImageData()
+    i, j, k = image.GetDimensions() if image is not None else (0, 0, 0)
+    return Geometry((k, j, i), slicer.util.arrayFromVTKMatrix(matrix))
+
+
+def _attach(nodes: list[vtk.vtkObject], geometry: Geometry, volume: vtk.vtkObject) -> None:
+    """Give the nodes the volume's parent transform; masks on its grid refer to it."""
+    onItsGrid = geometry.is_close(geometryOf(volume))
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        if onItsGrid and node.IsA("vtkMRMLSegmentationNode"):
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+
+
+def _addUncertainty(
+    ledger: NodeLedger, name: str, result: Segmentation
+) -> tuple[vtk.vtkObject, vtk.vtkObject]:
+    """A scalar volume (0..1) and its own colour table."""
+    colors = ledger.make("vtkMRMLColorTableNode", f"{name} colors")
+    colors.SetTypeToUser()
+    colors.SetNumberOfColors(256)
+    for n, color in enumerate(uncertaintyColors(np.linspace(0.0, 1.0, 256))):
+        colors.SetColor(n, f"{n / 255:.3f}", *color, 1.0)
+    volume = ledger.make("vtkMRMLScalarVolumeNode", name)
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(result.geometry.ijk_to_ras))
+    slicer.util.updateVolumeFromArray(volume, result.uncertainty.astype(np.float32))
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colors.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, 1.0)
+    display.SetThreshold(_HIDDEN_BELOW, 1.0)
+    display.SetApplyThreshold(True)
+    return volume, colors

@@ -1,0 +1,128 @@
+"""Segment many scans with Slicer and no window.
+
+Slicer --no-splash --no-main-window --exit-after-startup --python-script segment_batch.py -- \
+    --input scans --output results --model hippocampus-t1 --scene
+
+Without --exit-after-startup Slicer would stay open for ever if the script itself could not start.
+Exit codes: 0 all done, 1 some cases failed, 2 usage.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+SCENE = "scene.mrb"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the batch; returns the exit code. Every error becomes one sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        _findPackages()
+        return _run(options)
+    except ModuleNotFoundError as error:
+        print(
+            f"error: This Slicer lacks the Python package '{error.name}'; install it with: "
+            f"PythonSlicer -m pip install {error.name}",
+            file=sys.stderr,
+        )
+        return 1
+    except Exception as error:
+        return _report(error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import slicer
+
+    from MorseCore.batch import find_cases, run_batch
+    from MorseSegmentLib.bundle import saveBundle
+
+    def saveScene(name: str, result: Any, volume: Any) -> None:
+        path = options.output / name / SCENE
+        image, geometry = volume.array, volume.geometry
+        saveBundle(slicer.mrmlScene, path, result, image=image, geometry=geometry, name=name)
+
+    code = run_batch(
+        options.input,
+        options.output,
+        model=options.model,
+        device=options.device,
+        points=options.points,
+        passes=options.passes,
+        mask_format=options.format,
+        on_result=saveScene if options.scene else None,
+    )
+    if options.scene:
+        code = max(code, _saveMissingScenes(find_cases(options.input), options.output, saveScene))
+    return code
+
+
+def _saveMissingScenes(cases: dict[str, Path], output: Path, saveScene: Any) -> int:
+    """Scenes of cases that an earlier run finished without them; 1 if one fails, else 0."""
+    from MorseCore.errors import MorseError
+    from MorseCore.imageio import read_volume
+    from MorseCore.output import read_result
+
+    failed = 0
+    for name, image in cases.items():
+        report, scene = output / name / "report.json", output / name / SCENE
+        if not report.is_file():  # the case failed, and the batch has said so
+            continue
+        if scene.is_file() and scene.stat().st_mtime_ns >= report.stat().st_mtime_ns:
+            continue
+        try:
+            saveScene(name, read_result(report.parent), read_volume(image))
+        except (MorseError, OSError) as error:
+            logging.getLogger(__name__).error("%s: %s", name, error)
+            failed = 1
+    return failed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segment_batch.py", description="Segment many scans.")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="images, DICOM folders or folders of images",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--model", required=True, metavar="M", help="name or folder of a model")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--points", type=int, metavar="N", help="points per window and pass")
+    parser.add_argument("--passes", type=int, metavar="K", help="rendering passes")
+    parser.add_argument("--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"))
+    parser.add_argument(
+        "--scene", action="store_true", help=f"also save {SCENE} a case, to open in Slicer"
+    )
+    return parser
+
+
+def _findPackages() -> None:
+    # Installed, both packages lie beside Scripts/; in the source tree MorseCore is a folder up.
+    module = Path(__file__).resolve().parents[1]
+    for folder in (module, module.parent):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+
+
+def _report(error: Exception) -> int:
+    from MorseCore.errors import ConfigError, DeviceError, ModelError, MorseError
+
+    if isinstance(error, MorseError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError | DeviceError | ModelError) else 1
+    print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    # Slicer only quits by itself when asked to: any way out of the script has to be an exit.
+    sys.exit(main([word for n, word in enumerate(sys.argv[1:]) if n or word != "--"]))

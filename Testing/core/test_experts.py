@@ -1,0 +1,114 @@
+"""The stochastic mixture of experts: routing, gates, and what the mixture is made of."""
+
+import itertools
+
+import pytest
+import torch
+from networks import TINY_MORSE, make_image, make_network
+
+from MorseCore.heads.experts import draw_expert_mask, mix_weights
+from MorseCore.points import grid_coords
+
+
+@pytest.mark.parametrize("mask", list(itertools.product([True, False], repeat=3))[:-1])
+def test_the_weights_sum_to_one_under_every_expert_mask(mask):
+    gate = torch.randn(1, 3, 4, 5)
+    weights = mix_weights(gate, torch.tensor([mask]), routing="renorm", drop_rate=0.7, dim=1)
+    assert torch.allclose(weights.sum(1), torch.ones(1, 4, 5), atol=1e-6)
+    assert torch.equal(weights.flatten(2).sum((0, 2)) > 0, torch.tensor(mask))
+
+
+def test_inverted_routing_scales_survivors_and_released_routing_does_not():
+    gate, mask = torch.zeros(1, 2, 1), torch.tensor([[True, False]])
+    arguments = {"drop_rate": 0.75, "dim": 1}
+    assert mix_weights(gate, mask, routing="inverted", **arguments).flatten().tolist() == [2.0, 0.0]
+    assert mix_weights(gate, mask, routing="released", **arguments).flatten().tolist() == [0.5, 0.0]
+
+
+def test_experts_are_left_out_with_the_given_probability_and_never_all():
+    generator = torch.Generator().manual_seed(0)
+    mask = draw_expert_mask(20000, 5, drop_rate=0.7, routing="renorm", generator=generator)
+    kept = mask.sum(1).float()
+    assert kept.min() == 1
+    # Binomial(5, 0.3), with the 0.168 that would lose all keeping one: 1.5 + 0.168.
+    assert kept.mean().item() == pytest.approx(1.668, abs=0.02)
+    alone = mask[kept == 1].float().mean(0)
+    assert torch.allclose(alone, torch.full((5,), 0.2), atol=0.02)
+
+
+def test_each_sample_of_a_batch_has_its_own_draw():
+    generator = torch.Generator().manual_seed(0)
+    mask = draw_expert_mask(64, 3, drop_rate=0.5, routing="renorm", generator=generator)
+    assert len({tuple(row) for row in mask.tolist()}) > 3
+
+
+def test_released_routing_drops_the_same_experts_for_the_whole_batch():
+    counts = set()
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        mask = draw_expert_mask(3, 4, drop_rate=0.7, routing="released", generator=generator)
+        assert (mask == mask[0]).all()
+        counts.add(int(mask[0].sum()))
+    assert counts == {1, 2, 3, 4}
+
+
+def test_at_inference_all_experts_take_part_and_nothing_is_random():
+    network, image = make_network(), make_image(3)
+    first, second = (network(image).logits(torch.zeros(2, 1, 3)) for _ in range(2))
+    assert torch.equal(first, second)
+    weights = network(image).expert_weights(torch.zeros(2, 1, 3))
+    assert (weights > 0).all()
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 1), atol=1e-6)
+
+
+def test_in_training_a_dropped_expert_has_no_weight_and_is_not_seen_by_the_gate():
+    network, image = make_network(), make_image(3, batch=1)
+    pyramid = network.backbone(image)
+    mask = torch.tensor([[False, True]])
+    before = network.head.experts(pyramid, mask)
+    with torch.no_grad():  # whatever the dropped expert says, the answer must stay
+        for parameter in network.head.experts.experts[0].parameters():
+            parameter.add_(1.0)
+    after = network.head.experts(pyramid, mask)
+    coords = torch.rand(1, 20, 3) * 2 - 1
+    assert torch.equal(before(coords), after(coords))
+    assert not torch.equal(network.head.experts(pyramid, None)(coords), after(coords))
+
+
+def test_a_new_gate_gives_every_expert_the_same_weight():
+    torch.manual_seed(0)
+    network = make_network("unet", TINY_MORSE, dims=2)
+    fresh = type(network.head)(network.head.config, network.backbone.spec, num_classes=3).eval()
+    field = fresh.prepare(network.backbone(make_image(2)))
+    assert torch.allclose(field.expert_weights(torch.zeros(2, 1, 2)), torch.full((2, 1, 3), 1 / 3))
+
+
+def test_the_mixture_is_the_weighted_sum_of_expert_outputs_sampled_at_the_point():
+    # x_out by its definition, written out for one point: up-sample, weigh, add, fuse.
+    network, image = make_network("unet", dims=2), make_image(2, batch=1)
+    module, pyramid = network.head.experts, network.backbone(image)
+    features = module(pyramid, None)
+    size = pyramid.size
+    weights = torch.nn.functional.interpolate(
+        features.gate, size=size, mode="bilinear", align_corners=False
+    ).softmax(1)
+    mixed = sum(
+        weights[:, n : n + 1]
+        * torch.nn.functional.interpolate(
+            expert.on_map(level), size=size, mode="bilinear", align_corners=False
+        )
+        for n, (expert, level) in enumerate(zip(module.experts, pyramid.levels, strict=True))
+    )
+    expected = module.fuse(mixed.flatten(2).transpose(1, 2))
+    axes = network(image).pixels()
+    assert torch.allclose(features(grid_coords(axes)), expected, atol=1e-5)
+    assert torch.allclose(features.on_grid(axes).flatten(2).transpose(1, 2), expected, atol=1e-5)
+
+
+def test_coarse_logits_of_morse_come_from_the_mixture():
+    # In the released 2D code they are the backbone's own, and the mixture has no effect on them.
+    network, image = make_network(), make_image(3)
+    before = network(image).coarse(torch.zeros(2, 1, 3))
+    with torch.no_grad():
+        network.head.experts.fuse.layers[0].weight.mul_(-1)
+    assert not torch.allclose(before, network(image).coarse(torch.zeros(2, 1, 3)))

@@ -1,0 +1,106 @@
+"""One contract for every backbone with every head, in 2D and 3D."""
+
+import pytest
+import torch
+from networks import BACKBONES, HEADS, TINY_MORSE, make_image, make_network
+
+from MorseCore.config import decode
+from MorseCore.errors import ConfigError
+from MorseCore.network import NetworkConfig
+from MorseCore.points import grid_coords
+from MorseCore.samplers import UncertainConfig
+
+ALL = [(b, h, d) for b in BACKBONES for h in HEADS for d in (2, 3)]
+
+
+@pytest.mark.parametrize(("backbone", "head", "dims"), ALL)
+def test_a_field_answers_finite_logits_anywhere(backbone, head, dims):
+    image = make_image(dims)
+    field = make_network(backbone, head, dims=dims)(image)
+    coords = torch.rand(2, 17, dims) * 2 - 1
+    for answer in (field.coarse(coords), field.logits(coords)):
+        assert answer.shape == (2, 17, 3)
+        assert torch.isfinite(answer).all()
+
+
+@pytest.mark.parametrize(("backbone", "head", "dims"), ALL)
+def test_the_dense_coarse_map_equals_asking_every_pixel_centre(backbone, head, dims):
+    field = make_network(backbone, head, dims=dims)(make_image(dims))
+    dense = field.coarse_grid(field.pixels())
+    points = field.coarse(grid_coords(field.pixels()).expand(2, -1, -1))
+    assert torch.allclose(dense.flatten(2), points.transpose(1, 2), atol=1e-5)
+
+
+@pytest.mark.parametrize(("backbone", "head", "dims"), ALL)
+def test_an_image_is_answered_alike_alone_and_in_a_batch(backbone, head, dims):
+    network, image = make_network(backbone, head, dims=dims), make_image(dims)
+    coords = torch.rand(2, 9, dims) * 2 - 1
+    together = network(image).logits(coords)
+    alone = network(image[1:]).logits(coords[1:])
+    assert torch.allclose(together[1:], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("backbone", "head", "dims"), ALL)
+def test_every_parameter_receives_a_gradient(backbone, head, dims):
+    network = make_network(backbone, head, dims=dims).train()
+    image = make_image(dims)
+    labels = torch.randint(0, 3, (2, *image.shape[2:]))
+    sampler = UncertainConfig(points=32).build()
+    losses = network.head.losses(network(image), labels, sampler=sampler, active=("sup", "rend"))
+    sum(losses.values()).backward()
+    # A sample drops experts at random; whichever were dropped for both have no gradient this time.
+    optional = "head.experts.experts" if head == "morse" else "nothing"
+    missing = [n for n, p in network.named_parameters() if p.grad is None and optional not in n]
+    assert missing == []
+
+
+def test_morses_unet_has_the_papers_experts_and_size():
+    data = {"spatial_dims": 2, "backbone": {"name": "unet"}, "head": {"name": "plain"}}
+    network = decode(NetworkConfig, data, "").build(num_classes=9)
+    spec = network.backbone.spec
+    assert list(zip(spec.channels, spec.strides, strict=True)) == [
+        (256, 16), (128, 8), (64, 4), (32, 2), (16, 1),
+    ]  # fmt: skip
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    assert millions == pytest.approx(1.81, abs=0.01)
+
+
+def test_morses_3d_unet_has_the_papers_experts_and_size():
+    data = {"spatial_dims": 3, "backbone": {"name": "unet3d"}, "head": {"name": "plain"}}
+    network = decode(NetworkConfig, data, "").build(num_classes=2)
+    spec = network.backbone.spec
+    assert list(zip(spec.channels, spec.strides, strict=True)) == [(256, 4), (128, 2), (64, 1)]
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    assert millions == pytest.approx(16.3, abs=0.1)
+
+
+def test_an_image_that_does_not_halve_evenly_is_refused_with_its_size():
+    with pytest.raises(ConfigError, match=r"multiple of 4.*\(8, 16, 10\)"):
+        make_network()(torch.zeros(1, 1, 8, 16, 10))
+
+
+def test_more_experts_than_decoder_maps_are_refused():
+    with pytest.raises(ConfigError, match="'experts' is 4, but the backbone has 2 maps"):
+        make_network("unet3d", TINY_MORSE | {"experts": 4})
+
+
+def test_the_papers_gate_can_be_chosen_and_runs_at_full_resolution():
+    head = {"name": "morse", "preset": "paper", "width": 4, "frequencies": 2, "render_width": 4}
+    network = make_network("unet", head, dims=2)
+    sizes = network.head.experts.sizes
+    assert (sizes.gate_stride, sizes.gate_depth) == (1, 4)
+    assert network(make_image(2))._features.gate.shape[2:] == (8, 16)
+    assert not network.head.render.residual
+
+
+def test_the_paper_preset_has_the_papers_widths():
+    data = {
+        "spatial_dims": 2,
+        "backbone": {"name": "unet"},
+        "head": {"name": "morse", "preset": "paper"},
+    }
+    network = decode(NetworkConfig, data, "").build(num_classes=9)
+    gate = [m for m in network.head.experts.gate if hasattr(m, "kernel_size")]
+    assert [m.in_channels for m in gate] == [5 * 256, 256, 256, 256]
+    assert gate[-1].out_channels == 5
+    assert network.head.render.encoding.frequencies.shape == (2, 128)

@@ -1,0 +1,95 @@
+"""Coordinates, sampling and scattering, in 2D and 3D."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from MorseCore.points import (
+    coords_to_index,
+    gather_points,
+    grid_coords,
+    index_to_coords,
+    margin,
+    pixel_axes,
+    sample_grid,
+    sample_rows,
+    scatter_points,
+    to_rows,
+)
+
+SIZES = [(5, 7), (3, 4, 6)]
+
+
+def test_pixel_centres_lie_half_a_pixel_inside_the_image():
+    coords = index_to_coords(torch.tensor([[0, 3]]), (2, 2))
+    assert coords.tolist() == [[[-0.5, -0.5], [0.5, 0.5]]]
+
+
+def test_coordinates_are_ordered_x_first():
+    coords = index_to_coords(torch.tensor([[1]]), (1, 1, 4))  # second voxel along the last axis
+    assert coords.tolist() == [[[-0.25, 0.0, 0.0]]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_index_survives_the_round_trip_through_coordinates(size):
+    index = torch.arange(torch.tensor(size).prod())[None]
+    assert torch.equal(coords_to_index(index_to_coords(index, size), size), index)
+
+
+def test_a_refined_voxel_deep_in_a_volume_is_written_where_it_belongs():
+    # The released MORSE code takes the index modulo H*W and so writes into the first slice.
+    volume = torch.zeros(1, 1, 6, 8, 7)
+    index = coords_to_index(index_to_coords(torch.tensor([[5 * 56 + 10]]), (6, 8, 7)), (6, 8, 7))
+    written = scatter_points(volume, index, torch.ones(1, 1, 1))
+    assert written.nonzero().tolist() == [[0, 0, 5, 1, 3]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_scattering_what_was_gathered_changes_nothing(size):
+    values = torch.randn(2, 3, *size)
+    index = torch.stack([torch.randperm(values[0, 0].numel())[:9] for _ in range(2)])
+    assert torch.equal(scatter_points(values, index, gather_points(values, index)), values)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_sampling_a_coarse_map_at_fine_pixels_equals_up_sampling_it(size, factor):
+    features = torch.randn(2, 5, *size, dtype=torch.float64)
+    fine = [n * factor for n in size]
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    expected = functional.interpolate(features, size=fine, mode=mode, align_corners=False)
+    axes = [axis.double() for axis in pixel_axes(fine)]
+    assert torch.allclose(sample_grid(features, axes), expected, atol=1e-6)
+    points = sample_rows(to_rows(features), size, grid_coords(axes).expand(2, -1, -1))
+    assert torch.allclose(points.transpose(1, 2).view_as(expected), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_points_between_pixels_agree_with_torchs_own_sampler(size):
+    features = torch.randn(2, 4, *size)
+    coords = torch.rand(2, 50, len(size)) * 2.4 - 1.2  # some beyond the border
+    grid = coords.view(2, 50, *[1] * (len(size) - 1), len(size))
+    expected = functional.grid_sample(
+        features, grid, mode="bilinear", padding_mode="border", align_corners=False
+    ).flatten(2)
+    points = sample_rows(to_rows(features), size, coords)
+    assert torch.allclose(points.transpose(1, 2), expected, atol=1e-5)
+
+
+def test_a_map_of_one_pixel_is_the_same_everywhere():
+    features = torch.tensor([[[[3.0]]]])
+    assert sample_rows(to_rows(features), (1, 1), torch.tensor([[[-0.7, 0.9]]])).item() == 3.0
+    assert torch.equal(sample_grid(features, pixel_axes((2, 3))), torch.full((1, 1, 2, 3), 3.0))
+
+
+def test_margin_is_zero_for_a_tie_and_more_negative_the_surer_the_network_is():
+    logits = torch.tensor([[[1.0, 1.0, -5.0], [4.0, 1.0, 0.0]]])
+    assert margin(logits).tolist() == [[0.0, -3.0]]
+
+
+def test_between_two_sure_pixels_the_logits_tie():
+    # Sampling the uncertainty map instead would call the middle as sure as its neighbours.
+    logits = torch.tensor([[[[9.0, 0.0]], [[0.0, 9.0]]]])  # (1, 2, 1, 2)
+    middle = sample_rows(to_rows(logits), (1, 2), torch.zeros(1, 1, 2))
+    assert margin(middle).item() == pytest.approx(0.0)
+    assert margin(logits, dim=1).max().item() == -9.0

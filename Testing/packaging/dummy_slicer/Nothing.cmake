@@ -1,0 +1,1 @@
+# Nothing to generate or to pack for a Slicer that is not there.

@@ -1,0 +1,115 @@
+"""The batch script in a process of its own: exit codes, files, scenes that open again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from MorseCore.geometry import Geometry
+from MorseCore.imageio import write_volume
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "MorseSegment" / "Scripts" / "segment_batch.py"
+RUNNER = Path(__file__).with_name("slicer_process.py")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUNNER), str(SCRIPT), *map(str, arguments)]
+    path = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "MorseSegment")))
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def an_image(tmp_path: Path, a_geometry: Geometry) -> Path:
+    """A dark image with a bright box."""
+    voxels = np.zeros(a_geometry.shape, np.float32)
+    voxels[2:5, 3:7, 3:8] = 100.0
+    path = tmp_path / "images" / "case_01.nii.gz"
+    path.parent.mkdir()
+    write_volume(path, voxels, a_geometry)
+    return path
+
+
+def test_a_case_is_segmented_and_its_scene_opens_again(
+    a_scene: Any, an_image: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    done = run("--", "--input", an_image, "--output", output, "--model", "any", "--scene")
+    assert done.returncode == 0, done.stderr
+    assert (output / "case_01" / "refined.nii.gz").is_file()
+    assert not list((output / "case_01").glob("*unfinished*"))
+    assert a_scene.ReadFromMRB(str(output / "case_01" / "scene.mrb"))
+    image = a_scene.GetFirstNodeByName("case_01")
+    node = a_scene.GetFirstNodeByName("case_01 refined")
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Bright", image)
+    np.testing.assert_array_equal(found > 0, slicer.util.arrayFromVolume(image) > 50)
+
+
+@pytest.mark.slow
+def test_a_finished_case_gets_its_missing_scene(an_image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    arguments = ("--input", an_image, "--output", output, "--model", "any")
+    assert run(*arguments).returncode == 0
+    assert not (output / "case_01" / "scene.mrb").exists()
+    again = run(*arguments, "--scene")
+    assert again.returncode == 0
+    assert "already done" in again.stderr
+    assert (output / "case_01" / "scene.mrb").is_file(), again.stderr
+
+
+@pytest.mark.slow
+def test_one_bad_case_gives_code_1_and_does_not_stop_the_others(
+    an_image: Path, a_geometry: Geometry, tmp_path: Path
+) -> None:
+    dark = an_image.with_name("case_00.nii.gz")
+    write_volume(dark, np.zeros(a_geometry.shape, np.float32), a_geometry)
+    output = tmp_path / "out"
+    done = run("--input", an_image.parent, "--output", output, "--model", "any", "--scene")
+    assert done.returncode == 1, done.stderr
+    assert "'case_00.nii.gz' shows nothing." in done.stderr
+    assert (output / "case_01" / "scene.mrb").is_file(), done.stderr
+    assert not (output / "case_00" / "scene.mrb").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--output", "out", "--model", "any"], 2, "required: --input"),
+        (["--input", "none.nii.gz", "--output", "out", "--model", "any", "--format", "x"], 2, "x"),
+        (["--help"], 0, ""),
+    ],
+    ids=["no input", "unknown format", "help"],
+)
+def test_wrong_usage_ends_with_code_2(
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == code
+    assert sentence in done.stderr
+
+
+def test_an_unexpected_error_ends_with_code_1_and_one_sentence(
+    an_image: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import runpy, sys; sys.modules['MorseCore.batch'] = None; "
+        f"sys.argv = ['x', '--input', 'a', '--output', 'b', '--model', 'c']; "
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: This Slicer lacks the Python package 'MorseCore.batch'")
