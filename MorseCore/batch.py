@@ -1,70 +1,32 @@
 """Many scans: one folder a case, one table at the end, and on from where it stopped."""
 
-import csv
+import json
 import logging
-import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from MorseCore.config import read_json
-from MorseCore.errors import Cancelled, ConfigError, ImageError, MorseError
-from MorseCore.files import atomic_path, prepare_output_directory
+from MorseCore.batchtable import SUMMARY, BatchTable, summary_row
+from MorseCore.cases import check_places, find_cases, input_hashes
+from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
+from MorseCore.files import prepare_output_directory, printable
 from MorseCore.imageio import Volume, read_volume
 from MorseCore.models_library import find_model
-from MorseCore.output import FORMATS, REPORT, MaskFormat, write_result
+from MorseCore.output import FORMATS, MaskFormat, complete_result, write_result
 from MorseCore.predictor import PredictOptions, Predictor
 from MorseCore.result import Segmentation
 from MorseCore.roi import Roi, parse_roi
 
 __all__ = ["BatchRun", "find_cases", "run_batch"]
 
-IMAGE_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-)
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, str, float], None]
 """Called with case, stage and 0..1."""
 OnResult = Callable[[str, Segmentation, Volume], None]
-
-
-def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
-    """Case name -> image, for files, DICOM folders and folders of images.
-
-    :raises ImageError: if two inputs would share a name, or a folder holds nothing.
-    """
-    cases: dict[str, Path] = {}
-    for text in inputs:
-        path = Path(text)
-        found = [path]
-        if path.is_dir():
-            images = sorted(p for p in path.iterdir() if _is_image(p))
-            found = images or [path]  # a folder without image files is taken as a DICOM series
-        for image in found:
-            name = _case_name(image)
-            if name in cases and cases[name].resolve() != image.resolve():
-                raise ImageError(
-                    f"'{cases[name]}' and '{image}' would both be written to '{name}'; "
-                    "segment them into different output folders."
-                )
-            cases[name] = image
-    if not cases:
-        raise ImageError("There is no image to segment.")
-    return cases
 
 
 @dataclass(frozen=True)
@@ -84,57 +46,91 @@ class BatchRun:
         *,
         on_result: OnResult | None = None,
         progress: Progress | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> int:
-        """Segment every case; returns how many failed. One bad scan does not stop the others."""
+        """Segment every case; returns how many failed. One bad scan does not stop the others.
+
+        :raises ConfigError: if results would be written over something that is not ours.
+        :raises OutputError: if the output folder or, at the end, the table cannot be written.
+        :raises Cancelled: if ``should_stop`` answered yes; finished cases are kept.
+        """
+        check_places(cases, self.output)
         prepare_output_directory(self.output)
-        rows = []
-        for name, path in cases.items():
-            rows.append(self._row(name, path, on_result, progress))
-            if len(cases) > 1:
-                _write_summary(self.output / "summary.csv", rows)
-        return sum(row["status"] == "failed" for row in rows)
+        table, failed = self._table(is_wanted=len(cases) > 1), 0
+        for n, (name, path) in enumerate(cases.items(), start=1):
+            row = self._row(name, path, on_result, progress, should_stop)
+            failed += row["status"] == "failed"
+            if table is not None:
+                table.add(row)
+                try:
+                    table.write()
+                except OutputError as error:
+                    if n == len(cases):
+                        raise
+                    log.warning("%s", error)  # a table open in Excel does not cost a night
+        if len(cases) > 1:
+            log.info("%d of %d cases failed; see %s", failed, len(cases), self.output / SUMMARY)
+        return failed
+
+    def _table(self, *, is_wanted: bool) -> BatchTable | None:
+        """The folder's table; for one case alone only if there is one to bring up to date."""
+        if not is_wanted and not (self.output / SUMMARY).exists():
+            return None
+        try:
+            return BatchTable(self.output)
+        except ConfigError:
+            if is_wanted:
+                raise
+            return None
 
     def _row(
-        self, name: str, path: Path, on_result: OnResult | None, progress: Progress | None
+        self,
+        name: str,
+        path: Path,
+        on_result: OnResult | None,
+        progress: Progress | None,
+        should_stop: Callable[[], bool] | None,
     ) -> dict[str, Any]:
-        folder = self.output / name
-        request = self._request(path)
-        if (report := _finished(folder, request)) is not None:
-            log.info("%s: already done", name)
-            return _summary_row(name, "done before", report)
+        shown = printable(name)
         started = time.perf_counter()
         try:
+            request = self._request(path)
+            report = complete_result(self.output / name, self.mask_format)
+            if report is not None and report.get("request") == request:
+                log.info("%s: already done", shown)
+                return summary_row(name, "done before", report)
             volume = self.read(path)
+            reading = round(time.perf_counter() - started, 4)
             tell = None if progress is None else lambda stage, share: progress(name, stage, share)
-            result = self.predictor.segment(volume, self.options, progress=tell)
+            result = self.predictor.segment(
+                volume, self.options, progress=tell, should_stop=should_stop
+            )
+            result.report["seconds"] = {"read": reading, **result.report.get("seconds", {})}
             result.report["request"] = request
-            write_result(folder, result, mask_format=self.mask_format)
+            report = write_result(self.output / name, result, mask_format=self.mask_format)
             if on_result is not None:
                 on_result(name, result, volume)
         except Cancelled:
             raise
         except MorseError as error:
-            log.error("%s: %s", name, error)
-            return {"case": name, "status": "failed", "message": str(error)}
+            return _failure(name, str(error))
         except Exception as error:
-            log.error("%s: unexpected %s: %s", name, type(error).__name__, error)
             log.debug("%s", traceback.format_exc())
-            return {"case": name, "status": "failed", "message": f"{type(error).__name__}: {error}"}
-        log.info("%s: done in %.1f s", name, time.perf_counter() - started)
-        return _summary_row(name, "done", result.report)
+            first = (str(error).strip().splitlines() or ["no message"])[0]
+            return _failure(name, f"unexpected {type(error).__name__}: {first}")
+        log.info("%s: done in %.1f s", shown, time.perf_counter() - started)
+        return summary_row(name, "done", report)
 
     def _request(self, path: Path) -> dict[str, Any]:
         """What has to be equal for a finished case to be left alone."""
-        options = asdict(self.options)
-        options["roi"] = asdict(self.options.roi) if self.options.roi else None
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        sizes = [(f.name, f.stat().st_size) for f in files if f.is_file()]
-        return {
+        request = {
             "model": self.predictor.info.sha256,
-            "options": _as_json(options),
+            "options": asdict(self.options),
             "format": self.mask_format,
-            "input": [list(item) for item in sizes],
+            "input": [[printable(name), digest] for name, digest in _hashes(path)],
         }
+        plain: dict[str, Any] = json.loads(json.dumps(request))  # tuples come back as lists
+        return plain
 
 
 def run_batch(
@@ -151,93 +147,33 @@ def run_batch(
     read: Callable[[Path], Volume] = read_volume,
     on_result: OnResult | None = None,
     progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> int:
     """Segment scans into ``output/<case>/``; returns the process's exit code.
 
     0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``).
 
-    :raises MorseError: if nothing can be started at all: unknown model, device, output, option.
+    :raises MorseError: if nothing can be started at all: unknown model, device, output, option; or
+        if ``should_stop`` answered yes.
     """
     if mask_format not in FORMATS:
         raise ConfigError(f"The format must be one of {', '.join(FORMATS)}; found '{mask_format}'.")
     box = parse_roi(roi) if isinstance(roi, str) else roi
     options = PredictOptions(roi=box, points=points, passes=passes, scale=scale)
     cases = find_cases(inputs)
-    prepare_output_directory(Path(output))
     predictor = Predictor(find_model(model), device=device)
-    options.renderer(
-        predictor.info.renderer
-    )  # an impossible number of points fails here, not per case
     run = BatchRun(predictor, Path(output), options, mask_format, read)
-    failed = run.run(cases, on_result=on_result, progress=progress)
+    failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0
 
 
-def _is_image(path: Path) -> bool:
-    return (
-        path.is_file()
-        and not path.name.startswith(".")
-        and path.name.lower().endswith(IMAGE_SUFFIXES)
-    )
-
-
-def _case_name(path: Path) -> str:
-    name = path.name or path.resolve().name
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def _finished(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """The report of a case that is complete and was made in the same way."""
-    if not (folder / REPORT).is_file():
-        return None
+def _hashes(path: Path) -> list[list[str]]:
     try:
-        report = read_json(folder / REPORT)
-    except ConfigError:
-        return None
-    return report if report.get("request") == request else None
+        return input_hashes(path)
+    except OSError:  # reading the image will say why
+        return []
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-def _summary_row(name: str, status: str, report: dict[str, Any]) -> dict[str, Any]:
-    points = report.get("points", {})
-    row = {
-        "case": name,
-        "status": status,
-        "attention": report.get("attention", ""),
-        "rendered_voxels": points.get("rendered_voxels", 0),
-        "changed_points": points.get("changed", 0),
-        "seconds": round(sum(report.get("seconds", {}).values()), 2),
-        "message": " ".join(report.get("warnings", [])),
-    }
-    for item in report.get("structures", []):
-        for key in ("refined_ml", "change_ml", "shift_p95_mm"):
-            row[f"{item['name']} {key}"] = item[key]
-    return row
-
-
-def _write_summary(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Failed cases first, then by the attention they call for."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    columns.sort(key=lambda c: c == "message")
-
-    def urgency(row: Mapping[str, Any]) -> tuple[bool, float]:
-        value = row.get("attention")
-        return row["status"] != "failed", -float(value) if isinstance(
-            value, (int, float)
-        ) else math.inf
-
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, columns, restval="")
-        writer.writeheader()
-        writer.writerows(sorted(rows, key=urgency))
+def _failure(name: str, message: str) -> dict[str, Any]:
+    log.error("%s: %s", printable(name), message)
+    return {"case": name, "status": "failed", "message": message}

@@ -4,15 +4,21 @@ torch is imported by the commands that need it, so that ``--help`` answers at on
 """
 
 import argparse
+import io
 import json
 import logging
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from MorseCore import __version__
 from MorseCore.errors import Cancelled, ConfigError, DeviceError, ModelError, MorseError
@@ -23,35 +29,91 @@ _USAGE_ERRORS = (ConfigError, DeviceError, ModelError)  # wrong before any scan 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; every :class:`MorseError` becomes one sentence on stderr."""
-    options = _parser().parse_args(arguments)
-    level = logging.DEBUG if options.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
-    signal.signal(signal.SIGTERM, _on_terminate)  # unwinds, so that temporary files are removed
+    """Run one command; every error becomes one sentence on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(_join_region(words))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows a mark
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return int(options.run(options))
+        with _terminating(), _speaking(is_verbose=options.verbose):
+            return int(options.run(options))
+    except KeyboardInterrupt:
+        print("interrupted; finished cases are kept, run it again to go on", file=sys.stderr)
+    except BrokenPipeError:  # the reader of our output, e.g. head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Cancelled as error:
         print(error, file=sys.stderr)
-        return 1
     except MorseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, _USAGE_ERRORS) else 1
-    except KeyboardInterrupt:
-        print(
-            "interrupted; finished cases are kept, run the command again to go on", file=sys.stderr
-        )
-        return 1
+    except Exception as error:
+        if options.verbose:
+            traceback.print_exc()
+        print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _speaking(*, is_verbose: bool) -> Iterator[None]:
+    """Meanwhile what is logged goes to stderr, and what is meant for programmers nowhere."""
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stderr)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if is_verbose else logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            if not is_verbose:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Meanwhile SIGTERM unwinds as Ctrl-C does, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _join_region(words: list[str]) -> list[str]:
+    """``--roi -20,20,…`` as ``--roi=-20,20,…``, which argparse would take for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--roi" and word[:1] == "-" and word[1:2] in {*"0123456789."}:
+            joined[-1] = f"--roi={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m MorseCore",
         description="Segment CT and MR; render the boundary again where the network is unsure.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--verbose", action="store_true", help="details of unexpected errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_methods):
+    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_methods, _add_worker):
         add(commands)
     return parser
 
@@ -72,8 +134,8 @@ def _add_segment(commands: Any) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
         "--roi",
-        help="box to segment in: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels); "
-        "write --roi=... if it begins with a minus sign",
+        metavar="BOX",
+        help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
     )
     parser.add_argument(
         "--points", type=int, metavar="N", help="points rendered per window and pass"
@@ -119,6 +181,11 @@ def _add_methods(commands: Any) -> None:
     parser.set_defaults(run=_methods)
 
 
+def _add_worker(commands: Any) -> None:
+    parser = commands.add_parser("worker", help="serve the Slicer module over stdin and stdout")
+    parser.set_defaults(run=_worker)
+
+
 def _demo(options: argparse.Namespace) -> int:
     from MorseCore.demo import run_demo
 
@@ -159,20 +226,23 @@ def _models_list(_: argparse.Namespace) -> int:
     from MorseCore.models_library import list_models
 
     for name, folder in list_models().items():
-        info = read_model(folder)
-        print(
-            f"{name:20} {info.modality:4} {info.preparation.spatial_dims}D  {info.title} ({folder})"
-        )
+        try:
+            info = read_model(folder)
+        except ModelError as error:
+            print(f"{name:20} broken: {error}")
+            continue
+        dims = info.preparation.spatial_dims
+        print(f"{name:20} {info.modality:4} {dims}D  {info.title} ({folder})")
     return 0
 
 
 def _models_show(options: argparse.Namespace) -> int:
-    from MorseCore.model_folder import CARD, read_model
+    from MorseCore.model_folder import read_card, read_model
     from MorseCore.models_library import find_model
 
     folder = find_model(options.model)
     read_model(folder)
-    print((folder / CARD).read_text(encoding="utf-8"))
+    print(read_card(folder))
     return 0
 
 
@@ -207,5 +277,7 @@ def _methods(options: argparse.Namespace) -> int:
     return 0
 
 
-def _on_terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _worker(_: argparse.Namespace) -> int:
+    from MorseCore.worker import main as serve
+
+    return serve()

@@ -28,7 +28,12 @@ class Registry(Generic[T]):
         self._entries: dict[str, type[T]] = {}
 
     def register(self, name: str, config: type[T]) -> None:
-        """Add a configuration dataclass under ``name``."""
+        """Add a configuration dataclass under ``name``.
+
+        :raises ValueError: if the name is taken; two components of one name are our defect.
+        """
+        if name in self._entries:
+            raise ValueError(f"There already is a {self.kind} '{name}'.")
         self._entries[name] = config
 
     def __iter__(self) -> Iterator[str]:
@@ -53,8 +58,12 @@ class Registry(Generic[T]):
         """Read ``{"name": ..., other keys}`` into the dataclass registered under the name."""
         if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
             raise ConfigError(f"'{where}' must be an object with a 'name'; found {_show(data)}.")
+        try:
+            entry = self[data["name"]]
+        except ConfigError as error:
+            raise ConfigError(f"In '{where}': {error}") from None
         rest = {key: value for key, value in data.items() if key != "name"}
-        return decode(self[data["name"]], rest, where)
+        return decode(entry, rest, where)
 
     def encode(self, config: T) -> dict[str, Any]:
         """The JSON object from which :meth:`decode` builds an equal configuration."""
@@ -70,15 +79,22 @@ def nearest(name: str, known: Any) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    :raises ConfigError: if the file is missing, too large, not JSON, or not an object.
+    :raises ConfigError: if the file is missing, too large, not JSON, or not an object, or if an
+        object in it has a key twice (JSON readers silently take the last).
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise ConfigError(f"'{path}' is too large to be a configuration.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+            raise ConfigError("the file is too large to be a configuration.")
+        data = json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+        )
     except FileNotFoundError:
         raise ConfigError(f"The file '{path}' does not exist.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ConfigError as error:
+        raise ConfigError(f"'{path}': {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"'{path}' cannot be read as JSON: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"'{path}' must hold one JSON object; found {_show(data)}.")
@@ -113,7 +129,10 @@ def decode(cls: type[T], data: Any, where: str) -> T:
             )
         elif item.default is MISSING and item.default_factory is MISSING:
             raise ConfigError(f"The key '{_join(where, name)}' is missing.")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ConfigError as error:  # a value that has the right type and makes no sense
+        raise ConfigError(f"In '{where}': {error}" if where else str(error)) from None
 
 
 def encode(config: Any) -> dict[str, Any]:
@@ -138,7 +157,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
             raise ConfigError(f"'{override}' is not of the form key=value.")
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = text
         *parents, last = key.split(".")
         target = result
@@ -148,6 +167,10 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
                 raise ConfigError(f"'{key}' cannot be set: '{parent}' is not an object.")
         target[last] = value
     return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _plain(value: Any) -> Any:
@@ -160,12 +183,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ConfigError(f"the key '{key}' is there twice in one object.")
+        result[key] = value
+    return result
+
+
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else str(key)
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # Python refuses to write a number of more than 4300 digits
+        return "an enormous number"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -176,7 +211,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(args, value, where)
     if origin is Literal:
-        if value not in args:
+        if not any(type(value) is type(arg) and value == arg for arg in args):  # 3.0 == 3
             raise ConfigError(
                 f"'{where}' must be one of {', '.join(map(str, args))}; found {_show(value)}"
                 f"{nearest(str(value), args)}."
@@ -222,7 +257,10 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"'{where}' must be finite; found {_show(value)}.") from None
     is_bool_for_number = isinstance(value, bool) and hint is not bool
     if not isinstance(value, hint) or is_bool_for_number:
         names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -2,10 +2,12 @@
 
 ``dataset.json`` names images and labels (its paths count, folder names do not) and the classes; a
 split file names the cases: ``{"train": [...], "val": [...], "test": [...]}``, or a list of such
-objects, one a fold.
+objects, one a fold (as nnU-Net writes them).
 """
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,18 @@ from MorseCore.grids import to_model_grid
 from MorseCore.imageio import Volume, read_volume
 from MorseCore.preparation import Preparation, normalise
 
-__all__ = ["Case", "Decathlon", "PreparedCase", "open_dataset", "prepare_case"]
+__all__ = [
+    "Case",
+    "Decathlon",
+    "PreparedCase",
+    "absent_labels",
+    "open_dataset",
+    "prepare_case",
+]
+
+log = logging.getLogger(__name__)
+_PARTS = ("train", "val", "test")
+_MOST_CLASSES = 256  # label maps are held as uint8
 
 
 @dataclass(frozen=True)
@@ -68,32 +81,24 @@ def open_dataset(dataset: Path, split: Path, *, fold: int = 0) -> Decathlon:
         splits, or the classes are not numbered 0, 1, 2 ….
     """
     data = _read(dataset)
-    cases = _cases(data, dataset.parent)
-    splits: dict[str, tuple[Case, ...]] = {}
-    owner: dict[str, str] = {}
-    chosen = _choose_fold(split, fold)
-    for part in ("train", "val", "test"):
-        names = chosen.get(part, [])
-        for name in names:
-            if name not in cases:
-                raise DatasetError(
-                    f"The split '{split}' names the case '{name}', which is not in '{dataset}'"
-                    f"{nearest(str(name), cases)}."
-                )
-            if name in owner:
-                raise DatasetError(f"The case '{name}' is both in '{owner[name]}' and in '{part}'.")
-            owner[name] = part
-        splits[part] = tuple(cases[name] for name in names)
-    if not splits["train"]:
-        raise DatasetError(f"The split '{split}' holds no training case.")
+    labels, cases = _labels(data, dataset), _cases(data, dataset)
+    splits = _splits(_choose_fold(split, fold), cases, split)
     for case in (case for part in splits.values() for case in part):
         for path in (case.image, case.label):
             if not path.is_file():
                 raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
     return Decathlon(
         str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
-        _labels(data, dataset), splits,
+        labels, splits,
     )  # fmt: skip
+
+
+def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[int]:
+    """Foreground values that no case holds: nothing can be learned of them."""
+    counts = np.zeros(num_classes, np.int64)
+    for case in cases:
+        counts += np.bincount(case.labels.ravel(), minlength=num_classes)
+    return [value for value in range(1, num_classes) if not counts[value]]
 
 
 def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
@@ -162,33 +167,79 @@ def _read(path: Path) -> dict[str, Any]:
         raise DatasetError(str(error)) from None
 
 
-def _choose_fold(split: Path, fold: int) -> dict[str, list[str]]:
+def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
     try:
         data = json.loads(split.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DatasetError(f"The split file '{split}' cannot be read: {error}") from None
     if isinstance(data, list):
         if not 0 <= fold < len(data):
-            raise DatasetError(f"'{split}' has folds 0 to {len(data) - 1}; found {fold}.")
+            raise DatasetError(f"'{split}' has {len(data)} folds, counted from 0; found {fold}.")
         data = data[fold]
+    elif fold:
+        raise DatasetError(f"'{split}' holds one split, no list of folds; found fold {fold}.")
     if not isinstance(data, dict):
         raise DatasetError(f"'{split}' must hold 'train' and 'val' lists of case names.")
     return data
 
 
-def _cases(data: dict[str, Any], root: Path) -> dict[str, Case]:
+def _splits(
+    chosen: dict[str, Any], cases: dict[str, Case], split: Path
+) -> dict[str, tuple[Case, ...]]:
+    for key, value in chosen.items():  # a note or a seed may stand there, but no misspelt split
+        if key not in _PARTS and isinstance(value, list):
+            raise DatasetError(
+                f"'{split}' has the unknown split '{key}'{nearest(key, _PARTS)}; "
+                f"known are {', '.join(_PARTS)}."
+            )
+    owner: dict[str, str] = {}
+    splits: dict[str, tuple[Case, ...]] = {}
+    for part in _PARTS:
+        names = chosen.get(part, [])
+        if not isinstance(names, list):
+            raise DatasetError(f"'{part}' in '{split}' must be a list of case names.")
+        for name in map(str, names):
+            if name not in cases:
+                raise DatasetError(
+                    f"The split '{split}' names the case '{name}', which the data set does not "
+                    f"have with a label{nearest(name, cases)}."
+                )
+            if name in owner:
+                twice = "twice in" if owner[name] == part else f"in '{owner[name]}' and in"
+                raise DatasetError(f"The case '{name}' is {twice} '{part}' of '{split}'.")
+            owner[name] = part
+        splits[part] = tuple(cases[str(name)] for name in names)
+    if not splits["train"]:
+        raise DatasetError(f"The split '{split}' holds no training case.")
+    return splits
+
+
+def _cases(data: dict[str, Any], dataset: Path) -> dict[str, Case]:
+    """All cases with a label, by name: the image's file name up to its first dot."""
+    entries, tests, labels = (data.get(key, []) for key in ("training", "test", "test_labels"))
+    if not all(isinstance(value, list) for value in (entries, tests, labels)):
+        raise DatasetError(f"'{dataset}': 'training', 'test' and 'test_labels' must be lists.")
+    if labels and len(tests) != len(labels):  # MSD's own test images come without labels
+        raise DatasetError(
+            f"'{dataset}' lists {len(tests)} test images, but {len(labels)} test labels."
+        )
+    pairs = [{"image": a, "label": b} for a, b in zip(tests, labels, strict=False)]
     cases: dict[str, Case] = {}
-    entries = list(data.get("training", []))
-    tests, labels = data.get("test", []), data.get("test_labels", [])
-    if len(tests) == len(labels):  # MSD's own test images come without labels
-        entries += [{"image": a, "label": b} for a, b in zip(tests, labels, strict=True)]
-    for entry in entries:
-        if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
-            raise DatasetError(f"'{root}/dataset.json': every case needs 'image' and 'label'.")
-        name = Path(entry["image"]).name.split(".")[0]
-        cases[name] = Case(name, root / entry["image"], root / entry["label"])
+    for entry in [*entries, *pairs]:
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(key), str) for key in ("image", "label")
+        ):
+            raise DatasetError(f"'{dataset}': every case needs an 'image' and a 'label' path.")
+        file = Path(entry["image"]).name
+        if file.startswith("._"):
+            log.warning("%s is a companion file that macOS made; it is left out", file)
+            continue
+        name = file.split(".")[0]
+        if name in cases:
+            raise DatasetError(f"'{dataset}' lists the case '{name}' twice.")
+        cases[name] = Case(name, dataset.parent / entry["image"], dataset.parent / entry["label"])
     if not cases:
-        raise DatasetError(f"'{root}/dataset.json' lists no image with a label.")
+        raise DatasetError(f"'{dataset}' lists no image with a label.")
     return cases
 
 
@@ -196,10 +247,15 @@ def _labels(data: dict[str, Any], dataset: Path) -> dict[int, str]:
     labels = data.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise DatasetError(f"'{dataset}' names no labels.")
-    try:
-        named = {int(key): str(value) for key, value in labels.items()}
-    except ValueError:  # nnU-Net turns the table round: {"background": 0}
-        named = {int(value): str(key) for key, value in labels.items()}
-    if sorted(named) != list(range(len(named))) or len(named) < 2:
-        raise DatasetError(f"'{dataset}' must number its labels 0, 1, 2 …; found {sorted(named)}.")
+    pairs = list(labels.items())
+    if not all(str(key).isdecimal() for key in labels):  # nnU-Net turns the table round
+        pairs = [(value, key) for key, value in pairs]
+    named = {int(n): str(name) for n, name in pairs if str(n).isdecimal()}
+    if len(named) != len(pairs) or sorted(named) != list(range(len(named))) or len(named) < 2:
+        raise DatasetError(
+            f"'{dataset}' must number its labels 0 (background), 1, 2 …, each once; "
+            f"found {', '.join(str(n) for n, _ in pairs)}."
+        )
+    if len(named) > _MOST_CLASSES:
+        raise DatasetError(f"'{dataset}' has {len(named)} labels; at most {_MOST_CLASSES} fit.")
     return dict(sorted(named.items()))

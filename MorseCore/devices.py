@@ -1,10 +1,12 @@
 """Where to compute: what was asked for, or an error; never silently something else."""
 
+import os
+
 import torch
 
 from MorseCore.errors import DeviceError
 
-__all__ = ["describe_device", "resolve_device"]
+__all__ = ["check_memory", "describe_device", "physical_memory", "resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -13,12 +15,13 @@ def resolve_device(name: str) -> torch.device:
     :raises DeviceError: if the device is unknown or not there.
     """
     has_cuda = torch.cuda.is_available()
+    name = name.strip().lower()
     if name == "auto":
         return torch.device("cuda:0" if has_cuda else "cpu")
     kind, _, number = name.partition(":")
     if kind == "cpu" and not number:
         return torch.device("cpu")
-    if kind != "cuda" or (number and not number.isdigit()):
+    if kind != "cuda" or (number and not (number.isascii() and number.isdigit())):
         raise DeviceError(f"The device must be auto, cpu, cuda or cuda:N; found '{name}'.")
     if not has_cuda:
         raise DeviceError(
@@ -28,9 +31,9 @@ def resolve_device(name: str) -> torch.device:
     count = torch.cuda.device_count()
     if int(number or 0) >= count:
         raise DeviceError(
-            f"The device '{name}' was asked for, but there are only {count} GPUs (from 0)."
+            f"The device '{name}' was asked for, but the GPUs are numbered 0 to {count - 1}."
         )
-    return torch.device(f"cuda:{number or 0}")
+    return torch.device("cuda", int(number or 0))
 
 
 def describe_device(device: torch.device) -> str:
@@ -39,3 +42,25 @@ def describe_device(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         return f"{device} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def physical_memory() -> int | None:
+    """Bytes of main memory; None where the system does not say (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_memory(needed: int) -> None:
+    """Refuse a run whose results alone are larger than the main memory.
+
+    :param needed: bytes.
+    :raises DeviceError: naming both sizes.
+    """
+    total = physical_memory()
+    if total is not None and needed > total:
+        raise DeviceError(
+            f"This run needs at least {needed / 2**30:.0f} GiB of memory and the machine has "
+            f"{total / 2**30:.0f} GiB; choose a region of interest or a smaller scale."
+        )

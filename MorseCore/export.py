@@ -8,15 +8,16 @@ from typing import Any
 import torch
 
 from MorseCore import __version__
-from MorseCore.config import encode
+from MorseCore.config import encode, nearest
 from MorseCore.dataset import Decathlon, PreparedCase
+from MorseCore.errors import ConfigError
 from MorseCore.metrics import Summary
 from MorseCore.model_folder import ModelInfo, StructureInfo, write_model
 from MorseCore.network import Network
-from MorseCore.training_config import RunConfig
+from MorseCore.training_config import CardStructure, RunConfig
 from MorseCore.validation import Validator
 
-__all__ = ["export_model"]
+__all__ = ["describe_structures", "export_model"]
 
 _PALETTE = (  # Okabe and Ito: told apart with any colour vision
     (0.90, 0.62, 0.00), (0.00, 0.45, 0.70), (0.00, 0.62, 0.45), (0.80, 0.47, 0.65),
@@ -37,7 +38,12 @@ def export_model(
     command: str,
     field_of_view: tuple[float, ...],
 ) -> dict[str, Any]:
-    """Measure the network on both splits and write its model folder; returns the figures."""
+    """Measure the network on both splits and write its model folder; returns the figures.
+
+    :param command: what was typed to train it.
+    :param field_of_view: largest extent in mm along x, y, z of the training images.
+    :raises OutputError: if the folder cannot be written.
+    """
     figures = {}
     for name, cases in (("validation", val), ("test", test)):
         if cases:
@@ -56,24 +62,36 @@ def export_model(
             "python": platform.python_version(),
         },
     }  # fmt: skip
+    structures = describe_structures(config, data)
     info = ModelInfo(
         config.name, config.card.title, config.card.task, config.card.modality,
-        _structures(config, data), config.network, config.preparation, config.card.licence, "",
+        structures, config.network, config.preparation, config.card.licence, "",
         config.renderer, config.windows,
         field_of_view[: config.preparation.spatial_dims], training,
     )  # fmt: skip
-    write_model(folder, info, network.state_dict(), card=_card(config, info, figures, splits))
+    card = _card(config, info, figures, splits, licence=data.licence)
+    write_model(folder, info, network.state_dict(), card=card)
     return figures
 
 
-def _structures(config: RunConfig, data: Decathlon) -> tuple[StructureInfo, ...]:
+def describe_structures(config: RunConfig, data: Decathlon) -> tuple[StructureInfo, ...]:
+    """Name, colour and terminology of each foreground class.
+
+    :raises ConfigError: if the card describes a structure that the data set does not have.
+    """
+    described = config.card.structures
+    labels = {value: label for value, label in data.labels.items() if value}
+    for label in described:
+        if label not in labels.values():
+            raise ConfigError(
+                f"'card.structures' describes '{label}', which is no label of the data set"
+                f"{nearest(label, labels.values())}; its labels are {', '.join(labels.values())}."
+            )
     structures = []
-    for value, label in data.labels.items():
-        if value:
-            known = config.card.structures.get(label, {})
-            color = tuple(known.get("color", _PALETTE[(value - 1) % len(_PALETTE)]))
-            name, terminology = str(known.get("name", label)), str(known.get("terminology", ""))
-            structures.append(StructureInfo(value, name, color, terminology))
+    for value, label in labels.items():
+        known = described.get(label, CardStructure())
+        color = known.color or _PALETTE[(value - 1) % len(_PALETTE)]
+        structures.append(StructureInfo(value, known.name or label, color, known.terminology))
     return tuple(structures)
 
 
@@ -91,7 +109,12 @@ def _figures(summary: Summary, data: Decathlon) -> dict[str, Any]:
 
 
 def _card(
-    config: RunConfig, info: ModelInfo, figures: dict[str, Any], splits: dict[str, int]
+    config: RunConfig,
+    info: ModelInfo,
+    figures: dict[str, Any],
+    splits: dict[str, int],
+    *,
+    licence: str,
 ) -> str:
     card = config.card
     lines = [
@@ -99,6 +122,7 @@ def _card(
         f"- Name: `{config.name}`", f"- Modality: {card.modality}",
         "- Structures: " + ", ".join(f"{s.value} {s.name}" for s in info.structures),
         f"- Data: {card.data}",
+        f"- Licence of the data set: {licence}",
         f"- Licence of the weights: {card.licence}",
         f"- Cases: {splits['train']} training, {splits['val']} validation, {splits['test']} test",
         f"- Trained by: `{info.training['command']}`, {config.optimisation.iterations} iterations "
@@ -107,25 +131,28 @@ def _card(
     if card.limits:
         lines.append(f"- Limits: {card.limits}")
     lines += ["", "## Measured", ""]
-    lines += (
-        _table(figures) if figures else ["Nothing: the data set has no validation or test split."]
-    )
+    if figures:
+        lines += _table(figures, len(info.structures))
+        lines += [
+            "",
+            "Means over cases; distances in mm; a structure that is missed counts with the image's "
+            "diagonal. *Coarse* is before rendering, *refined* after.",
+        ]
+    else:
+        lines.append("Nothing: the data set has no validation or test split.")
+    is_chosen = config.validation.keep == "best" and "validation" in figures
     lines += [
         "",
-        "Means over cases; distances in mm; a structure that is missed counts with the image's "
-        "diagonal. *Coarse* is before rendering, *refined* after. The weights were chosen on the "
-        "validation split"
-        + (
-            " (best mean DSC)."
-            if config.validation.keep == "best"
-            else " by nothing: the last ones."
-        ),
+        "The weights are those with the best mean DSC on the validation split, whose figures are "
+        "therefore too good."
+        if is_chosen
+        else "The weights are the last ones; nothing was chosen.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _table(figures: dict[str, Any]) -> list[str]:
+def _table(figures: dict[str, Any], structures: int) -> list[str]:
     lines = [
         "| split | mask | structure | DSC | Jaccard | HD95 | ASD | missed |",
         "|---|---|---|---|---|---|---|---|",
@@ -133,8 +160,9 @@ def _table(figures: dict[str, Any]) -> list[str]:
     for split, stages in figures.items():
         for stage, rows in stages.items():
             for name, row in rows.items():
+                count = row["cases"] * (structures if name == "mean" else 1)  # it is a sum there
                 lines.append(
                     f"| {split} | {stage} | {name} | {row['dice']:.4f} | {row['jaccard']:.4f} | "
-                    f"{row['hd95']:.3f} | {row['asd']:.3f} | {row['missed']} of {row['cases']} |"
+                    f"{row['hd95']:.3f} | {row['asd']:.3f} | {row['missed']} of {count} |"
                 )
     return lines

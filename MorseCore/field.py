@@ -62,3 +62,7 @@ class Field(ABC):
     @abstractmethod
     def device(self) -> torch.device:
         """Where the field lives."""
+
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes that the field keeps."""

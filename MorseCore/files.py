@@ -13,7 +13,16 @@ from typing import Any
 
 from MorseCore.errors import OutputError
 
-__all__ = ["atomic_path", "prepare_output_directory", "sha256", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "output_error",
+    "prepare_output_directory",
+    "printable",
+    "replace_patiently",
+    "sha256",
+    "write_json",
+    "write_text",
+]
 
 _REPLACE_ATTEMPTS = 6
 _FIRST_WAIT = 0.05  # seconds; doubled each time, 1.6 s in all: a virus scanner lets go well before
@@ -47,10 +56,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)  # not mkstemp: its 0600 would hide results from a group
         yield temporary
         _flush_to_disk(temporary)
-        _replace(temporary, target)
+        replace_patiently(temporary, target)
         _flush_directory(target.parent)
     except OSError as error:
-        raise _output_error(target, error) from error
+        raise output_error(target, error) from error
     finally:
         _remove(temporary)
 
@@ -92,7 +101,7 @@ def prepare_output_directory(path: Path) -> Path:
         probe.touch(exist_ok=False)
         _remove(probe)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     return path
 
 
@@ -100,7 +109,13 @@ def _temporary_beside(target: Path) -> Path:
     return target.with_name(f".tmp-{secrets.token_hex(8)}{''.join(target.suffixes[-2:])}")
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def printable(name: str) -> str:
+    """A file name that any file can hold: bytes that are no UTF-8 become escapes like \\xff."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The sentence for a file or folder that the system refused to write."""
     reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
     return OutputError(f"{path} cannot be written: {reason}.")
 
@@ -123,7 +138,7 @@ def _flush_directory(path: Path) -> None:
         os.close(handle)
 
 
-def _replace(source: Path, target: Path) -> None:
+def replace_patiently(source: Path, target: Path) -> None:
     """``os.replace``, tried again while a scanner or an indexer holds the target (Windows)."""
     wait = _FIRST_WAIT
     for _ in range(_REPLACE_ATTEMPTS - 1):

@@ -12,8 +12,15 @@ import numpy as np
 
 from MorseCore.errors import GeometryError, ImageError
 
-__all__ = ["NiftiHeader", "check_headers", "is_nifti", "read_nifti_header"]
+__all__ = [
+    "NiftiHeader",
+    "check_headers",
+    "is_nifti",
+    "read_missing_voxels",
+    "read_nifti_header",
+]
 
+_FLOATS = (16, 64)  # NIfTI's codes for float32 and float64
 _BLOCK = 1 << 16  # bytes; empty images unpack to a thousand times their size
 _TEXT_HEADER = 1 << 16
 _SPACING_LINE = re.compile(
@@ -40,6 +47,8 @@ class NiftiHeader:
     """Bytes from the (unpacked) file's start to the voxels' end; 0 if these are elsewhere."""
     sform: np.ndarray | None
     """3x4 matrix from indices to RAS, if the file has one."""
+    floats: np.dtype[np.floating] | None
+    """Type of the voxels as stored, if they are real numbers that may be NaN or infinite."""
 
 
 def is_nifti(path: Path) -> bool:
@@ -102,7 +111,7 @@ def _parse(raw: bytes, order: str) -> NiftiHeader:
     """The fields of a NIfTI-1 header in a byte order ('<' or '>')."""
     axes, *size = struct.unpack_from(f"{order}8h", raw, 40)
     axes = min(max(axes, 0), 7)
-    (bits,) = struct.unpack_from(f"{order}h", raw, 72)
+    kind, bits = struct.unpack_from(f"{order}2h", raw, 70)
     spacing = struct.unpack_from(f"{order}3f", raw, 80)
     (offset,) = struct.unpack_from(f"{order}f", raw, 108)
     (code,) = struct.unpack_from(f"{order}h", raw, 254)
@@ -114,7 +123,26 @@ def _parse(raw: bytes, order: str) -> NiftiHeader:
         tuple(spacing[: min(axes, 3)]),
         int(offset) + voxels * bits // 8 if inline else 0,
         sform if code > 0 else None,
+        np.dtype(f"{order}f{bits // 8}") if kind in _FLOATS else None,
     )
+
+
+def read_missing_voxels(path: Path) -> np.ndarray | None:
+    """Bool, flat, i fastest: the voxels of a NIfTI file that are NaN or infinite; None if none are.
+
+    ITK reads such voxels as 0, which in a CT is water.
+    """
+    header = read_nifti_header(path)
+    if header.floats is None or header.data_end == 0:
+        return None
+    count = math.prod(max(n, 1) for n in header.size)
+    width, parts = header.floats.itemsize, []
+    with gzip.open(path, "rb") if _is_gzip(path) else path.open("rb") as stream:
+        stream.seek(header.data_end - count * width)
+        for first in range(0, count, _BLOCK):
+            block = stream.read(min(_BLOCK, count - first) * width)
+            parts.append(~np.isfinite(np.frombuffer(block, header.floats)))
+    return np.concatenate(parts) if any(part.any() for part in parts) else None
 
 
 def _is_gzip(path: Path) -> bool:

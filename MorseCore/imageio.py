@@ -12,9 +12,14 @@ import SimpleITK
 
 from MorseCore.dicom import sorted_series
 from MorseCore.errors import GeometryError, ImageError, OutputError
-from MorseCore.files import atomic_path
+from MorseCore.files import atomic_path, printable
 from MorseCore.geometry import Geometry
-from MorseCore.imageheaders import check_headers, is_nifti, read_nifti_header
+from MorseCore.imageheaders import (
+    check_headers,
+    is_nifti,
+    read_missing_voxels,
+    read_nifti_header,
+)
 
 __all__ = ["Volume", "read_volume", "write_itk_image", "write_labels", "write_volume"]
 
@@ -30,7 +35,7 @@ class Volume:
     """One scalar image and where it is."""
 
     array: np.ndarray
-    """(K, J, I), float32 or the file's integer type."""
+    """(K, J, I), float32 or the file's integer type; NaN where the file has no number."""
     geometry: Geometry
     source: str
     """Name of the file or folder, without its path, which may name a patient."""
@@ -46,6 +51,7 @@ def read_volume(path: Path) -> Volume:
     """
     if not path.exists():
         raise ImageError(f"There is no file or folder '{path.name}'.")
+    _check_names(path)
     with _quiet_itk():
         if path.is_dir():
             image = _read(path, files=sorted_series(path))
@@ -56,6 +62,10 @@ def read_volume(path: Path) -> Volume:
     array = SimpleITK.GetArrayFromImage(image)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
+    if np.issubdtype(array.dtype, np.floating) and path.is_file() and is_nifti(path):
+        missing = read_missing_voxels(path)
+        if missing is not None:
+            array[missing.reshape(array.shape)] = np.nan
     geometry = _geometry(image)
     volume = Volume(array.reshape(geometry.shape), geometry, path.name, image.GetDimension())
     _warn_about_geometry(volume, path)
@@ -97,6 +107,8 @@ def write_itk_image(
     """
     if array.shape != geometry.shape:
         raise GeometryError(f"A map of shape {array.shape} does not fit the grid {geometry.shape}.")
+    if not _is_text(path):
+        raise OutputError(f"{printable(path.name)}: the path has bytes that are no UTF-8 text.")
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
     spacing, origin, direction = geometry.lps()
     image.SetSpacing(spacing)
@@ -121,6 +133,23 @@ def _quiet_itk() -> Iterator[None]:
         yield
     finally:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _check_names(path: Path) -> None:
+    """SimpleITK ends the whole program when it is given a path that is no text."""
+    for item in [path, *(path.iterdir() if path.is_dir() else ())]:
+        if not _is_text(item):
+            raise ImageError(
+                f"{printable(item.name)}: its path has bytes that are no UTF-8 text; rename it."
+            )
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_file(path: Path) -> None:

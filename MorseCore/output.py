@@ -1,5 +1,6 @@
 """A segmentation as files: written whole or not at all, read back as it was."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,39 +8,73 @@ import numpy as np
 
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError, ImageError
-from MorseCore.files import atomic_path, write_json
-from MorseCore.geometry import Geometry
+from MorseCore.files import atomic_path, prepare_output_directory, write_json
 from MorseCore.imageio import read_volume, write_labels, write_volume
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.segmentationfile import write_segmentation_nrrd
+from MorseCore.staging import finish_replacing, replaced_together
 
-__all__ = ["FORMATS", "MaskFormat", "read_result", "write_result"]
+__all__ = ["FORMATS", "MaskFormat", "complete_result", "read_result", "write_result"]
 
 MaskFormat = Literal["nii.gz", "seg.nrrd"]
 FORMATS: tuple[MaskFormat, ...] = ("nii.gz", "seg.nrrd")
 MAX_MARKUPS = 8192  # control points that Slicer still handles smoothly
 REPORT = "report.json"
+_MASKS = ("coarse", "refined")
+_FILES = ("uncertainty.nii.gz", "points.csv", "points.mrk.json", REPORT)
 
 
-def write_result(folder: Path, result: Segmentation, *, mask_format: MaskFormat = "nii.gz") -> None:
-    """Write the files of one case; ``report.json`` comes last and marks it as complete.
+def write_result(
+    folder: Path, result: Segmentation, *, mask_format: MaskFormat = "nii.gz"
+) -> dict[str, Any]:
+    """Write the files of one case; returns what ``report.json`` holds.
 
     ``coarse`` and ``refined`` label maps, ``uncertainty.nii.gz``, ``points.csv``,
-    ``points.mrk.json`` (the 8192 most uncertain ones, for Slicer), ``report.json``.
+    ``points.mrk.json`` (the 8192 most uncertain ones, for Slicer), ``report.json``, which marks the
+    case as complete. An older result stays as it is until all of the new one is written.
 
     :raises OutputError: if the folder cannot be written to; no half-written file is left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / REPORT).unlink(missing_ok=True)  # of an earlier run: until the end this case is open
-    for name in ("coarse", "refined"):
+    prepare_output_directory(folder)
+    try:
+        with replaced_together(folder, last=REPORT, supersedes=_other_formats) as staged:
+            return _write_files(staged, result, mask_format)
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()  # goes only if it is empty, that is, if this call made it
+        raise
+
+
+def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | None:
+    """The report of a case all of whose files are there, else None.
+
+    Finishes what a kill in the last moment of :func:`write_result` left undone.
+
+    :raises OutputError: if that fails.
+    """
+    finish_replacing(folder, last=REPORT, supersedes=_other_formats)
+    names = (f"coarse.{mask_format}", f"refined.{mask_format}", *_FILES)
+    if not all((folder / name).is_file() for name in names):
+        return None
+    try:
+        return read_json(folder / REPORT)
+    except ConfigError:
+        return None
+
+
+def _other_formats(name: str) -> list[str]:
+    """The masks that a mask of another format takes the place of."""
+    stem, _, suffix = name.partition(".")
+    return [f"{stem}.{other}" for other in FORMATS if stem in _MASKS and other != suffix]
+
+
+def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) -> dict[str, Any]:
+    for name in _MASKS:
         path, labels = folder / f"{name}.{mask_format}", getattr(result, name)
         if mask_format == "seg.nrrd":
             write_segmentation_nrrd(path, labels, result.geometry, structures=result.structures)
         else:
             write_labels(path, labels, result.geometry)
-        for other in FORMATS:
-            if other != mask_format:
-                (folder / f"{name}.{other}").unlink(missing_ok=True)
     write_volume(folder / "uncertainty.nii.gz", result.uncertainty, result.geometry)
     with atomic_path(folder / "points.csv") as temporary:
         result.points.write_csv(temporary)
@@ -52,6 +87,7 @@ def write_result(folder: Path, result: Segmentation, *, mask_format: MaskFormat 
     report = {**result.report, "labels": structures}
     report["points"] = {**report.get("points", {}), **listed}
     write_json(folder / REPORT, report)
+    return report
 
 
 def read_result(folder: Path) -> Segmentation:
@@ -69,18 +105,20 @@ def read_result(folder: Path) -> Segmentation:
         raise ImageError(
             f"'{folder}' holds no complete result (report.json is missing or faulty)."
         ) from None
-    masks = {}
-    geometry: Geometry | None = None
-    for name in ("coarse", "refined"):
+    masks, uncertainty = {}, read_volume(folder / "uncertainty.nii.gz")
+    geometry = uncertainty.geometry
+    for name in _MASKS:
         path = next((p for f in FORMATS if (p := folder / f"{name}.{f}").is_file()), None)
         if path is None:
             raise ImageError(f"'{folder}' lacks its {name} mask.")
         volume = read_volume(path)
         geometry, masks[name] = volume.geometry, volume.array
-    uncertainty = read_volume(folder / "uncertainty.nii.gz")
-    if geometry is None or not geometry.is_close(uncertainty.geometry):
-        raise ImageError(f"The masks and the uncertainty in '{folder}' lie on different grids.")
-    points = RenderedPoints.read_csv(folder / "points.csv")
+        if not geometry.is_close(uncertainty.geometry):
+            raise ImageError(f"The maps in '{folder}' lie on different grids.")
+    try:
+        points = RenderedPoints.read_csv(folder / "points.csv")
+    except (OSError, KeyError, ValueError):
+        raise ImageError(f"'{folder}' lacks its points.csv, or it is faulty.") from None
     return Segmentation(
         geometry, structures, masks["coarse"], masks["refined"],
         uncertainty.array.astype(np.float32), points, report,

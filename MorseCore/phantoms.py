@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from MorseCore.files import write_json
+from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.geometry import Geometry
 from MorseCore.imageio import write_labels, write_volume
 
@@ -42,10 +42,11 @@ def write_phantom_dataset(
     """Write phantoms in the Decathlon layout; returns the path of ``dataset.json``.
 
     :param cases: numbers of training, validation and test cases; ``splits.json`` tells them apart.
+    :raises OutputError: if the folder cannot be written.
     """
     names = [f"phantom_{n:03d}" for n in range(sum(cases))]
     for sub in ("images", "labels"):
-        (folder / sub).mkdir(parents=True, exist_ok=True)
+        prepare_output_directory(folder / sub)
     for seed, name in enumerate(names):
         image, labels = make_phantom(seed, shape=shape)
         whole = (1, *shape) if len(shape) == 2 else shape

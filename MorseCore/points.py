@@ -20,6 +20,7 @@ __all__ = [
     "grid_coords",
     "index_to_coords",
     "margin",
+    "pick_coords",
     "pixel_axes",
     "sample_grid",
     "sample_rows",
@@ -63,6 +64,15 @@ def pixel_axes(size: Sequence[int], *, device: torch.device | str = "cpu") -> tu
 def grid_coords(axes: Axes) -> Tensor:
     """Coordinates (1, N, D), order (x, y[, z]), of a product grid in row-major order."""
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).view(1, -1, len(axes))
+
+
+def pick_coords(axes: Axes, index: Tensor) -> Tensor:
+    """Coordinates (B, P, D) of points of a product grid, by flat row-major index (B, P)."""
+    picked = []
+    for axis in reversed(axes):  # the last array axis runs fastest and is x
+        picked.append(axis[index % len(axis)])
+        index = index // len(axis)
+    return torch.stack(picked, dim=-1)
 
 
 def sample_grid(features: Tensor, axes: Axes) -> Tensor:

@@ -1,31 +1,25 @@
-"""A prepared image in, blended coarse and refined probabilities out: windows, fields, rendering.
-
-``C`` classes, ``*S`` space of the image (2 or 3 axes, array order), ``B`` windows a batch.
-"""
+"""A prepared volume in, blended coarse and refined probabilities out: windows and their fields."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from MorseCore.errors import Cancelled, ConfigError
+from MorseCore.field import Field
 from MorseCore.network import Network
+from MorseCore.precision import Precision, autocast
 from MorseCore.renderers import Renderer
-from MorseCore.windows import (
-    WindowAccumulator,
-    gaussian_weight,
-    pad_to_window,
-    unpad,
-    window_slices,
-    window_starts,
-)
+from MorseCore.stitching import GridBox, GridPrediction, Stitcher
+from MorseCore.windows import pad_to_window, window_slices, window_starts
 
-__all__ = ["GridPrediction", "Precision", "WindowConfig", "autocast", "predict_grid"]
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+__all__ = [
+    "GridPrediction",
+    "KeptFields",
+    "WindowConfig",
+    "predict_volume",
+]
 
 
 @dataclass(frozen=True)
@@ -45,96 +39,7 @@ class WindowConfig:
             raise ConfigError(f"'batch' must be positive; found {self.batch}.")
 
 
-@dataclass(frozen=True, eq=False)
-class GridPrediction:
-    """Everything on the grid of the prepared image."""
-
-    coarse: Tensor
-    """(C, *S) probabilities before rendering."""
-    refined: Tensor
-    """(C, *S) probabilities after rendering."""
-    rendered: Tensor
-    """(*S) bool: rendered in at least one window."""
-    windows: int
-    evaluations: int
-    """Points that were rendered, counted once a window."""
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Mixed precision where the hardware has it; ``auto`` never uses it on a CPU without AMX.
-
-    bf16 on a CPU without AMX was measured 30 times slower than float32.
-    """
-    if precision == "auto":
-        if device.type == "cuda":
-            capable = torch.cuda.get_device_capability(device) >= (8, 0)
-            precision = "bf16" if capable else "fp16"
-        else:
-            precision = "fp32"
-    if precision == "fp32":
-        return nullcontext()
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-    return torch.autocast(device.type, dtype=dtype)
-
-
 @torch.inference_mode()
-def predict_grid(
-    network: Network,
-    image: Tensor,
-    *,
-    window: Sequence[int],
-    renderer: Renderer,
-    windows: WindowConfig,
-    scale: int = 1,
-    precision: Precision = "auto",
-    progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> GridPrediction:
-    """Slide the window over an image, render in each, blend with Gaussian weights.
-
-    Rendering happens in each window, on its field, before blending (the released code does the
-    same); so memory does not grow with the number of windows.
-
-    :param image: (C_in, *S) float32, normalised, on the CPU or the network's device.
-    :param scale: ask the fields on a grid this many times finer; results are (C, *(S * scale)).
-    :param progress: called with 0..1 after each batch of windows.
-    :param should_stop: asked before each batch.
-    :raises Cancelled: if ``should_stop`` answered yes.
-    """
-    device = next(network.parameters()).device
-    padded, padding = pad_to_window(image, window)
-    starts = window_starts(padded.shape[1:], window, overlap=windows.overlap)
-    fine = tuple(n * scale for n in window)
-    weight = gaussian_weight(fine)
-    size = tuple(n * scale for n in padded.shape[1:])
-    blends: list[WindowAccumulator] = []
-    rendered = torch.zeros(size, dtype=torch.bool)
-    evaluations = 0
-    for first in range(0, len(starts), windows.batch):
-        if should_stop is not None and should_stop():
-            raise Cancelled("The segmentation was cancelled.")
-        batch = starts[first : first + windows.batch]
-        crops = torch.stack([padded[(slice(None), *window_slices(s, window))] for s in batch])
-        with autocast(device, precision):
-            result = renderer.render(network(crops.to(device)), fine)
-        coarse, refined = (x.float().softmax(1).cpu() for x in (result.coarse, result.refined))
-        if not blends:
-            blends = [WindowAccumulator(coarse.shape[1], size) for _ in range(2)]
-        for n, corner in enumerate(batch):
-            start = tuple(a * scale for a in corner)
-            for blend, values in zip(blends, (coarse, refined), strict=True):
-                blend.add(start, values[n], weight)
-            mask = torch.zeros(weight.numel(), dtype=torch.bool)
-            mask[result.index[n].cpu()] = True
-            rendered[window_slices(start, fine)] |= mask.view(weight.shape)
-        evaluations += result.index.numel()
-        if progress is not None:
-            progress(min(1.0, (first + len(batch)) / len(starts)))
-    added = tuple((a * scale, b * scale) for a, b in padding)
-    before, after = (unpad(blend.result(), added) for blend in blends)
-    return GridPrediction(before, after, unpad(rendered[None], added)[0], len(starts), evaluations)
-
-
 def predict_volume(
     network: Network,
     volume: Tensor,
@@ -144,28 +49,121 @@ def predict_volume(
     windows: WindowConfig,
     scale: int = 1,
     precision: Precision = "auto",
+    keep: "KeptFields | None" = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> GridPrediction:
-    """:func:`predict_grid` for a prepared volume (K, J, I), slice by slice if the network is 2D.
+    """Slide the window over a volume, render in each window, blend with Gaussian weights.
 
-    The result is on (K, J, I) times ``scale`` either way; a 2D network leaves K as it is.
+    Rendering happens on each window's field before blending (the released code does the same), so
+    memory does not grow with the number of windows. A 2D network goes slice by slice.
+
+    :param volume: (K, J, I) float32, normalised.
+    :param window: array order; two sizes for a 2D network.
+    :param scale: ask the fields on a grid this many times finer; a 2D network leaves K as it is.
+    :param keep: collects the fields, so that they can be asked again.
+    :param progress: called with 0..1.
+    :param should_stop: asked before each batch of windows.
+    :return: maps on (K, J, I) times ``scale``.
+    :raises Cancelled: if ``should_stop`` answered yes.
     """
-    arguments = {
-        "window": window, "renderer": renderer, "windows": windows, "precision": precision,
-        "scale": scale, "should_stop": should_stop,
-    }  # fmt: skip
-    if len(window) == 3:
-        return predict_grid(network, volume[None], progress=progress, **arguments)  # type: ignore[arg-type]
-    slices = []
-    for k in range(len(volume)):
-        slices.append(predict_grid(network, volume[k][None], **arguments))  # type: ignore[arg-type]
-        if progress is not None:
-            progress((k + 1) / len(volume))
+    tell, layers = progress or (lambda share: None), _layers(volume, window)
+    device = next(network.parameters()).device
+    parts = []
+    for n, layer in enumerate(layers):
+        padded, padding = pad_to_window(layer[None], window)
+        starts = window_starts(padded.shape[1:], window, overlap=windows.overlap)
+        low = tuple(a for a, _ in padding)
+        box = low, tuple(a + size for a, size in zip(low, layer.shape, strict=True))
+        stitcher = Stitcher(window, box, scale=scale)
+        for first in range(0, len(starts), windows.batch):
+            if should_stop is not None and should_stop():
+                raise Cancelled("The segmentation was cancelled.")
+            batch = starts[first : first + windows.batch]
+            crops = torch.stack([padded[(slice(None), *window_slices(s, window))] for s in batch])
+            with autocast(device, precision):
+                field = network(crops.to(device))
+                stitcher.add(field, batch, renderer)
+            if keep is not None:
+                keep.add(n, tuple(a - b for a, b in zip(batch[0], low, strict=True)), field)
+            tell((n + min(1.0, (first + len(batch)) / len(starts))) / len(layers))
+        parts.append(stitcher.result())
+    return parts[0] if len(window) == 3 else stack_slices(parts)
+
+
+class KeptFields:
+    """The fields of all windows of a volume, kept to be asked again without a backbone pass.
+
+    Example::
+
+        kept = KeptFields(window, limit=2 * 2**30)
+        predict_volume(network, volume, window=window, ..., keep=kept)
+        if kept.is_complete:
+            finer = kept.render(renderer, box, scale=2)
+
+    :param limit: bytes; beyond it nothing is kept and :attr:`is_complete` is false.
+    """
+
+    def __init__(self, window: Sequence[int], *, limit: int, precision: Precision = "auto") -> None:
+        self._window, self._limit, self._precision = tuple(window), limit, precision
+        self._fields: list[tuple[int, tuple[int, ...], Field]] = []
+        self._bytes, self.is_complete = 0, True
+
+    def add(self, layer: int, start: tuple[int, ...], field: Field) -> None:
+        """Keep the field of one window; ``start`` in voxels of the volume, may be negative."""
+        self._bytes += field.memory()
+        if field.batch != 1 or self._bytes > self._limit:
+            self.is_complete = False
+            self._fields.clear()
+        if self.is_complete:
+            self._fields.append((layer, start, field))
+
+    @torch.inference_mode()
+    def render(
+        self,
+        renderer: Renderer,
+        box: GridBox,
+        *,
+        scale: int = 1,
+        progress: Callable[[float], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> GridPrediction:
+        """Render a box of the volume again.
+
+        :param box: (start, stop) in voxels of the volume, (K, J, I).
+        :return: maps on the box times ``scale``.
+        :raises Cancelled: if ``should_stop`` answered yes.
+        """
+        is_flat = len(self._window) == 2
+        layers = range(box[0][0], box[1][0]) if is_flat else range(1)
+        plane = (box[0][1:], box[1][1:]) if is_flat else box
+        stitchers = {n: Stitcher(self._window, plane, scale=scale) for n in layers}
+        asked = [
+            (stitchers[layer], start, field)
+            for layer, start, field in self._fields
+            if layer in stitchers and stitchers[layer].overlaps(start)
+        ]
+        for n, (stitcher, start, field) in enumerate(asked):
+            if should_stop is not None and should_stop():
+                raise Cancelled("Rendering was cancelled.")
+            with autocast(field.device, self._precision):
+                stitcher.add(field, [start], renderer)
+            if progress is not None:
+                progress((n + 1) / len(asked))
+        parts = [stitcher.result() for stitcher in stitchers.values()]
+        return stack_slices(parts) if is_flat else parts[0]
+
+
+def stack_slices(parts: Sequence[GridPrediction]) -> GridPrediction:
+    """The predictions of slices (J, I) as one of a volume (K, J, I)."""
     return GridPrediction(
-        torch.stack([part.coarse for part in slices], dim=1),
-        torch.stack([part.refined for part in slices], dim=1),
-        torch.stack([part.rendered for part in slices]),
-        sum(part.windows for part in slices),
-        sum(part.evaluations for part in slices),
+        torch.stack([part.coarse for part in parts], dim=1),
+        torch.stack([part.refined for part in parts], dim=1),
+        torch.stack([part.rendered for part in parts]),
+        sum(part.windows for part in parts),
+        sum(part.evaluations for part in parts),
     )
+
+
+def _layers(volume: Tensor, window: Sequence[int]) -> list[Tensor]:
+    return [volume] if len(window) == 3 else list(volume)

@@ -2,10 +2,12 @@
 
 import logging
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +15,25 @@ import numpy as np
 import torch
 
 from MorseCore import __version__
-from MorseCore.comparison import compare_masks
-from MorseCore.devices import describe_device, resolve_device
-from MorseCore.errors import ConfigError, DeviceError
+from MorseCore.assembly import MAX_LISTED_POINTS, Placement, assemble, attention
+from MorseCore.devices import check_memory, describe_device, resolve_device
+from MorseCore.errors import Cancelled, ConfigError, DeviceError, ImageError, ModelError
+from MorseCore.files import printable
 from MorseCore.geometry import Geometry
-from MorseCore.grids import nearest_voxels, to_model_grid
+from MorseCore.grids import to_model_grid
 from MorseCore.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.imageio import Volume
-from MorseCore.model_folder import load_network, read_model
-from MorseCore.prediction import GridPrediction, Precision, predict_volume
+from MorseCore.model_folder import ModelInfo, load_network, read_model
+from MorseCore.prediction import GridPrediction, KeptFields, Precision, predict_volume
 from MorseCore.preparation import normalise
 from MorseCore.renderers import RefineConfig
-from MorseCore.restoring import to_input_grid_labels, to_input_grid_scalar
-from MorseCore.result import RenderedPoints, Segmentation
+from MorseCore.result import Segmentation
 from MorseCore.roi import Roi, roi_to_box
 
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
-MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
 _LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
+_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,13 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.scale not in (1, 2, 3, 4):
             raise ConfigError(f"The scale must be 1, 2, 3 or 4; found {self.scale}.")
+        if self.points is not None and self.points < 1:
+            raise ConfigError(
+                f"The number of points must be positive; found {self.points}. "
+                "To render nothing, ask for 0 passes."
+            )
+        if self.passes is not None and self.passes < 0:
+            raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
 
     def renderer(self, default: RefineConfig) -> RefineConfig:
         """The model's renderer with the chosen numbers."""
@@ -84,11 +93,13 @@ class Predictor:
         volume: Volume,
         options: PredictOptions | None = None,
         *,
+        kept: KeptFields | None = None,
         progress: Callable[[str, float], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Segmentation:
         """Segment a scan.
 
+        :param kept: collects the fields for further questions (:mod:`MorseCore.session`).
         :param progress: called with the stage (``prepare``, ``network``, ``restore``) and 0..1.
         :raises ImageError: if the volume is no scan (constant, a label map, nothing but NaN).
         :raises GeometryError: if the region lies outside the image.
@@ -99,111 +110,84 @@ class Predictor:
         tell = progress or (lambda stage, share: None)
         clock = _Clock()
         torch.manual_seed(0)  # nothing in inference draws at random; this keeps it so for any model
-        with clock("prepare"):
+        with clock("prepare"), out_of_memory_explained(self.device):
             tell("prepare", 0.0)
+            voxels, lost = clean_voxels(volume.array)
+            volume = replace(volume, array=voxels)
             check_is_intensity_image(volume)
-            volume = replace(volume, array=clean_voxels(volume.array)[0])
-            box = roi_to_box(options.roi, volume.geometry) if options.roi else None
-            part = _crop(volume, box) if box else volume
-            warnings = self._warnings(part)
+            part, start = cut_region(volume, options.roi)
+            warnings = self._warnings(part, lost)
             array, grid = self._prepare(part)
+            self._check_memory(array.shape, options.scale)
         with clock("network"):
-            prediction = self._predict(array, options, tell, should_stop)
-        with clock("restore"):
+            prediction = self._predict(array, options, kept, tell, should_stop)
+        if should_stop is not None and should_stop():
+            raise Cancelled("The segmentation was cancelled.")
+        with clock("restore"), out_of_memory_explained(self.device):
             tell("restore", 0.0)
-            result = self._restore(prediction, grid, volume, part, box, options)
+            dims = self.info.preparation.spatial_dims
+            place = Placement(
+                grid, part.geometry, volume.geometry, start, dims, scale=options.scale
+            )
+            result = assemble(prediction, place, self.info.result_structures())
             tell("restore", 1.0)
-        result.report.update(
-            self._report(volume, part, options, prediction, warnings), seconds=clock.seconds
-        )
+        report = self._report(volume, part, options, prediction, warnings)
+        result.report.update(report, seconds=clock.seconds)
         return result
 
     def _prepare(self, part: Volume) -> tuple[np.ndarray, Geometry]:
         preparation = self.info.preparation
         # Before resampling: what a tilted scan's upright box holds beside the scan has no say.
+        if part.array.min() == part.array.max():
+            raise ImageError("Inside the region every voxel has one value; choose another region.")
         part = replace(part, array=normalise(part.array, preparation))
         return to_model_grid(
             part, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
         )
 
+    def _check_memory(self, shape: tuple[int, ...], scale: int) -> None:
+        """Refuse what would not fit: Linux would end the program without a word."""
+        dims, window = self.info.preparation.spatial_dims, self.info.preparation.window_size
+        sizes = [max(n, w) for n, w in zip(shape[-dims:], window, strict=True)]
+        voxels = prod(sizes) * prod(shape[:-dims]) * scale**dims
+        copies = 2 if dims == 3 else 4  # coarse and refined; slices are stacked once more
+        check_memory(4 * self.info.num_classes * copies * voxels)
+
     def _predict(
         self,
         array: np.ndarray,
         options: PredictOptions,
+        kept: KeptFields | None,
         tell: Callable[[str, float], None],
         should_stop: Callable[[], bool] | None,
     ) -> GridPrediction:
-        try:
-            return predict_volume(
+        with out_of_memory_explained(self.device):
+            prediction = predict_volume(
                 self.network, torch.from_numpy(np.ascontiguousarray(array)),
                 window=self.info.preparation.window_size,
                 renderer=options.renderer(self.info.renderer).build(),
                 windows=self.info.windows, scale=options.scale, precision=options.precision,
-                progress=lambda share: tell("network", share), should_stop=should_stop,
+                keep=kept, progress=lambda share: tell("network", share), should_stop=should_stop,
             )  # fmt: skip
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise DeviceError(
-                f"The memory of {describe_device(self.device)} is too small for this run; "
-                "choose a region of interest, a smaller scale or another device."
-            ) from error
-
-    def _restore(
-        self,
-        prediction: GridPrediction,
-        grid: Geometry,
-        volume: Volume,
-        part: Volume,
-        box: Any,
-        options: PredictOptions,
-    ) -> Segmentation:
-        """Masks, uncertainty and points on the input's grid, or on one ``scale`` times finer."""
-        dims, scale = self.info.preparation.spatial_dims, options.scale
-        fine = _finer(grid, scale, dims)
-        target, whole = _finer(part.geometry, scale, dims), _finer(volume.geometry, scale, dims)
-        uncertainty = _uncertainty(prediction.coarse)
-        maps = {
-            stage: to_input_grid_labels(
-                getattr(prediction, stage), model_geometry=fine, input_geometry=target
+        # Half precision can overflow; a NaN would pass for whatever class it is compared with.
+        if not (prediction.coarse.sum().isfinite() and prediction.refined.sum().isfinite()):
+            raise ModelError(
+                f"The model '{self.info.name}' answered with values that are not numbers on "
+                f"{describe_device(self.device)}; try another device."
             )
-            for stage in ("coarse", "refined")
-        }
-        maps["uncertainty"] = to_input_grid_scalar(
-            uncertainty, model_geometry=fine, input_geometry=target
-        )
-        if box is not None:
-            start = _scaled(box[0], scale, dims)
-            maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
-        structures = self.info.result_structures()
-        points = _list_points(prediction, uncertainty, fine, whole)
-        report = {
-            "structures": compare_masks(
-                maps["coarse"], maps["refined"], geometry=whole, structures=structures
-            )
-        }
-        return Segmentation(
-            whole, structures, maps["coarse"], maps["refined"], maps["uncertainty"], points, report
-        )
+        return prediction
 
-    def _warnings(self, part: Volume) -> list[str]:
-        view = self.info.field_of_view
-        if view is None:
-            return []
-        extent = [
-            n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)
-        ]
-        # Sorted, as the axes of a scan are not the patient's.
-        if all(
-            a <= _LARGE * b for a, b in zip(sorted(extent)[-len(view) :], sorted(view), strict=True)
-        ):
-            return []
-        text = (
-            f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "
-            f"'{self.info.name}' was trained on at most {' x '.join(f'{x:.0f}' for x in view)} mm; "
-            "outside of such a box it may find structures where there are none: choose a region of "
-            "interest."
-        )
-        log.warning(text)
-        return [text]
+    def _warnings(self, part: Volume, lost: int) -> list[str]:
+        """Sentences about what may have spoilt the result; those not logged yet are logged."""
+        found = [large_view_warning(part, self.info)] if self.info.field_of_view else []
+        if part.ndim == 2 and self.info.preparation.spatial_dims == 3:
+            found.append(f"'{self.info.name}' was trained on volumes; the image is one slice.")
+        texts = [text for text in found if text]
+        for text in texts:
+            log.warning(text)
+        if lost:
+            texts.append(f"{lost} voxels without a value were taken as background.")
+        return texts
 
     def _report(
         self,
@@ -217,7 +201,7 @@ class Predictor:
         return {
             "model": {"name": self.info.name, "sha256": self.info.sha256},
             "input": {
-                "name": volume.source,
+                "name": printable(volume.source),
                 "shape_kji": list(volume.geometry.shape),
                 "spacing_mm_ijk": [round(x, 6) for x in volume.geometry.spacing],
                 "segmented_shape_kji": list(part.geometry.shape),
@@ -225,15 +209,17 @@ class Predictor:
             "versions": {
                 "MorseSegment": __version__,
                 "torch": torch.__version__,
+                "numpy": np.__version__,
                 "python": platform.python_version(),
+                "system": platform.platform(),
             },
             "device": describe_device(self.device),
             "seed": 0,
             "parameters": {
                 **asdict(renderer), "scale": options.scale, "overlap": self.info.windows.overlap,
-                "roi": asdict(options.roi) if options.roi else None,
+                "precision": options.precision, "roi": asdict(options.roi) if options.roi else None,
             },
-            "attention": _attention(prediction),
+            "attention": attention(prediction),
             "windows": prediction.windows,
             "points": {
                 "evaluated": prediction.evaluations,
@@ -241,6 +227,22 @@ class Predictor:
             },
             "warnings": warnings,
         }  # fmt: skip
+
+
+def large_view_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if the image is much larger than those the model was trained on, else nothing."""
+    view = info.field_of_view or ()
+    extent = [n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)]
+    # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
+    seen = sorted(extent[: info.preparation.spatial_dims])
+    if all(a <= _LARGE * b for a, b in zip(seen, sorted(view), strict=True)):
+        return ""
+    return (
+        f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "
+        f"'{info.name}' was trained on at most {' x '.join(f'{x:.0f}' for x in view)} mm; "
+        "outside of such a box it may find structures where there are none: choose a region of "
+        "interest."
+    )
 
 
 class _Clock:
@@ -256,69 +258,30 @@ class _Clock:
         self.seconds[stage] = round(time.perf_counter() - started, 4)
 
 
-def _crop(volume: Volume, box: Any) -> Volume:
-    start, stop = box
-    array = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    return replace(volume, array=array, geometry=volume.geometry.crop(start, stop))
+def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int, int]]:
+    """The part of a volume inside a region, and its first voxel (K, J, I).
 
-
-def _paste(values: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
-    whole = np.zeros(shape, values.dtype)
-    whole[tuple(slice(a, a + n) for a, n in zip(start, values.shape, strict=True))] = values
-    return whole
-
-
-def _scaled(index: tuple[int, ...], scale: int, dims: int) -> tuple[int, ...]:
-    return tuple(n * (scale if axis or dims == 3 else 1) for axis, n in enumerate(index))
-
-
-def _finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
-    """The same extent with ``scale`` times as many voxels; slices stay in 2D."""
-    if scale == 1:
-        return geometry
-    steps = np.array([scale, scale, scale if dims == 3 else 1], dtype=np.float64)  # i, j, k
-    matrix = geometry.ijk_to_ras.copy()
-    matrix[:3, 3] = geometry.to_world((1 / steps - 1) / 2)
-    matrix[:3, :3] = matrix[:3, :3] / steps
-    k, j, i = _scaled(geometry.shape, scale, dims)
-    return Geometry((k, j, i), matrix)
-
-
-def _uncertainty(probabilities: torch.Tensor) -> torch.Tensor:
-    """1 - (largest - second largest probability): (C, K, J, I) -> (K, J, I)."""
-    top = probabilities.topk(2, dim=0).values
-    return 1 - (top[0] - top[1])
-
-
-def _attention(prediction: GridPrediction) -> float:
-    """How much a person should look at this case first: the uncertainty that rendering left.
-
-    Sum of 1 - (largest - second largest probability) after rendering, over the voxels where it
-    exceeds 0.2, divided by the number of foreground voxels.
+    :raises GeometryError: if the region lies outside the image.
     """
-    left = _uncertainty(prediction.refined)
-    near = left > 0.2
-    foreground = int((prediction.refined.max(0).indices > 0).sum())
-    return round(float(left[near].sum()) / max(1, foreground), 4)
+    if roi is None:
+        return volume, (0, 0, 0)
+    start, stop = roi_to_box(roi, volume.geometry)
+    array = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    return replace(volume, array=array, geometry=volume.geometry.crop(start, stop)), start
 
 
-def _list_points(
-    prediction: GridPrediction, uncertainty: torch.Tensor, grid: Geometry, output: Geometry
-) -> RenderedPoints:
-    """The rendered voxels of the model's grid, most uncertain first, placed in the output's."""
-    flat = prediction.rendered.flatten().nonzero()[:, 0]
-    values = uncertainty.flatten()[flat]
-    order = values.argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
-    flat, values = flat[order], values[order]
-    coarse, refined = (
-        x.flatten(1)[:, flat].max(0) for x in (prediction.coarse, prediction.refined)
-    )
-    k, j, i = np.unravel_index(flat.numpy(), grid.shape)
-    nearest, positions = nearest_voxels(
-        np.stack([i, j, k], axis=1), model_geometry=grid, input_geometry=output
-    )
-    return RenderedPoints(
-        positions, nearest, values.numpy().astype(np.float32),
-        coarse.indices.numpy().astype(np.int32), refined.indices.numpy().astype(np.int32),
-        coarse.values.numpy(), refined.values.numpy(),
-    )  # fmt: skip
+@contextmanager
+def out_of_memory_explained(device: torch.device) -> Iterator[None]:
+    """Turn a lack of memory into a sentence that says what to do.
+
+    :raises DeviceError: instead of torch's and Python's own errors.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _MEMORY.search(str(error)):
+            raise
+        raise DeviceError(
+            f"The memory of {describe_device(device)} is too small for this run; "
+            "choose a region of interest, a smaller scale or another device."
+        ) from error

@@ -23,12 +23,15 @@ def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
             if bar is not None:
                 bar.close()
             bar, current = (
-                tqdm(total=100, desc=case, unit="%", dynamic_ncols=True, leave=False),
+                # disable=None: none where stderr is no terminal, e.g. in a log file.
+                tqdm(
+                    total=100, desc=case, unit="%", dynamic_ncols=True, leave=False, disable=None
+                ),
                 case,
-            )
+            )  # fmt: skip
         low, high = _SPAN[stage]
         bar.set_postfix_str(stage, refresh=False)
-        bar.update(low + (high - low) * share - bar.n)
+        bar.update(max(0.0, low + (high - low) * share - bar.n))
 
     with logging_redirect_tqdm():
         try:

@@ -1,8 +1,7 @@
 """Renderers: which points of a field are evaluated to make a mask."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from MorseCore.config import Registry
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.points import index_to_coords, margin, pixel_axes, sample_grid, scatter_points
+from MorseCore.points import Axes, margin, pick_coords, sample_grid, scatter_points
 
 __all__ = ["RENDERERS", "DenseConfig", "RefineConfig", "Renderer", "Rendering"]
 
@@ -31,22 +30,32 @@ class Rendering:
 class Renderer(Protocol):
     """Evaluates a field on a grid over its image."""
 
-    def render(self, field: Field, size: Sequence[int] | None = None) -> Rendering:
-        """Coarse and refined logits at the pixel centres of a grid of ``size``.
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
+        """Coarse and refined logits on a product grid.
 
-        :param size: pixels along each array axis; the image's own if left out. Twice the image's
-            asks the field half-way between its pixels, which no interpolation of a mask can do.
+        :param axes: coordinates along each array axis, evenly spaced; the image's own pixel
+            centres if left out. A finer grid asks the field between its pixels, which no
+            interpolation of a mask can do; a shorter one asks a part of the image.
         """
         ...
 
 
-def coarse_logits(field: Field, size: Sequence[int], *, stride: int) -> Tensor:
-    """Coarse logits (B, C, *size), evaluated at every ``stride``-th cell, interpolated."""
-    pixels = pixel_axes(size, device=field.device)
+def coarse_logits(field: Field, axes: Axes, *, stride: int) -> Tensor:
+    """Coarse logits (B, C, *S), evaluated at every ``stride``-th cell and interpolated between."""
     if stride == 1:
-        return field.coarse_grid(pixels)
-    cells = pixel_axes([ceil(n / stride) for n in size], device=field.device)
-    return sample_grid(field.coarse_grid(cells), pixels)
+        return field.coarse_grid(axes)
+    cells = [axis[stride // 2 :: stride] for axis in axes]
+    cells = [cell if len(cell) else axis for cell, axis in zip(cells, axes, strict=True)]
+    local = [_within(axis, cell) for axis, cell in zip(axes, cells, strict=True)]
+    return sample_grid(field.coarse_grid(cells), local)
+
+
+def _within(axis: Tensor, cells: Tensor) -> Tensor:
+    """Coordinates of ``axis`` in a map whose pixel centres lie at ``cells``."""
+    if len(cells) == 1:
+        return torch.zeros_like(axis)
+    step = (cells[-1] - cells[0]) / (len(cells) - 1)
+    return 2 * ((axis - cells[0]) / step + 0.5) / len(cells) - 1
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,12 @@ class DenseConfig:
 class DenseRenderer:
     """The field's answer at every pixel: what rendering would give with no limit on points."""
 
-    def render(self, field: Field, size: Sequence[int] | None = None) -> Rendering:
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
         """See :class:`Renderer`."""
-        pixels = pixel_axes(size or field.size, device=field.device)
-        refined = field.query_grid(pixels, rendered=True)
-        index = torch.arange(prod(size or field.size), device=refined.device)
-        coarse = field.coarse_grid(pixels)
-        return Rendering(coarse, refined, index.expand(refined.shape[0], -1))
+        axes = axes or field.pixels()
+        refined = field.query_grid(axes, rendered=True)
+        index = torch.arange(prod(refined.shape[2:]), device=refined.device)
+        return Rendering(field.coarse_grid(axes), refined, index.expand(refined.shape[0], -1))
 
 
 @dataclass(frozen=True)
@@ -104,11 +112,11 @@ class RefineRenderer:
     def __init__(self, config: RefineConfig) -> None:
         self.config = config
 
-    def render(self, field: Field, size: Sequence[int] | None = None) -> Rendering:
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
         """See :class:`Renderer`."""
-        size = tuple(size or field.size)
-        coarse = coarse_logits(field, size, stride=self.config.coarse_stride)
-        batch, total = coarse.shape[0], prod(size)
+        axes = axes or field.pixels()
+        coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
+        batch, total = coarse.shape[0], prod(coarse.shape[2:])
         refined = coarse
         uncertainty = margin(coarse.flatten(2), dim=1)  # (B, N)
         chosen = torch.empty(batch, 0, dtype=torch.long, device=coarse.device)
@@ -117,7 +125,7 @@ class RefineRenderer:
             if count == 0:
                 break
             index = uncertainty.topk(count, dim=1).indices
-            refined = scatter_points(refined, index, field.logits(index_to_coords(index, size)))
+            refined = scatter_points(refined, index, field.logits(pick_coords(axes, index)))
             uncertainty = uncertainty.scatter(1, index, float("-inf"))
             chosen = torch.cat([chosen, index], dim=1)
         return Rendering(coarse, refined, chosen)

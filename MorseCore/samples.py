@@ -1,6 +1,6 @@
 """Training samples: which crop of which case makes sample ``index`` of step ``step``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from MorseCore.augmentation import AugmentationConfig, augment
 from MorseCore.dataset import PreparedCase
 from MorseCore.seeds import generator_for
 
-__all__ = ["CropDataset"]
+__all__ = ["CropDataset", "StepSampler"]
 
 _KEPT_VOXELS = 20_000  # foreground positions kept a case to draw crop centres from
 
@@ -21,6 +21,7 @@ class CropDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     That makes resuming exact and the result independent of the number of workers and processes.
     Each epoch of the data set is a new permutation of the cases. In 2D a case is a slice.
 
+    :param length: number of items; any, as the cases are visited again and again.
     :param oversample: share of the crops that are centred on a foreground voxel.
     """
 
@@ -48,11 +49,12 @@ class CropDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         order = torch.randperm(count, generator=generator_for(self._seed, "epoch", epoch))
         image, labels, foreground, spacing = self._samples[int(order[place])]
         generator = generator_for(self._seed, "sample", item)
-        return augment(
-            image, labels.long(), crop=self._crop,
+        crop, target = augment(
+            image, labels, crop=self._crop,
             center=self._draw_center(labels.shape, foreground, generator),
             config=self._augmentation, generator=generator, spacing=spacing,
         )  # fmt: skip
+        return crop, target.long()  # widened here: eight bytes a voxel of a whole CT are a gigabyte
 
     def _draw_center(
         self, size: Sequence[int], foreground: Tensor, generator: torch.Generator
@@ -74,6 +76,28 @@ class CropDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return tuple(center)
 
 
+class StepSampler(torch.utils.data.Sampler[int]):
+    """The items of one process, from a step on.
+
+    A step is ``processes`` times ``per_process`` items; process r takes the r-th part. So two
+    processes see what one with twice as many items a step sees.
+    """
+
+    def __init__(
+        self, *, first_step: int, steps: int, per_process: int, rank: int, processes: int
+    ) -> None:
+        self._steps, self._per_process = range(first_step, steps), per_process
+        self._rank, self._processes = rank, processes
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._per_process
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self._steps:
+            first = (step * self._processes + self._rank) * self._per_process
+            yield from range(first, first + self._per_process)
+
+
 _Sample = tuple[Tensor, Tensor, Tensor, tuple[float, ...]]
 
 
@@ -90,6 +114,6 @@ def _sample(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...]) -
     return (
         torch.from_numpy(np.ascontiguousarray(image))[None],
         torch.from_numpy(np.ascontiguousarray(labels)),
-        torch.from_numpy(foreground[::step]),
+        torch.from_numpy(foreground[::step].astype(np.int32)),
         spacing,
     )

@@ -1,34 +1,34 @@
 """The training loop: one process or many, resumable to the bit.
 
-Plain PyTorch: forward, backward, step. What a step draws depends on (seed, step) alone, so a run
-that was killed and resumed ends with the same weights as one that was not.
+Plain PyTorch. What a step draws depends on (seed, step) alone, so a run that was killed and
+resumed ends with the same weights as one that was not.
 """
 
 import logging
 import math
-import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from MorseCore.checkpoint import CheckpointStore
-from MorseCore.config import encode
 from MorseCore.dataset import PreparedCase
 from MorseCore.distributed import World
-from MorseCore.errors import ConfigError, MorseError
-from MorseCore.losses import render_weight
+from MorseCore.errors import Cancelled, ConfigError, ModelError, MorseError
+from MorseCore.fingerprint import differences, fingerprint
+from MorseCore.interruption import Interruption, ignore_interruption
+from MorseCore.metrics import Summary
 from MorseCore.network import Network
-from MorseCore.prediction import autocast
+from MorseCore.objective import is_trained, learning_rate
 from MorseCore.run_log import RunLog
-from MorseCore.samples import CropDataset
-from MorseCore.seeds import generator_for, seed_for
+from MorseCore.samples import CropDataset, StepSampler
 from MorseCore.training_config import RunConfig
+from MorseCore.training_progress import training_progress
+from MorseCore.training_step import Batches, Stepper
 from MorseCore.validation import Validator
 
 __all__ = ["Trainer"]
@@ -37,226 +37,216 @@ _PATIENCE = 20  # steps in a row without a finite loss before the run gives up
 log = logging.getLogger(__name__)
 
 
-class Objective(nn.Module):
-    """Network and losses in one forward pass, so that ``DistributedDataParallel`` can wrap it."""
-
-    def __init__(self, network: Network, config: RunConfig) -> None:
-        super().__init__()
-        self.network = network
-        self._sampler = config.sampler.build()
-        self._stride = config.optimisation.supervision_stride
-
-    def forward(
-        self, image: Tensor, labels: Tensor, active: tuple[str, ...], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Losses by name of a batch (B, C_in, *S), (B, *S)."""
-        field = self.network(image, generator=generator)
-        losses: dict[str, Tensor] = self.network.head.losses(
-            field, labels, sampler=self._sampler, active=active, stride=self._stride,
-            generator=generator,
-        )  # fmt: skip
-        return losses
-
-
 class Trainer:
     """Trains one network on prepared cases.
 
     Example::
 
         trainer = Trainer(config, network, train, val, validator, world, folder)
-        weights, best = trainer.run()
+        if trainer.run():                            # False: it was asked to stop
+            weights = trainer.chosen_weights()
     """
 
     def __init__(
         self,
         config: RunConfig,
         network: Network,
-        train: list[PreparedCase],
-        val: list[PreparedCase],
+        train: Sequence[PreparedCase],
+        val: Sequence[PreparedCase],
         validator: Validator,
         world: World,
         folder: Path,
     ) -> None:
-        self.config, self.world, self.val, self.validator = config, world, val, validator
-        self.network = network.to(world.device)
+        self.config, self.network, self.world = config, network, world
+        self._val, self._validator = val, validator
+        self._stepper = Stepper(config, network, world)
         options = config.optimisation
-        self.objective: nn.Module = Objective(self.network, config)
-        if world.size > 1:
-            # The rendering branch has no gradient while its weight is 0.
-            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=True)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.PolynomialLR(
-            self.optimizer, total_iters=options.iterations, power=options.power
-        )
-        is_fp16 = options.precision == "fp16" and world.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(enabled=is_fp16)
-        per_step = options.batch_size * options.accumulate
-        self.samples = CropDataset(
+        self._per_process = options.batch_size * options.accumulate
+        self._samples = CropDataset(
             train, config.preparation.window_size, augmentation=config.augmentation,
-            length=options.iterations * per_step * world.size, seed=config.seed,
+            length=options.iterations * self._per_process * world.size, seed=config.seed,
             oversample=config.data.foreground,
         )  # fmt: skip
-        self.store, self.log = CheckpointStore(folder), RunLog(folder, enabled=world.is_main)
-        self.best, self.step, self._stop = -math.inf, 0, False
+        self._fingerprint = fingerprint(config, train, processes=world.size)
+        self.store, self._log = CheckpointStore(folder), RunLog(folder, enabled=world.is_main)
+        self.step = 0
+        """Steps done."""
+        self.skipped = 0
+        """Of these, how many changed nothing."""
+        self.best = (False, -math.inf)
+        """Of the best weights: whether the whole network was trained by then, and the mean DSC."""
+        self._failures = 0  # skipped steps in a row
+        self._is_validated = True  # the validation that the present step asks for is done
+        self._stop, self._interruption = False, Interruption()
 
     def run(self) -> bool:
         """Train from where the last checkpoint stands; False if asked to stop on the way.
 
-        :raises MorseError: if the loss is not finite for many steps in a row.
+        :raises MorseError: if the loss is not finite for many steps in a row, a checkpoint does not
+            fit or cannot be written, or another process is gone.
         """
-        self._resume()
-        previous = [signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)]
+        devices = [self.world.device] if self.world.device.type == "cuda" else []
         try:
-            self._loop()
+            with self._interruption, torch.random.fork_rng(devices):
+                self._resume()
+                self._loop()
         finally:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-                signal.signal(number, handler)
-            self.log.close()
-        return self.step >= self.config.optimisation.iterations
+            self._log.close()
+        return self.step >= self.config.optimisation.iterations and self._is_validated
+
+    def chosen_weights(self) -> dict[str, Tensor]:
+        """The weights for the model folder: the best, or the last if none were chosen."""
+        best = self.store.load_best() if self.config.validation.keep == "best" else None
+        return self.network.state_dict() if best is None else best
+
+    def further_batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches as in training, of samples that no step has drawn."""
+        size = self.config.optimisation.batch_size
+        first = len(self._samples)
+        for n in range(count):
+            items = [self._samples[first + n * size + k] for k in range(size)]
+            images, labels = zip(*items, strict=True)
+            yield torch.stack(images), torch.stack(labels)
 
     def _loop(self) -> None:
-        total, failures = self.config.optimisation.iterations, 0
-        bar = tqdm(
-            total=total, initial=self.step, desc=self.config.name, unit="it",
-            disable=not self.world.is_main, mininterval=2, dynamic_ncols=True,
-        )  # fmt: skip
-        batches = self._batches()
-        while self.step < total and not self._stop:
-            losses = self._train_step(batches)
-            failures = 0 if losses else failures + 1
-            if failures >= _PATIENCE:
-                raise MorseError(
-                    f"The loss was not finite in {failures} steps in a row; training stopped."
-                )
-            self.step += 1
-            self.log.losses(self.step, losses, rate=float(self.schedule.get_last_lr()[0]))
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-            bar.update()
-            if self.step % self.config.validation.every == 0 or self.step == total:
-                self._validate_and_save()
+        total, every = self.config.optimisation.iterations, self.config.validation.every
+        saved = self.step
+        if not self._is_validated:
+            self._validate()
+        with (
+            closing(self._batches()) as batches,
+            training_progress(
+                self.config.name, start=self.step, total=total, enabled=self.world.is_main
+            ) as tell,
+        ):
+            while self.step < total and not self._stop:
+                losses = self._train_step(batches)
+                tell(self.step, losses)
+                if self.step % every == 0 or self.step == total:
+                    saved = self.step
+                    self._is_validated = not self._val
+                    self._save()  # before validation, so that a kill during it costs no training
+                    self._validate()
         if self._stop:
-            self._save()
-        bar.close()
+            if self.step > saved:
+                self._save()
+            log.warning("asked to stop: saved at step %d of %d", self.step, total)
 
-    def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """One optimiser step; the mean of each loss, or nothing if the step was skipped."""
-        options, step = self.config.optimisation, self.step
-        weights = {
-            "sup": 1.0,
-            "rend": render_weight(
-                options.schedule, step, steps=options.iterations, peak=options.render_weight
-            ),
-        }
-        active = tuple(name for name, weight in weights.items() if weight > 0)
-        # torch's own dropout layers can only draw from the global generator.
-        torch.manual_seed(seed_for(self.config.seed, "torch", step, self.world.rank))
-        generator = generator_for(self.config.seed, "step", step, self.world.rank)
-        self.objective.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
-        for micro in range(options.accumulate):
-            image, labels = (x.to(self.world.device, non_blocking=True) for x in next(batches))
-            if isinstance(self.objective, DistributedDataParallel):
-                self.objective.require_backward_grad_sync = micro == options.accumulate - 1
-            with autocast(self.world.device, options.precision):
-                losses = self.objective(image, labels, active, generator)
-            total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-            self.scaler.scale(total / options.accumulate).backward()
-            for name, loss in {**losses, "total": total}.items():
-                sums[name] = (
-                    sums.get(name, torch.zeros_like(loss)) + loss.detach() / options.accumulate
-                )
-        return self._apply(sums)
+    def _train_step(self, batches: Batches) -> Mapping[str, float]:
+        """One step, written down; its losses."""
+        result = self._stepper.step(self.step, batches, asked=self._interruption.asked)
+        self._stop = result.stop
+        self.step += 1
+        if result.losses:
+            self._failures = 0
+            rate = learning_rate(self.step - 1, self.config.optimisation)
+            self._log.losses(self.step, result.losses, rate=rate)
+            return result.losses
+        self._failures += 1
+        self.skipped += 1
+        self._log.skipped(self.step, count=self.skipped)
+        if self._failures >= _PATIENCE:
+            raise MorseError(
+                f"The loss was not finite in {self._failures} steps in a row, up to step "
+                f"{self.step}; try a smaller optimisation.learning_rate."
+            )
+        return {}
 
-    def _apply(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        means = {name: float(self.world.mean(value)) for name, value in sums.items()}
-        is_finite = math.isfinite(means["total"])
-        if is_finite:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimisation.clip)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            log.warning("step %d skipped: the loss is not finite", self.step)
-        self.schedule.step()
-        return means if is_finite else {}
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches from the present step on; any number of ranks sees the same samples."""
+    def _batches(self) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Batches from the present step on."""
         options, world = self.config.optimisation, self.world
-        per_rank = options.batch_size * options.accumulate
-        per_step = per_rank * world.size
-        mine = [
-            step * per_step + world.rank * per_rank + n
-            for step in range(self.step, options.iterations)
-            for n in range(per_rank)
-        ]
-        loader = DataLoader(
-            Subset(self.samples, mine), batch_size=options.batch_size,
-            num_workers=self.config.data.workers, pin_memory=world.device.type == "cuda",
+        mine = StepSampler(
+            first_step=self.step, steps=options.iterations, per_process=self._per_process,
+            rank=world.rank, processes=world.size,
         )  # fmt: skip
-        yield from loader
+        yield from DataLoader(
+            self._samples, sampler=mine, batch_size=options.batch_size,
+            num_workers=self.config.data.workers, pin_memory=world.device.type == "cuda",
+            worker_init_fn=ignore_interruption, generator=torch.Generator(),
+        )  # fmt: skip
 
-    def _validate_and_save(self) -> None:
+    def _validate(self) -> None:
+        """Score the validation split and keep the weights if they are the best so far."""
+        if not self._val:
+            return
+        self.world.copy_from_main(self.network.buffers())  # batch statistics are each process's own
+        try:
+            summaries = self._validator.summary(
+                self.network, self._val, world=self.world,
+                should_stop=lambda: self._stop or self._interruption.asked,
+            )  # fmt: skip
+        except Cancelled:
+            self._stop = True
+            return
+        self._is_validated = True
         if self.world.is_main:
-            if self.val:
-                summary = self.validator.summary(self.network, self.val)
-                self.log.validation(self.step, summary)
-                score = summary["refined"].mean.dice.mean
-            else:
-                score = float(self.step)  # without a validation split the last is the best
-            if score > self.best:
-                self.best = score
-                self.store.save_best(self.network.state_dict())
-        self._save()
+            self._log.validation(self.step, summaries)
+            self._keep_best(summaries)
+            self.store.save_state(self._state())
+        self.world.wait()
+
+    def _keep_best(self, summaries: Mapping[str, Summary]) -> None:
+        """Weights of before the rendering head was trained give way to any of after it."""
+        trained = is_trained(self.network.head.losses_used, self.step, self.config.optimisation)
+        stage = "refined" if trained else "coarse"
+        score = (trained, summaries[stage].mean.dice.mean)
+        if score > self.best:
+            self.best = score
+            self.store.save_best(self.network.state_dict())
 
     def _save(self) -> None:
         if self.world.is_main:
-            trainer = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": self.scaler.state_dict(),
-            }
-            state = {"best": self.best, "fingerprint": self._fingerprint()}
-            if not math.isfinite(self.best):
-                state["best"] = None
             self.store.save(
-                self.step, weights=self.network.state_dict(), trainer=trainer, state=state
-            )
+                self.step, weights=self.network.state_dict(), trainer=self._stepper.state_dict(),
+                state=self._state(),
+            )  # fmt: skip
         self.world.wait()
+
+    def _state(self) -> dict[str, Any]:
+        is_trained, score = self.best
+        return {
+            "best": score if math.isfinite(score) else None,
+            "best_is_trained": is_trained,
+            "skipped": self.skipped,
+            "failures": self._failures,
+            "validated": self._is_validated,
+            "fingerprint": self._fingerprint,
+        }
 
     def _resume(self) -> None:
         state = self.store.state() if self.config.resume == "auto" else None
-        if state is None:
-            self.log.start(0)
-            return
-        mine = self._fingerprint()
-        differing = sorted(k for k in mine if mine[k] != state.get("fingerprint", {}).get(k))
-        if differing:
-            raise ConfigError(
-                f"The run in '{self.store.folder}' was started with another configuration "
-                f"({', '.join(differing)}); resume with that one, or set resume=never."
+        step = 0 if state is None else int(state["step"])
+        seen = self.world.mean(torch.tensor(float(step), dtype=torch.float64)).item()
+        if self.world.any(seen != step):
+            raise MorseError(
+                f"The processes do not see the same checkpoint in '{self.store.folder}'; the "
+                "folder must be on a disk that all machines share."
             )
-        weights, trainer = self.store.load(state)
-        self.network.load_state_dict(weights)
-        self.optimizer.load_state_dict(trainer["optimizer"])
-        self.schedule.load_state_dict(trainer["schedule"])
-        self.scaler.load_state_dict(trainer["scaler"])
+        if state is not None:
+            self._restore(state)
+        elif self.world.is_main:
+            self.store.clear()
+        self._log.start(self.step, validated=self._is_validated)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        changed = differences(state.get("fingerprint", {}), self._fingerprint)
+        if changed:
+            raise ConfigError(
+                f"The run in '{self.store.folder}' began otherwise: {'; '.join(changed)}. "
+                "Go on as it began, or start anew with resume=never."
+            )
+        weights, trainer = self.store.load(dict(state))
+        try:
+            self.network.load_state_dict(weights)
+            self._stepper.load_state_dict(trainer)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"The checkpoint in '{self.store.folder}' does not fit the network: "
+                f"{str(error).strip().splitlines()[0]}"
+            ) from error
+        score = -math.inf if state.get("best") is None else float(state["best"])
+        self.best = (bool(state.get("best_is_trained", False)), score)
         self.step = int(state["step"])
-        self.best = -math.inf if state["best"] is None else float(state["best"])
-        self.log.start(self.step)
+        self.skipped, self._failures = state.get("skipped", 0), state.get("failures", 0)
+        self._is_validated = bool(state.get("validated", True))
         log.info("resumed at step %d", self.step)
-
-    def _fingerprint(self) -> dict[str, Any]:
-        """What a resumed run must have in common with its beginning."""
-        data = encode(self.config)
-        keys = ("preparation", "network", "sampler", "augmentation", "optimisation", "seed", "data")
-        chosen = {key: data[key] for key in keys}
-        chosen["data"] = {k: v for k, v in chosen["data"].items() if k != "workers"}
-        return {**chosen, "processes": self.world.size}
-
-    def _on_signal(self, *_: object) -> None:
-        log.warning("asked to stop: finishing this step, then saving")
-        self._stop = True

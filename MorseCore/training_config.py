@@ -1,5 +1,6 @@
 """The configuration of a training run: what a file in ``Training/configs`` may hold."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -7,12 +8,22 @@ from MorseCore.augmentation import AugmentationConfig
 from MorseCore.errors import ConfigError
 from MorseCore.losses import Schedule
 from MorseCore.network import NetworkConfig
-from MorseCore.prediction import Precision, WindowConfig
+from MorseCore.precision import Precision
+from MorseCore.prediction import WindowConfig
 from MorseCore.preparation import Preparation
 from MorseCore.renderers import RefineConfig
 from MorseCore.samplers import SAMPLERS, UncertainConfig
 
-__all__ = ["CardConfig", "DataConfig", "OptimisationConfig", "RunConfig", "ValidationConfig"]
+__all__ = [
+    "CardConfig",
+    "CardStructure",
+    "DataConfig",
+    "OptimisationConfig",
+    "RunConfig",
+    "ValidationConfig",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder name on every system
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,13 @@ class DataConfig:
     workers: int = 0
     """Processes that prepare samples beside the training; the samples do not depend on it."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.foreground <= 1:
+            raise ConfigError(f"'foreground' must lie in [0, 1]; found {self.foreground}.")
+        for name in ("fold", "workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")
+
 
 @dataclass(frozen=True)
 class OptimisationConfig:
@@ -38,9 +56,10 @@ class OptimisationConfig:
     iterations: int = 30_000
     """T (30 K in the paper)."""
     batch_size: int = 2
-    """Samples a step and process."""
+    """Samples a batch; a step has ``batch_size * accumulate`` of them on each process."""
     accumulate: int = 1
-    """Batches whose gradients are added up before a step."""
+    """Batches whose gradients are averaged before a step. The Dice term is taken over a batch, so
+    two batches of one are not one batch of two; two on one process are one on each of two."""
     learning_rate: float = 5e-4
     """At the start; decays as (1 - t/T)^power."""
     power: float = 0.9
@@ -57,16 +76,22 @@ class OptimisationConfig:
     """Take L_sup at every n-th pixel an axis, with a random phase (see Head.losses)."""
     precision: Precision = "auto"
     """``auto``: bf16 or fp16 on a GPU that has it, else fp32."""
+    finishing: int = 0
+    """Further steps in which the rendering head alone is trained, on features as they are at
+    inference (see :mod:`MorseCore.finishing`). Not in the paper."""
+    finishing_rate: float = 5e-4
+    """Learning rate of these steps at their start."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "accumulate", "supervision_stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "finishing_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
-        if self.render_weight < 0 or self.weight_decay < 0:
-            raise ConfigError("'render_weight' and 'weight_decay' must not be negative.")
+        for name in ("power", "render_weight", "weight_decay", "finishing"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -76,11 +101,28 @@ class ValidationConfig:
     every: int = 500
     """Iterations between two validations; a checkpoint is written at the same time."""
     keep: Literal["best", "last"] = "best"
-    """Which weights make the model folder: best mean DSC of the refined masks, or the last."""
+    """Which weights make the model folder: those with the best mean DSC of the refined masks, among
+    the validations since the rendering head is trained, or the last."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ConfigError(f"'every' must be positive; found {self.every}.")
+
+
+@dataclass(frozen=True)
+class CardStructure:
+    """How a label of the data set is shown."""
+
+    name: str = ""
+    """Empty: the data set's own."""
+    color: tuple[float, float, float] | None = None
+    """RGB, each 0..1; null: one of a palette."""
+    terminology: str = ""
+    """Slicer's terminology entry."""
+
+    def __post_init__(self) -> None:
+        if self.color is not None and not all(0 <= part <= 1 for part in self.color):
+            raise ConfigError(f"'color' must be three values from 0 to 1; found {self.color}.")
 
 
 @dataclass(frozen=True)
@@ -94,8 +136,8 @@ class CardConfig:
     """Of the weights."""
     data: str
     """Name, source, licence and citation of the training data."""
-    structures: dict[str, Any] = field(default_factory=dict)
-    """Per label name: ``{"name": ..., "color": [r, g, b], "terminology": ...}``, each optional."""
+    structures: dict[str, CardStructure] = field(default_factory=dict)
+    """Per label name of the data set."""
     limits: str = ""
     """What the model is not made for."""
 
@@ -128,10 +170,30 @@ class RunConfig:
     seed: int = 1337
 
     def __post_init__(self) -> None:
-        if self.preparation.spatial_dims != self.network.spatial_dims:
+        dims = self.preparation.spatial_dims
+        if dims != self.network.spatial_dims:
             raise ConfigError(
-                f"'preparation.window' has {self.preparation.spatial_dims} sizes, but "
-                f"'network.spatial_dims' is {self.network.spatial_dims}."
+                f"'preparation.window' has {dims} sizes, but 'network.spatial_dims' is "
+                f"{self.network.spatial_dims}."
             )
-        if not self.name or any(c in self.name for c in "/\\ "):
-            raise ConfigError(f"'name' must be a folder name without spaces; found '{self.name}'.")
+        if self.network.in_channels != 1:
+            raise ConfigError(
+                "'network.in_channels' must be 1, as data sets are read with one image a case; "
+                f"found {self.network.in_channels}."
+            )
+        if self.optimisation.supervision_stride > min(self.preparation.window):
+            raise ConfigError(
+                f"'optimisation.supervision_stride' ({self.optimisation.supervision_stride}) must "
+                f"not exceed the smallest side of 'preparation.window' "
+                f"({min(self.preparation.window)})."
+            )
+        if any(axis >= dims for axis in self.augmentation.mirror_axes):
+            raise ConfigError(
+                f"'augmentation.mirror_axes' of a {dims}D network must be below {dims}; "
+                f"found {self.augmentation.mirror_axes}."
+            )
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                "'name' must be a folder name of letters, digits, '.', '-' and '_'; "
+                f"found '{self.name}'."
+            )

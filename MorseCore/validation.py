@@ -1,20 +1,28 @@
 """Segment the cases of a split and score both masks of each."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from MorseCore.dataset import PreparedCase
-from MorseCore.metrics import StructureScore, Summary, score_labels, summarise
+from MorseCore.distributed import ALONE, World
+from MorseCore.errors import Cancelled
+from MorseCore.metrics import Status, StructureScore, Summary, score_labels, summarise
 from MorseCore.network import Network
-from MorseCore.prediction import Precision, WindowConfig, predict_volume
+from MorseCore.precision import Precision
+from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import Renderer
 
 __all__ = ["STAGES", "Validator"]
 
 STAGES = ("coarse", "refined")
+_STATUSES = get_args(Status)
+_NUMBERS = 10  # fields of a StructureScore
+Scores = dict[int, StructureScore]
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class Validator:
     """Scores a network on prepared cases, by the predictor's own path."""
 
     window: tuple[int, ...]
+    """Array order."""
     renderer: Renderer
     windows: WindowConfig
     labels: Sequence[int]
@@ -29,21 +38,77 @@ class Validator:
     precision: Precision = "auto"
 
     def scores(
-        self, network: Network, cases: Iterable[PreparedCase]
-    ) -> dict[str, list[dict[int, StructureScore]]]:
-        """Per stage, one ``{label: StructureScore}`` a case."""
-        network.eval()
-        result: dict[str, list[dict[int, StructureScore]]] = {stage: [] for stage in STAGES}
-        for case in cases:
-            prediction = predict_volume(
-                network, torch.from_numpy(np.ascontiguousarray(case.image)), window=self.window,
-                renderer=self.renderer, windows=self.windows, precision=self.precision,
-            )  # fmt: skip
-            for stage in STAGES:
-                mask = getattr(prediction, stage).max(0).indices.numpy()
-                result[stage].append(score_labels(mask, case.labels, self.labels, case.spacing))
-        return result
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, list[Scores]]:
+        """Per stage, one ``{label: StructureScore}`` a case.
 
-    def summary(self, network: Network, cases: Iterable[PreparedCase]) -> dict[str, Summary]:
-        """Per stage, means over structures and cases."""
-        return {stage: summarise(scores) for stage, scores in self.scores(network, cases).items()}
+        :param world: processes that share the cases out; all get all scores.
+        :raises Cancelled: on every process, if ``should_stop`` answered yes on one.
+        """
+        network.eval()
+        table = torch.zeros(
+            len(cases), len(STAGES), len(self.labels), _NUMBERS, dtype=torch.float64
+        )
+        stopped = False
+        try:
+            for n in world.share_of(range(len(cases))):
+                table[n] = self._score(network, cases[n], should_stop)
+        except Cancelled:
+            stopped = True
+        if world.any(stopped):
+            raise Cancelled("The validation was cancelled.")
+        rows = world.total(table).tolist()
+        return {
+            stage: [
+                {label: _from_row(row) for label, row in zip(self.labels, case[n], strict=True)}
+                for case in rows
+            ]
+            for n, stage in enumerate(STAGES)
+        }
+
+    def summary(
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, Summary]:
+        """Per stage, means over structures and cases; see :meth:`scores`."""
+        scores = self.scores(network, cases, world=world, should_stop=should_stop)
+        return {stage: summarise(parts) for stage, parts in scores.items()}
+
+    def _score(
+        self, network: Network, case: PreparedCase, should_stop: Callable[[], bool] | None
+    ) -> Tensor:
+        """(stages, structures, numbers) of one case."""
+        prediction = predict_volume(
+            network, torch.from_numpy(np.ascontiguousarray(case.image)), window=self.window,
+            renderer=self.renderer, windows=self.windows, precision=self.precision,
+            should_stop=should_stop,
+        )  # fmt: skip
+        rows = []
+        for stage in STAGES:
+            mask = getattr(prediction, stage).max(0).indices.numpy()
+            scores = score_labels(mask, case.labels, self.labels, case.spacing)
+            rows.append([_to_row(scores[label]) for label in self.labels])
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+def _to_row(score: StructureScore) -> list[float]:
+    """The numbers of a score, its status as the last: what processes can add up."""
+    *numbers, status = astuple(score)
+    return [*map(float, numbers), float(_STATUSES.index(status))]
+
+
+def _from_row(row: Sequence[float]) -> StructureScore:
+    dice, jaccard, hd95, asd, assd, prediction, target, prediction_ml, target_ml, status = row
+    return StructureScore(
+        dice, jaccard, hd95, asd, assd, round(prediction), round(target),
+        prediction_ml, target_ml, _STATUSES[round(status)],
+    )  # fmt: skip

@@ -11,15 +11,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
+from MorseCore.errors import MorseError
 from MorseCore.phantoms import write_phantom_dataset
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: written; 1: the folder cannot be written."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--2d", dest="flat", action="store_true", help="slices instead of volumes")
-    options = parser.parse_args()
-    if options.flat:
-        path = write_phantom_dataset(options.folder, cases=(96, 8, 8), shape=(48, 48))
-    else:
-        path = write_phantom_dataset(options.folder)
-    print(path)
+    options = parser.parse_args(arguments)
+    sizes = {"cases": (96, 8, 8), "shape": (48, 48)} if options.flat else {}
+    try:
+        print(write_phantom_dataset(options.folder, **sizes))
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,24 +3,35 @@
     python Training/train.py Training/configs/hippocampus-t1.json
     python Training/train.py CONFIG optimisation.iterations=3000 device=cuda:0
     torchrun --nproc-per-node 4 Training/train.py CONFIG
+    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 Training/train.py CONFIG
 
-Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, and at the end the
-model folder ``<output>/<name>/model``. Run it again after an interruption: it goes on.
+Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``, and
+at the end the model folder ``model`` and ``figures.json``. Run it again after an interruption: it
+goes on where it stopped, to the bit. Ctrl-C or SIGTERM finish the step and save first. With several
+machines the output folder must be on a disk that all of them share.
 """
 
 import argparse
 import logging
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
+import torch
+from tqdm import tqdm
+
 from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.dataset import Decathlon, PreparedCase, open_dataset, prepare_case
+from MorseCore.dataset import Decathlon, PreparedCase, absent_labels, open_dataset, prepare_case
 from MorseCore.distributed import World, join_world
-from MorseCore.errors import MorseError
-from MorseCore.export import export_model
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.export import describe_structures, export_model
 from MorseCore.files import prepare_output_directory, write_json
+from MorseCore.finishing import finish_rendering
+from MorseCore.network import Network
 from MorseCore.seeds import seed_for
 from MorseCore.training import Trainer
 from MorseCore.training_config import RunConfig
@@ -31,76 +42,141 @@ log = logging.getLogger("train")
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: finished; 1: failed or stopped; 2: a faulty configuration."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", type=Path, help="JSON file, see Training/configs")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    words = ["python", "Training/train.py", options.config.as_posix(), *options.overrides]
     try:
-        config = decode(
-            RunConfig, apply_overrides(read_json(options.config), options.overrides), ""
+        data = apply_overrides(read_json(options.config), options.overrides)
+        return run(decode(RunConfig, data, ""), command=shlex.join(words))
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except torch.OutOfMemoryError:
+        print(
+            "error: The GPU has too little memory; halve optimisation.batch_size and double "
+            "optimisation.accumulate, or choose a smaller preparation.window.",
+            file=sys.stderr,
         )
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    try:
-        return run(config, command=" ".join(["python Training/train.py", *_words(options)]))
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: Stopped; what was done since the last checkpoint is lost.", file=sys.stderr)
         return 1
 
 
 def run(config: RunConfig, *, command: str) -> int:
     """Train, then write the model folder with figures on the validation and the test split."""
-    import torch
-
     world = join_world(config.device)
     folder = Path(config.output) / config.name
+    with logging_to(folder, world):
+        data = open_dataset(
+            Path(config.data.dataset), Path(config.data.split), fold=config.data.fold
+        )
+        describe_structures(config, data)  # a mistake there is to be found before the training
+        network = build_network(config, data)
+        # The test split is read now, too: hours later is too late to find that a file is damaged.
+        train, val, test = (prepare(data, part, config, world) for part in data.splits)
+        for value in absent_labels(train, num_classes=data.num_classes):
+            log.warning("no training case holds '%s'", data.labels[value])
+        validator = Validator(
+            config.preparation.window_size, config.renderer.build(), config.windows,
+            [value for value in data.labels if value], config.optimisation.precision,
+        )  # fmt: skip
+        trainer = Trainer(config, network, train, val, validator, world, folder)
+        is_finished = trainer.run()
+        world.leave()
+        if is_finished and world.is_main:
+            network.load_state_dict(trainer.chosen_weights())
+            finish(config, network, trainer, validator, val)
+            figures = export_model(
+                folder / "model", config, data, network, validator, val=val, test=test,
+                command=command, field_of_view=extent(train),
+            )  # fmt: skip
+            write_json(folder / "figures.json", figures)
+            log.info("model folder: %s", folder / "model")
+    return 0 if is_finished else 1
+
+
+def finish(
+    config: RunConfig,
+    network: Network,
+    trainer: Trainer,
+    validator: Validator,
+    val: list[PreparedCase],
+) -> None:
+    """Train the rendering head alone, if asked to; undone if the validation split gets worse."""
+    options = config.optimisation
+    if not options.finishing or not network.head.rendering_parameters():
+        return
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    scores = [validator.summary(network, val)["refined"].mean.dice.mean] if val else []
+    finish_rendering(
+        network, trainer.further_batches(options.finishing), sampler=config.sampler.build(),
+        steps=options.finishing, learning_rate=options.finishing_rate, seed=config.seed,
+        stride=options.supervision_stride,
+    )  # fmt: skip
+    if val:
+        scores.append(validator.summary(network, val)["refined"].mean.dice.mean)
+        log.info("finishing: DSC of the refined masks %.5f before, %.5f after", *scores)
+        if scores[1] < scores[0]:
+            network.load_state_dict(before)
+            log.info("finishing did not help on the validation split and is undone")
+
+
+@contextmanager
+def logging_to(folder: Path, world: World) -> Iterator[None]:
+    """The main process logs to the terminal and to ``train.log``, the others only warn."""
+    root = logging.getLogger()
+    before = root.level
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    root.setLevel(logging.INFO if world.is_main else logging.WARNING)
+    handler: logging.Handler = logging.NullHandler()
     if world.is_main:
         prepare_output_directory(folder)
-        logging.getLogger().addHandler(logging.FileHandler(folder / "train.log", encoding="utf-8"))
-    data = open_dataset(Path(config.data.dataset), Path(config.data.split), fold=config.data.fold)
-    train, val = (_prepare(data, part, config, world) for part in ("train", "val"))
+        handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+        handler.close()
+
+
+def build_network(config: RunConfig, data: Decathlon) -> Network:
+    """The network with its first weights.
+
+    :raises ConfigError: if the window does not suit it.
+    """
     torch.manual_seed(seed_for(config.seed, "weights"))
     network = config.network.build(num_classes=data.num_classes)
+    if any(n % network.divisor for n in config.preparation.window):
+        raise ConfigError(
+            f"Every side of 'preparation.window' must be a multiple of {network.divisor} for this "
+            f"backbone; found {config.preparation.window}."
+        )
     log.info("%d parameters", sum(p.numel() for p in network.parameters()))
-    validator = Validator(
-        config.preparation.window_size, config.renderer.build(), config.windows,
-        [value for value in data.labels if value], config.optimisation.precision,
-    )  # fmt: skip
-    trainer = Trainer(config, network, train, val, validator, world, folder)
-    finished = trainer.run()
-    if finished and world.is_main:
-        if config.validation.keep == "best":
-            network.load_state_dict(trainer.store.load_best())
-        test = _prepare(data, "test", config, world)
-        report = export_model(
-            folder / "model", config, data, network, validator, val=val, test=test,
-            command=command, field_of_view=_extent(train),
-        )  # fmt: skip
-        write_json(folder / "figures.json", report)
-        log.info("model folder: %s", folder / "model")
-    world.leave()
-    return 0 if finished else 1
+    return network
 
 
-def _prepare(data: Decathlon, part: str, config: RunConfig, world: World) -> list[PreparedCase]:
-    cases = data.splits[part]
-    if world.is_main:
-        log.info("%s: %d cases", part, len(cases))
-    return [prepare_case(case, config.preparation, num_classes=data.num_classes) for case in cases]
+def prepare(data: Decathlon, part: str, config: RunConfig, world: World) -> list[PreparedCase]:
+    """The cases of a split on the model's grid. Only the main process has any use for ``test``."""
+    cases = data.splits[part] if world.is_main or part != "test" else ()
+    log.info("%s: %d cases", part, len(cases))
+    bar = tqdm(cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True)
+    return [prepare_case(case, config.preparation, num_classes=data.num_classes) for case in bar]
 
 
-def _extent(cases: list[PreparedCase]) -> tuple[float, ...]:
+def extent(cases: list[PreparedCase]) -> tuple[float, ...]:
     """Largest extent in mm along x, y, z of the training images."""
     extents = [[n * mm for n, mm in zip(c.image.shape, c.spacing, strict=True)] for c in cases]
     return tuple(round(max(axis), 1) for axis in reversed(list(zip(*extents, strict=True))))
-
-
-def _words(options: argparse.Namespace) -> list[str]:
-    return [options.config.as_posix(), *options.overrides]
 
 
 if __name__ == "__main__":

@@ -168,6 +168,10 @@ class ExpertFeatures:
         """Mixture weights W_i at coordinates: (B, P, D) -> (B, P, E)."""
         return self._weights(sample_rows(self._tables()[0], self.gate.shape[2:], coords), dim=2)
 
+    def memory(self) -> int:
+        """Bytes of the maps, twice: once as maps and once as rows for points."""
+        return 2 * sum(x.nbytes for x in (self.gate, *self._values))
+
     def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
         sizes = self._module.sizes
         return mix_weights(

@@ -21,6 +21,10 @@ class Head(nn.Module, ABC):
     losses_used: tuple[str, ...] = ("sup", "rend")
     """Names of the losses that :meth:`losses` can return."""
 
+    def rendering_parameters(self) -> list[nn.Parameter]:
+        """What only the rendered answer depends on; nothing for a head that renders nothing."""
+        return []
+
     @abstractmethod
     def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
         """Once per image: everything that all points share.
@@ -52,7 +56,7 @@ class Head(nn.Module, ABC):
         axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
         every = (slice(None), *(slice(n, None, stride) for n in phases))
         coarse = field.coarse_grid(axes)
-        result = {"sup": region_loss(coarse, labels[every])}
+        result = {"sup": region_loss(coarse, labels[every])} if "sup" in active else {}
         if "rend" in active and "rend" in self.losses_used:
             coords = sampler.select(field, coarse.detach(), axes, generator=generator)
             index = coords_to_index(coords, field.size)

@@ -158,6 +158,10 @@ class MorseHead(Head):
         self.classify = PointwiseLinear(config.width, num_classes)
         self.render = RenderingHead(config, spatial_dims=spec.spatial_dims, num_classes=num_classes)
 
+    def rendering_parameters(self) -> list[nn.Parameter]:
+        """The rendering head's, its encoding included."""
+        return list(self.render.parameters())
+
     def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
         """A :class:`MorseField`; in training mode with one draw of experts and dropout an image."""
         image = pyramid.levels[-1]
@@ -203,6 +207,9 @@ class MorseField(Field):
     def expert_weights(self, coords: Tensor) -> Tensor:
         """Mixture weights W_i: (B, P, D) -> (B, P, E)."""
         return self._features.weights(coords)
+
+    def memory(self) -> int:
+        return self._features.memory()
 
     def _classify(self, features: Tensor) -> Tensor:
         if self._dropout is not None:

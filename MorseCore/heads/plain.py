@@ -59,3 +59,6 @@ class PlainField(Field):
 
     def coarse_grid(self, axes: Axes) -> Tensor:
         return sample_grid(self._values, axes)
+
+    def memory(self) -> int:
+        return self._values.nbytes

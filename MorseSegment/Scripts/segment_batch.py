@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
         device=options.device,
         points=options.points,
         passes=options.passes,
+        roi=options.roi,
+        scale=options.scale,
         mask_format=options.format,
         on_result=saveScene if options.scene else None,
     )
@@ -98,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--points", type=int, metavar="N", help="points per window and pass")
     parser.add_argument("--passes", type=int, metavar="K", help="rendering passes")
+    parser.add_argument(
+        "--roi", help="box: --roi=r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)"
+    )
+    parser.add_argument("--scale", type=int, default=1, metavar="S", help="output S times finer")
     parser.add_argument("--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"))
     parser.add_argument(
         "--scene", action="store_true", help=f"also save {SCENE} a case, to open in Slicer"

@@ -1,6 +1,52 @@
-"""Helpers of these tests lie beside them."""
+"""Helpers of these tests lie beside them; what is slow to make is made once."""
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from cli_client import CommandLine, write_scan
+
+from MorseCore.models_library import find_model
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line, in this process."""
+    return CommandLine(capsys)
+
+
+@pytest.fixture(scope="session")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a phantom; not to be changed."""
+    return write_scan(tmp_path_factory.mktemp("scan") / "phantom.nii.gz")
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Any:
+    """phantom-tiny on the CPU."""
+    from MorseCore.predictor import Predictor
+
+    return Predictor(find_model("phantom-tiny"), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def slice_predictor() -> Any:
+    """phantom-tiny-2d on the CPU."""
+    from MorseCore.predictor import Predictor
+
+    return Predictor(find_model("phantom-tiny-2d"), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def finished(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a case that the command line segmented; not to be changed."""
+    from MorseCore.cli import main
+
+    output = tmp_path_factory.mktemp("finished")
+    words = ["segment", scan, "--model", "phantom-tiny", "--output", output, "--device", "cpu"]
+    assert main([str(word) for word in words]) == 0
+    return output / "phantom"

@@ -59,6 +59,9 @@ class Disc(Field):
     def logits(self, coords: torch.Tensor) -> torch.Tensor:
         return self._logits(coords, 0.6)
 
+    def memory(self) -> int:
+        return 0
+
     @staticmethod
     def _logits(coords: torch.Tensor, radius: float) -> torch.Tensor:
         inside = radius - coords.norm(dim=-1)

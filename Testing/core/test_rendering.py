@@ -100,7 +100,7 @@ def test_refinement_finds_the_true_boundary_when_the_coarse_mask_is_too_small():
 
 
 def test_a_finer_grid_asks_the_field_between_its_pixels():
-    result = RefineConfig(points=10**6, passes=1).build().render(Disc(), (128, 128))
+    result = RefineConfig(points=10**6, passes=1).build().render(Disc(), pixel_axes((128, 128)))
     area = (result.refined.max(1).indices.sum() / 128**2 * 4).item()
     assert area == pytest.approx(math.pi * 0.6**2, rel=0.005)
 
@@ -170,3 +170,13 @@ def test_impossible_numbers_are_refused_by_name():
             UncertainConfig(**arguments)
     with pytest.raises(ConfigError, match="coarse_stride"):
         RefineConfig(coarse_stride=0)
+
+
+def test_a_part_of_the_image_is_rendered_as_in_the_whole():
+    field = make_network("unet", dims=2)(make_image(2, batch=1))
+    rows, columns = field.pixels()
+    whole = DenseConfig().build().render(field)
+    part = DenseConfig().build().render(field, (rows[2:5], columns[3:11]))
+    assert torch.allclose(part.refined, whole.refined[..., 2:5, 3:11], atol=1e-5)
+    strided = RefineConfig(points=0, coarse_stride=2).build().render(field, (rows[2:6], columns))
+    assert strided.coarse.shape == (1, 3, 4, 16)

@@ -11,7 +11,9 @@ import pytest
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_volume
+from MorseCore.imageio import read_volume, write_volume
+from MorseCore.metrics import overlap
+from MorseCore.phantoms import make_phantom
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "MorseSegment" / "Scripts" / "segment_batch.py"
@@ -26,13 +28,12 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def an_image(tmp_path: Path, a_geometry: Geometry) -> Path:
-    """A dark image with a bright box."""
-    voxels = np.zeros(a_geometry.shape, np.float32)
-    voxels[2:5, 3:7, 3:8] = 100.0
+def an_image(tmp_path: Path) -> Path:
+    """A phantom that the model for tests was trained for."""
+    voxels, _ = make_phantom(7)
     path = tmp_path / "images" / "case_01.nii.gz"
     path.parent.mkdir()
-    write_volume(path, voxels, a_geometry)
+    write_volume(path, voxels, Geometry((28, 28, 28), np.eye(4)))
     return path
 
 
@@ -40,21 +41,35 @@ def test_a_case_is_segmented_and_its_scene_opens_again(
     a_scene: Any, an_image: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    done = run("--", "--input", an_image, "--output", output, "--model", "any", "--scene")
+    done = run("--", "--input", an_image, "--output", output, "--model", "phantom-tiny", "--scene")
     assert done.returncode == 0, done.stderr
     assert (output / "case_01" / "refined.nii.gz").is_file()
     assert not list((output / "case_01").glob("*unfinished*"))
     assert a_scene.ReadFromMRB(str(output / "case_01" / "scene.mrb"))
     image = a_scene.GetFirstNodeByName("case_01")
     node = a_scene.GetFirstNodeByName("case_01 refined")
-    found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Bright", image)
-    np.testing.assert_array_equal(found > 0, slicer.util.arrayFromVolume(image) > 50)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "ball", image) > 0
+    written = read_volume(output / "case_01" / "refined.nii.gz").array == 1
+    np.testing.assert_array_equal(found, written)
+    assert overlap(found, make_phantom(7)[1] == 1)[0] > 0.9
+
+
+def test_a_region_limits_the_batch(an_image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = run(
+        "--", "--input", an_image, "--output", output, "--model", "phantom-tiny",
+        "--roi=ijk:0,28,0,28,14,28",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refined = read_volume(output / "case_01" / "refined.nii.gz").array
+    assert not refined[:14].any()
+    assert refined[14:].any()
 
 
 @pytest.mark.slow
 def test_a_finished_case_gets_its_missing_scene(an_image: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    arguments = ("--input", an_image, "--output", output, "--model", "any")
+    arguments = ("--input", an_image, "--output", output, "--model", "phantom-tiny")
     assert run(*arguments).returncode == 0
     assert not (output / "case_01" / "scene.mrb").exists()
     again = run(*arguments, "--scene")
@@ -65,14 +80,14 @@ def test_a_finished_case_gets_its_missing_scene(an_image: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_one_bad_case_gives_code_1_and_does_not_stop_the_others(
-    an_image: Path, a_geometry: Geometry, tmp_path: Path
+    an_image: Path, tmp_path: Path
 ) -> None:
     dark = an_image.with_name("case_00.nii.gz")
-    write_volume(dark, np.zeros(a_geometry.shape, np.float32), a_geometry)
+    write_volume(dark, np.zeros((9, 9, 9), np.float32), Geometry((9, 9, 9), np.eye(4)))
     output = tmp_path / "out"
-    done = run("--input", an_image.parent, "--output", output, "--model", "any", "--scene")
+    done = run("--input", an_image.parent, "--output", output, "--model", "phantom-tiny", "--scene")
     assert done.returncode == 1, done.stderr
-    assert "'case_00.nii.gz' shows nothing." in done.stderr
+    assert "case_00.nii.gz: every voxel has the value 0" in done.stderr
     assert (output / "case_01" / "scene.mrb").is_file(), done.stderr
     assert not (output / "case_00" / "scene.mrb").exists()
 
@@ -80,8 +95,21 @@ def test_one_bad_case_gives_code_1_and_does_not_stop_the_others(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--output", "out", "--model", "any"], 2, "required: --input"),
-        (["--input", "none.nii.gz", "--output", "out", "--model", "any", "--format", "x"], 2, "x"),
+        (["--output", "out", "--model", "phantom-tiny"], 2, "required: --input"),
+        (
+            [
+                "--input",
+                "none.nii.gz",
+                "--output",
+                "out",
+                "--model",
+                "phantom-tiny",
+                "--format",
+                "x",
+            ],
+            2,
+            "x",
+        ),
         (["--help"], 0, ""),
     ],
     ids=["no input", "unknown format", "help"],

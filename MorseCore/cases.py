@@ -1,0 +1,102 @@
+"""Which scans a batch consists of, and what each is called."""
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from MorseCore.errors import ConfigError
+from MorseCore.files import sha256
+
+__all__ = ["IMAGE_SUFFIXES", "check_places", "find_cases", "input_hashes"]
+
+IMAGE_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)
+_DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
+
+
+def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
+    """Case name -> image, for files, DICOM folders and folders of images.
+
+    A file that is not there is a case as well: it will fail, and be in the table.
+
+    :raises ConfigError: if two inputs would share a name, also on systems that do not tell ``A``
+        from ``a``, or there is no input.
+    """
+    cases: dict[str, Path] = {}
+    names: dict[str, str] = {}
+    for text in inputs:
+        path = Path(text)
+        found = [path]
+        if path.is_dir():
+            images = sorted(p for p in path.iterdir() if _is_image(p))
+            found = images or [path]  # a folder without image files is taken as a DICOM series
+        for image in found:
+            name = _case_name(image)
+            key = unicodedata.normalize("NFC", name).casefold()
+            other = cases.get(names.setdefault(key, name))
+            if other is not None and other.resolve() != image.resolve():
+                raise ConfigError(
+                    f"'{other}' and '{image}' would both be written to '{name}'; "
+                    "segment them into different output folders."
+                )
+            cases[names[key]] = image
+    if not cases:
+        raise ConfigError("There is no image to segment.")
+    return cases
+
+
+def check_places(cases: dict[str, Path], output: Path) -> None:
+    """Refuse to write a case's results among its own input files.
+
+    There they could overwrite the input, and would be taken as further images the next time.
+
+    :raises ConfigError: naming the case.
+    """
+    for name, image in cases.items():
+        folder = (output / name).resolve()
+        if folder in (image.resolve(), image.resolve().parent):
+            raise ConfigError(
+                f"The results of '{name}' would be written into the folder of its own input, "
+                f"'{folder}'; choose another output folder."
+            )
+
+
+def input_hashes(path: Path) -> list[list[str]]:
+    """Name and SHA-256 of every file that a case is read from.
+
+    :raises OSError: if one cannot be read.
+    """
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    elif path.name.lower().endswith(_DETACHED):
+        files = sorted(p for p in path.parent.iterdir() if p.is_file() and p.stem == path.stem)
+    return [[file.name, sha256(file)] for file in files]
+
+
+def _is_image(path: Path) -> bool:
+    return (
+        path.is_file()
+        and not path.name.startswith(".")
+        and path.name.lower().endswith(IMAGE_SUFFIXES)
+    )
+
+
+def _case_name(path: Path) -> str:
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name or "case"

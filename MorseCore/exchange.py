@@ -1,0 +1,90 @@
+"""A segmentation as memory-mapped arrays and JSON, between two processes on one machine.
+
+The message of a ``result`` event: ``geometry`` (``shape`` (K, J, I), ``ijk_to_ras`` rows, RAS mm),
+``structures``, ``arrays`` (name -> file), ``points`` (field of RenderedPoints -> file), ``report``.
+numpy only: Slicer's side imports no torch.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MorseCore.errors import ImageError
+from MorseCore.files import atomic_path
+from MorseCore.geometry import Geometry
+from MorseCore.result import RenderedPoints, Segmentation, Structure
+
+__all__ = ["load_segmentation", "save_array", "save_segmentation"]
+
+_MAPS = ("coarse", "refined", "uncertainty")
+
+
+def save_array(folder: Path, name: str, array: np.ndarray) -> str:
+    """Write ``<name>.npy`` atomically; returns the file's name.
+
+    :raises OutputError: if the folder cannot be written to, a full disk included.
+    """
+    file = f"{name}.npy"
+    with atomic_path(folder / file) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return file
+
+
+def save_segmentation(folder: Path, result: Segmentation) -> dict[str, Any]:
+    """Write a result's arrays into a folder; returns the message that names them."""
+    return {
+        "geometry": {
+            "shape": list(result.geometry.shape),
+            "ijk_to_ras": result.geometry.ijk_to_ras.tolist(),
+        },
+        "structures": [
+            {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
+            for s in result.structures
+        ],
+        "arrays": {name: save_array(folder, name, getattr(result, name)) for name in _MAPS},
+        "points": {
+            name: save_array(folder, f"points_{name}", getattr(result.points, name))
+            for name in RenderedPoints.__dataclass_fields__
+        },
+        "report": result.report,
+    }
+
+
+def load_segmentation(folder: Path, message: Mapping[str, Any]) -> Segmentation:
+    """The result that a message names; its maps are memory-mapped and read-only.
+
+    :raises ImageError: if a file is missing or does not fit.
+    """
+    try:
+        shape = tuple(message["geometry"]["shape"])
+        geometry = Geometry(shape, np.asarray(message["geometry"]["ijk_to_ras"], dtype=np.float64))
+        maps = {name: _load(folder, message["arrays"][name], mapped=True) for name in _MAPS}
+        points = RenderedPoints(
+            **{
+                name: _load(folder, message["points"][name], mapped=False)
+                for name in RenderedPoints.__dataclass_fields__
+            }
+        )
+        structures = tuple(
+            Structure(s["value"], s["name"], tuple(s["color"]), s["terminology"])
+            for s in message["structures"]
+        )
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise ImageError(f"The worker's result cannot be read: {error}.") from error
+    if any(array.shape != shape for array in maps.values()):
+        raise ImageError("The worker's result does not fit its own grid.")
+    return Segmentation(
+        geometry, structures, maps["coarse"], maps["refined"], maps["uncertainty"], points,
+        dict(message["report"]),
+    )  # fmt: skip
+
+
+def _load(folder: Path, file: str, *, mapped: bool) -> np.ndarray:
+    if Path(file).name != file:
+        raise ValueError(f"'{file}' is not a plain file name")
+    array: np.ndarray = np.load(
+        folder / file, mmap_mode="r" if mapped else None, allow_pickle=False
+    )
+    return array

@@ -1,0 +1,100 @@
+"""Windows of an image put together: what each window's field says, blended into one map.
+
+``C`` classes, ``*S`` space of the image (2 or 3 axes, array order). A *box* is a part of the image,
+``(start, stop)`` in voxels, array order.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from MorseCore.field import Field
+from MorseCore.renderers import Renderer
+from MorseCore.windows import WindowAccumulator, gaussian_weight, window_slices
+
+__all__ = ["GridBox", "GridPrediction", "Stitcher"]
+
+GridBox = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class GridPrediction:
+    """Everything on one grid over the prepared image, or over a box of it."""
+
+    coarse: Tensor
+    """(C, *S) probabilities before rendering."""
+    refined: Tensor
+    """(C, *S) probabilities after rendering."""
+    rendered: Tensor
+    """(*S) bool: rendered in at least one window."""
+    windows: int
+    evaluations: int
+    """Points that were rendered, counted once a window."""
+
+
+class Stitcher:
+    """Blends the windows' probabilities with Gaussian weights, over a box of the image.
+
+    :param window: size of a window, array order.
+    :param box: in voxels of the (padded) image.
+    :param scale: the grid is this many times finer than the image's.
+    """
+
+    def __init__(self, window: Sequence[int], box: GridBox, *, scale: int = 1) -> None:
+        self._window, self._box, self._scale = tuple(window), box, scale
+        self._size = tuple((b - a) * scale for a, b in zip(*box, strict=True))
+        self._weight = gaussian_weight([n * scale for n in window])
+        self._rendered = torch.zeros(self._size, dtype=torch.bool)
+        self._blends: list[WindowAccumulator] = []
+        self._windows = self._evaluations = 0
+
+    def overlaps(self, start: Sequence[int]) -> bool:
+        """Whether the window that begins at ``start`` has a voxel in the box."""
+        return all(a < b for a, b in zip(*self._common(start), strict=True))
+
+    def add(self, field: Field, starts: Sequence[Sequence[int]], renderer: Renderer) -> None:
+        """Render a field of one window, or of several whole ones, and blend what it says."""
+        low, high = self._common(starts[0])
+        axes = [
+            self._axis(a - s, b - s, n).to(field.device)
+            for a, b, s, n in zip(low, high, starts[0], self._window, strict=True)
+        ]
+        result = renderer.render(field, axes)
+        coarse, refined = (x.float().softmax(1).cpu() for x in (result.coarse, result.refined))
+        if not self._blends:
+            self._blends = [WindowAccumulator(coarse.shape[1], self._size) for _ in range(2)]
+        for n, start in enumerate(starts):
+            low, high = self._common(start)
+            corner = self._fine(a - b for a, b in zip(low, self._box[0], strict=True))
+            part = self._fine(b - a for a, b in zip(low, high, strict=True))
+            inner = self._fine(a - b for a, b in zip(low, start, strict=True))
+            weight = self._weight[window_slices(inner, part)]
+            for blend, values in zip(self._blends, (coarse, refined), strict=True):
+                blend.add(corner, values[n], weight)
+            mask = torch.zeros(weight.numel(), dtype=torch.bool)
+            mask[result.index[n].cpu()] = True
+            self._rendered[window_slices(corner, part)] |= mask.view(part)
+        self._windows += len(starts)
+        self._evaluations += result.index.numel()
+
+    def result(self) -> GridPrediction:
+        """The blended maps; the stitcher is spent afterwards."""
+        coarse, refined = (blend.result() for blend in self._blends)
+        return GridPrediction(coarse, refined, self._rendered, self._windows, self._evaluations)
+
+    def _common(self, start: Sequence[int]) -> GridBox:
+        """The part of a window that lies in the box, in voxels of the image."""
+        low = tuple(max(a, s) for a, s in zip(self._box[0], start, strict=True))
+        ends = [s + n for s, n in zip(start, self._window, strict=True)]
+        high = tuple(min(b, e) for b, e in zip(self._box[1], ends, strict=True))
+        return low, high
+
+    def _axis(self, first: int, last: int, length: int) -> Tensor:
+        """Coordinates in the window of the fine pixel centres from voxel ``first`` to ``last``."""
+        index = torch.arange(first * self._scale, last * self._scale)
+        return (2 * index + 1) / (length * self._scale) - 1
+
+    def _fine(self, values: Iterable[int]) -> tuple[int, ...]:
+        return tuple(n * self._scale for n in values)

@@ -1,0 +1,125 @@
+"""What a training run leaves behind can be used, and says honestly where it comes from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from training_runs import phantom_cases, run_config
+
+from MorseCore.config import encode
+from MorseCore.dataset import Decathlon
+from MorseCore.errors import ConfigError, ModelError
+from MorseCore.export import describe_structures, export_model
+from MorseCore.files import sha256
+from MorseCore.model_folder import load_network, read_model
+from MorseCore.training_config import RunConfig
+from MorseCore.validation import Validator
+
+LABELS = {0: "background", 1: "ball", 2: "rod"}
+
+
+def exported(folder: Path, config: RunConfig, *, val: int = 1, test: int = 2) -> dict:
+    torch.manual_seed(0)
+    network = config.network.build(num_classes=3)
+    validator = Validator((16, 16, 16), config.renderer.build(), config.windows, [1, 2])
+    splits = {"train": (None,) * 5, "val": (None,) * val, "test": (None,) * test}
+    data = Decathlon("Phantoms", "CC0 of the phantoms", LABELS, splits)  # type: ignore[arg-type]
+    return export_model(
+        folder, config, data, network, validator, val=phantom_cases(*range(val)),
+        test=phantom_cases(*range(10, 10 + test)), command="python Training/train.py run.json",
+        field_of_view=(16.0, 17.0, 18.0),
+    )  # fmt: skip
+
+
+def test_the_model_folder_can_be_read_and_used(tmp_path: Path):
+    config = run_config()
+    exported(tmp_path / "model", config)
+    info = read_model(tmp_path / "model")
+    assert info.sha256 == sha256(tmp_path / "model" / "weights.safetensors")
+    assert (info.name, info.preparation, info.network) == (
+        "tiny",
+        config.preparation,
+        config.network,
+    )
+    assert (info.renderer, info.windows) == (config.renderer, config.windows)
+    assert info.field_of_view == (16.0, 17.0, 18.0)
+    assert [(item.value, item.name) for item in info.structures] == [(1, "ball"), (2, "rod")]
+    network = load_network(tmp_path / "model", info)
+    field = network(torch.zeros(1, 1, 16, 16, 16))
+    assert field.logits(torch.zeros(1, 5, 3)).shape == (1, 5, 3)
+
+
+def test_altered_weights_are_noticed(tmp_path: Path):
+    exported(tmp_path, run_config(), val=0, test=0)
+    path = tmp_path / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="altered or damaged"):
+        read_model(tmp_path)
+
+
+def test_the_model_tells_how_it_was_made(tmp_path: Path):
+    config = run_config()
+    figures = exported(tmp_path, config)
+    training = read_model(tmp_path).training
+    assert training["config"] == encode(config)
+    assert training["splits"] == {"train": 5, "val": 1, "test": 2}
+    assert training["figures"] == figures
+    assert training["command"] == "python Training/train.py run.json"
+    assert training["data"] == config.card.data
+    assert training["versions"]["torch"] == torch.__version__
+
+
+def test_the_card_names_data_licences_splits_command_and_figures(tmp_path: Path):
+    config = run_config(card={"limits": "Phantoms only."})
+    figures = exported(tmp_path, config)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for text in (
+        "# Tiny phantom", "Phantoms of this repository.", "Licence of the weights: Apache-2.0",
+        "Licence of the data set: CC0 of the phantoms", "5 training, 1 validation, 2 test",
+        "`python Training/train.py run.json`", "seed 1337", "Limits: Phantoms only.",
+    ):  # fmt: skip
+        assert text in card
+    row = figures["test"]["refined"]["ball"]
+    assert f"| test | refined | ball | {row['dice']:.4f} | {row['jaccard']:.4f} |" in card
+    assert "best mean DSC on the validation split" in card
+
+
+def test_a_missed_structure_is_counted_per_case_and_in_the_mean_over_all(tmp_path: Path):
+    figures = exported(tmp_path, run_config())
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    row, mean = figures["test"]["coarse"]["rod"], figures["test"]["coarse"]["mean"]
+    assert f"| {row['missed']} of 2 |" in card
+    assert f"| {mean['missed']} of 4 |" in card
+
+
+def test_without_a_split_there_is_no_figure_for_it(tmp_path: Path):
+    figures = exported(tmp_path / "a", run_config(), val=0, test=1)
+    assert set(figures) == {"test"}
+    assert "nothing was chosen" in (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    assert exported(tmp_path / "b", run_config(), val=0, test=0) == {}
+    assert "Nothing: the data set has no" in (tmp_path / "b" / "README.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_last_weights_are_not_called_the_best(tmp_path: Path):
+    exported(tmp_path, run_config(validation={"keep": "last"}))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "The weights are the last ones; nothing was chosen." in card
+
+
+def test_structures_are_named_and_coloured_as_the_card_says():
+    described = {"ball": {"name": "Left ball", "color": [0.1, 0.2, 0.3], "terminology": "T^1"}}
+    data = Decathlon("Phantoms", "", LABELS, {})
+    ball, rod = describe_structures(run_config(card={"structures": described}), data)
+    assert (ball.name, ball.color, ball.terminology) == ("Left ball", (0.1, 0.2, 0.3), "T^1")
+    assert rod.name == "rod"
+    assert rod.color != ball.color
+
+
+def test_a_structure_that_the_data_set_lacks_is_named():
+    data = Decathlon("Phantoms", "", LABELS, {})
+    with pytest.raises(ConfigError, match=r"describes 'bal', .*did you mean 'ball'"):
+        describe_structures(run_config(card={"structures": {"bal": {}}}), data)

@@ -1,0 +1,111 @@
+"""Windows over a volume, and asking their fields again."""
+
+import pytest
+import torch
+from monai.inferers import sliding_window_inference
+from networks import make_network
+
+from MorseCore.errors import Cancelled
+from MorseCore.prediction import KeptFields, WindowConfig, predict_volume
+from MorseCore.renderers import DenseConfig, RefineConfig
+
+WINDOWS = {3: (8, 16, 8), 2: (8, 16)}
+LARGE = 10**9
+
+
+def make_volume() -> torch.Tensor:
+    """(K, J, I), smaller than the 3D window along K and larger along J and I."""
+    return torch.randn(6, 21, 18, generator=torch.Generator().manual_seed(3))
+
+
+def network_for(dims: int):
+    return make_network("unet3d" if dims == 3 else "unet", dims=dims)
+
+
+def predict(dims: int, volume: torch.Tensor, renderer=None, **arguments):
+    return predict_volume(
+        network_for(dims), volume, window=WINDOWS[dims],
+        renderer=(renderer or DenseConfig()).build(),
+        **({"windows": WindowConfig(overlap=0.5)} | arguments),
+    )  # fmt: skip
+
+
+def test_coarse_probabilities_equal_monais_sliding_window():
+    volume = torch.randn(8, 24, 16, generator=torch.Generator().manual_seed(3))
+    network = network_for(3)
+
+    def coarse(image):
+        field = network(image)
+        return field.coarse_grid(field.pixels()).softmax(1)
+
+    expected = sliding_window_inference(
+        volume[None, None], WINDOWS[3], 1, coarse, overlap=0.5, mode="gaussian"
+    )[0]
+    assert torch.allclose(predict(3, volume).coarse, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_several_windows_at_once_give_the_same_as_one_by_one(dims):
+    volume = make_volume()
+    one = predict(dims, volume, RefineConfig(points=50))
+    many = predict(
+        dims, volume, RefineConfig(points=50), windows=WindowConfig(overlap=0.5, batch=3)
+    )
+    assert torch.allclose(one.refined, many.refined, atol=1e-5)
+    assert torch.equal(one.rendered, many.rendered)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_probabilities_sum_to_one_everywhere(dims):
+    prediction = predict(dims, make_volume(), RefineConfig(points=20))
+    for maps in (prediction.coarse, prediction.refined):
+        assert maps.shape == (3, 6, 21, 18)
+        assert torch.allclose(maps.sum(0), torch.ones(6, 21, 18), atol=1e-5)
+
+
+def test_no_point_is_spent_on_the_padding():
+    # 6 of 8 slices are image: all of it can be rendered with as many points as it has voxels.
+    volume = make_volume()[:, :16, :8]
+    prediction = predict(3, volume, RefineConfig(points=6 * 16 * 8, passes=1))
+    assert prediction.rendered.all()
+    assert prediction.evaluations == 6 * 16 * 8
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_kept_fields_answer_as_the_first_run_did(dims, scale):
+    volume, kept = make_volume(), KeptFields(WINDOWS[dims], limit=LARGE)
+    first = predict(dims, volume, keep=kept, scale=scale)
+    assert kept.is_complete
+    again = kept.render(DenseConfig().build(), ((0, 0, 0), (6, 21, 18)), scale=scale)
+    assert torch.allclose(again.refined, first.refined, atol=1e-5)
+    assert torch.allclose(again.coarse, first.coarse, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_box_rendered_again_is_that_part_of_the_whole(dims):
+    volume, kept = make_volume(), KeptFields(WINDOWS[dims], limit=LARGE)
+    whole = predict(dims, volume, keep=kept)
+    part = kept.render(DenseConfig().build(), ((1, 5, 3), (5, 20, 17)))
+    assert torch.allclose(part.refined, whole.refined[:, 1:5, 5:20, 3:17], atol=1e-5)
+
+
+def test_fields_beyond_the_limit_are_not_kept_and_said_so():
+    kept = KeptFields(WINDOWS[3], limit=1000)
+    predict(3, make_volume(), keep=kept)
+    assert not kept.is_complete
+
+
+def test_a_run_that_is_asked_to_stop_stops_at_the_next_window():
+    seen = []
+    with pytest.raises(Cancelled):
+        predict(3, make_volume(), progress=seen.append, should_stop=lambda: len(seen) == 2)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_progress_rises_to_one(dims):
+    seen = []
+    predict(dims, make_volume(), progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0

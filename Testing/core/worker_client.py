@@ -1,0 +1,70 @@
+"""A client of a real worker process, for tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class WorkerClient:
+    """Starts ``python -m MorseCore worker`` and speaks its protocol."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "MorseCore", "worker"], cwd=ROOT, text=True,
+            encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.events: list[dict[str, Any]] = []
+        self._number = 0
+
+    def read(self) -> dict[str, Any]:
+        """The next event; fails if the worker ended."""
+        line = self.process.stdout.readline()
+        assert line, self.process.stderr.read()
+        self.events.append(json.loads(line))
+        return self.events[-1]
+
+    def send(self, request: str, **values: Any) -> int:
+        """Send a request; returns its id."""
+        self._number += 1
+        self.write(json.dumps({"request": request, "id": self._number, **values}))
+        return self._number
+
+    def write(self, line: str) -> None:
+        """Send any line."""
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def answer(self, number: int | None) -> dict[str, Any]:
+        """The result or error of a request."""
+        while True:
+            event = self.read()
+            if event["event"] in ("result", "error") and event.get("id") == number:
+                return event
+
+    def ask(self, request: str, **values: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer."""
+        return self.answer(self.send(request, **values))
+
+    def close(self) -> int:
+        """Close the worker's stdin and wait for its end."""
+        self.process.stdin.close()
+        code = self.process.wait(timeout=30)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
+
+
+def save_image(folder: Path, image: np.ndarray) -> dict[str, Any]:
+    """Arguments of *segment* for an image of 1 mm voxels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "image.npy", image)
+    output = folder / "output"
+    output.mkdir(exist_ok=True)
+    matrix = np.eye(4).tolist()
+    return {"image": str(folder / "image.npy"), "ijk_to_ras": matrix, "output": str(output)}
