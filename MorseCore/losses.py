@@ -1,6 +1,6 @@
 """Losses and the schedules of their weights (MORSE §2, Eq. 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Literal, get_args
 
@@ -9,7 +9,15 @@ from torch.nn import functional
 
 from MorseCore.errors import ConfigError
 
-__all__ = ["SCHEDULES", "Schedule", "point_cross_entropy", "region_loss", "render_weight"]
+__all__ = [
+    "POINT_LOSSES",
+    "SCHEDULES",
+    "Schedule",
+    "point_cross_entropy",
+    "point_region_loss",
+    "region_loss",
+    "render_weight",
+]
 
 Schedule = Literal["awa", "constant_from_half", "from_scratch"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
@@ -36,6 +44,17 @@ def region_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """L_rend, mean cross-entropy of points: (B, P, C), (B, P) int64 -> scalar."""
     return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
+
+
+def point_region_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """(CE + Dice) / 2 of points, as L_sup is of pixels: (B, P, C), (B, P) int64 -> scalar."""
+    return region_loss(logits.transpose(1, 2), labels)
+
+
+POINT_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ce": point_cross_entropy,
+    "dice_ce": point_region_loss,
+}
 
 
 def render_weight(schedule: Schedule, step: int, *, steps: int, peak: float = 0.1) -> float:

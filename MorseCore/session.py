@@ -1,7 +1,7 @@
 """One image and its fields: its first segmentation, and every further question to them."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Session:
         self._kept = KeptFields(window, limit=limit, precision=options.precision)
         self._volume: Volume | None = volume
         self._result: Segmentation | None = None
-        self._grid: Geometry | None = None
+        self._grid = self._part.geometry  # the model's, once it is known
 
     def segment(
         self, *, progress: Tell | None = None, should_stop: ShouldStop | None = None
@@ -81,16 +81,24 @@ class Session:
         :raises MorseError: if there is nothing to ask, or the image was too large to keep.
         """
         info = self._predictor.info
-        renderer = options.renderer(info.renderer).build()
-        prediction, place = self._ask(renderer, options.roi, options.scale, progress, should_stop)
+        chosen = options.renderer(info.renderer)
+        prediction, place = self._ask(
+            chosen.build(), options.roi, options.scale, progress, should_stop
+        )
+        report = self._segmented().report
         result = assemble(prediction, place, info.result_structures())
         result.report.update(
+            {key: report[key] for key in ("model", "input", "versions", "device", "seed")},
+            parameters={
+                **report["parameters"], **asdict(chosen),
+                "scale": options.scale, "roi": asdict(options.roi) if options.roi else None,
+            },
             windows=prediction.windows,
             points={
                 "evaluated": prediction.evaluations,
                 "rendered_voxels": int(prediction.rendered.sum()),
             },
-        )
+        )  # fmt: skip
         return result
 
     def probability(
@@ -118,8 +126,7 @@ class Session:
         progress: Tell | None,
         should_stop: ShouldStop | None,
     ) -> tuple[GridPrediction, Placement]:
-        if self._result is None or self._grid is None:
-            raise MorseError("There is no segmented image to ask; press Segment first.")
+        self._segmented()
         if not self._kept.is_complete:
             raise MorseError(
                 "The image was too large to keep its field; segment it inside a region of interest."
@@ -138,6 +145,11 @@ class Session:
         place = Placement(self._grid.crop(*box), part, part, (0, 0, 0), dims, scale=scale)
         return prediction, place
 
+    def _segmented(self) -> Segmentation:
+        if self._result is None:
+            raise MorseError("There is no segmented image to ask; press Segment first.")
+        return self._result
+
     def _model_grid(self) -> Geometry:
         preparation = self._predictor.info.preparation
         _, grid = to_model_grid(
@@ -150,17 +162,16 @@ class Session:
 
     def _around(self, value: int) -> Roi:
         """A box around a structure of the first result, with a margin for its surface to close."""
-        if self._result is None:
-            raise MorseError("There is no segmented image to ask; press Segment first.")
-        found = np.argwhere(self._result.refined == value)
-        names = {s.value: s.name for s in self._result.structures}
+        result = self._segmented()
+        found = np.argwhere(result.refined == value)
+        names = {s.value: s.name for s in result.structures}
         if value not in names or not len(found):
             raise MorseError(
                 f"The structure '{names.get(value, value)}' was not found in this image."
             )
         low, high = found.min(axis=0)[::-1] - 3.5, found.max(axis=0)[::-1] + 3.5
         picks = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
-        corners = self._result.geometry.to_world(np.stack([low, high])[picks, np.arange(3)])
+        corners = result.geometry.to_world(np.stack([low, high])[picks, np.arange(3)])
         lower, upper = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         return Roi((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 

@@ -81,6 +81,8 @@ class OptimisationConfig:
     inference (see :mod:`MorseCore.finishing`). Not in the paper."""
     finishing_rate: float = 5e-4
     """Learning rate of these steps at their start."""
+    finishing_loss: Literal["ce", "dice_ce"] = "dice_ce"
+    """Loss of the points in these steps: cross-entropy as in training, or half of it, half Dice."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "accumulate", "supervision_stride"):

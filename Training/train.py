@@ -31,6 +31,7 @@ from MorseCore.errors import ConfigError, MorseError
 from MorseCore.export import describe_structures, export_model
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.finishing import finish_rendering
+from MorseCore.losses import POINT_LOSSES
 from MorseCore.network import Network
 from MorseCore.seeds import seed_for
 from MorseCore.training import Trainer
@@ -118,7 +119,7 @@ def finish(
     finish_rendering(
         network, trainer.further_batches(options.finishing), sampler=config.sampler.build(),
         steps=options.finishing, learning_rate=options.finishing_rate, seed=config.seed,
-        stride=options.supervision_stride,
+        stride=options.supervision_stride, point_loss=POINT_LOSSES[options.finishing_loss],
     )  # fmt: skip
     if val:
         scores.append(validator.summary(network, val)["refined"].mean.dice.mean)

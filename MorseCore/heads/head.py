@@ -1,7 +1,7 @@
 """What every head does: prepare a field from a pyramid, and say what it should have answered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class Head(nn.Module, ABC):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Scalar losses by name, of those in ``active``.
@@ -51,6 +52,7 @@ class Head(nn.Module, ABC):
         :param stride: take L_sup at every ``stride``-th pixel along each axis, with a phase drawn
             anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
             3D and makes the head's share of a step eight times smaller.
+        :param point_loss: of ``rend``; of points (B, P, C) and labels (B, P).
         """
         phases = _draw_phases(len(field.size), stride, generator)
         axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
@@ -60,9 +62,7 @@ class Head(nn.Module, ABC):
         if "rend" in active and "rend" in self.losses_used:
             coords = sampler.select(field, coarse.detach(), axes, generator=generator)
             index = coords_to_index(coords, field.size)
-            result["rend"] = point_cross_entropy(
-                field.logits(coords), labels.flatten(1).gather(1, index)
-            )
+            result["rend"] = point_loss(field.logits(coords), labels.flatten(1).gather(1, index))
         return result
 
 

@@ -5,7 +5,12 @@ import torch
 from networks import Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
-from MorseCore.losses import point_cross_entropy, region_loss, render_weight
+from MorseCore.losses import (
+    point_cross_entropy,
+    point_region_loss,
+    region_loss,
+    render_weight,
+)
 from MorseCore.samplers import UncertainConfig
 
 
@@ -79,3 +84,9 @@ def test_a_strided_supervision_takes_labels_and_logits_at_the_same_pixels():
     for seed in range(4):
         assert loss(labels, seed) < 0.5 * loss(labels.roll(3, dims=-1), seed)
     assert len({loss(labels, seed) for seed in range(8)}) > 1  # another phase, other pixels
+
+
+def test_the_region_loss_of_points_is_that_of_a_row_of_pixels():
+    logits, labels = torch.randn(1, 6, 3), torch.tensor([[0, 1, 2, 0, 1, 1]])
+    row = region_loss(logits.transpose(1, 2)[:, :, None], labels[:, None])
+    assert point_region_loss(logits, labels).item() == pytest.approx(row.item(), rel=1e-5)

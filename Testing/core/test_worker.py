@@ -85,6 +85,8 @@ def test_a_box_is_rendered_again_from_the_kept_field(worker, request_arguments, 
     part = load_segmentation(Path(arguments["output"]), answer)
     assert part.geometry.shape == (16, 16, 16)
     assert part.geometry.origin == (4.0, 5.0, 6.0)
+    assert part.report["model"] == whole.report["model"]
+    assert part.report["parameters"]["points"] == 100_000
     inner = whole.coarse[6:22, 5:21, 4:20]
     assert np.array_equal(part.coarse, inner)
     assert (part.refined == whole.refined[6:22, 5:21, 4:20]).mean() > 0.99
