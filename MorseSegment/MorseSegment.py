@@ -2,11 +2,11 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -23,7 +23,10 @@ if importlib.util.find_spec("MorseCore") is None:
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseSegmentLib.inputs import regionText
+from MorseSegmentLib.parameters import parameterNode, readParameters, writeParameters
 from MorseSegmentLib.scene import SceneResult, SceneWriter
+from MorseSegmentLib.waiting import segmentAndWait
 
 __all__ = [
     "MorseSegment",
@@ -53,58 +56,46 @@ class MorseSegment(ScriptedLoadableModule):
 
 
 class MorseSegmentWidget(ScriptedLoadableModuleWidget):
-    """Says how to compute a result and shows one that is there."""
+    """The module's panel; its parts are in MorseSegmentLib.panels."""
 
     def setup(self) -> None:
-        """Build the panel."""
+        """Build the panel from its .ui file."""
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = MorseSegmentLogic()
+        self.board: Any = None
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MorseSegment.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.uiWidget = uiWidget  # the .ui file's own widget, with the key's focus
+        from MorseSegmentLib.panels.board import Board  # widgets, so not for scripts
 
-        introduction = qt.QLabel(
-            _(
-                "Results are computed by a batch run; this panel shows them.\n\n"
-                "In a terminal:\n"
-                "Slicer --no-splash --no-main-window --exit-after-startup --python-script "
-                "MorseSegment/Scripts/segment_batch.py -- --input IMAGE --output FOLDER "
-                "--model MODEL\n\n"
-                "Then choose the folder of one image below: the one that holds report.json."
-            )
-        )
-        introduction.wordWrap = True
-        introduction.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
-        self.layout.addWidget(introduction)
+        self.board = Board(self.ui, self.logic)
+        if self.parent.property("isEntered"):  # a reload does not call enter() again
+            self.enter()
 
-        self.volumeSelector = slicer.qMRMLNodeComboBox()
-        self.volumeSelector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        self.volumeSelector.showChildNodeTypes = False
-        self.volumeSelector.addEnabled = False
-        self.volumeSelector.removeEnabled = False
-        self.volumeSelector.noneEnabled = True
-        self.volumeSelector.noneDisplay = _("(image not in the scene)")
-        self.volumeSelector.toolTip = _("The image that was segmented, if it is loaded.")
-        self.volumeSelector.setMRMLScene(slicer.mrmlScene)
-        self.layout.addWidget(self.volumeSelector)
+    def enter(self) -> None:
+        """The module comes to the front."""
+        if self.board is not None:
+            self.board.enter(slicer.util.mainWindow() or self.uiWidget)
 
-        self.loadButton = qt.QPushButton(_("Load result folder..."))
-        self.loadButton.connect("clicked(bool)", self.onLoadButton)
-        self.layout.addWidget(self.loadButton)
+    def exit(self) -> None:
+        """Another module comes to the front."""
+        if self.board is not None:
+            self.board.exit()
 
-        self.statusLabel = qt.QLabel("")
-        self.statusLabel.wordWrap = True
-        self.layout.addWidget(self.statusLabel)
-        self.layout.addStretch(1)
+    def cleanup(self) -> None:
+        """The panel is about to go: so does the worker."""
+        if self.board is not None:
+            self.board.close()
+            self.board = None
 
-    def onLoadButton(self) -> None:
-        """Ask for a folder and show what is in it."""
-        folder = qt.QFileDialog.getExistingDirectory(
-            slicer.util.mainWindow(), _("Folder with report.json")
-        )
-        if not folder:
-            return
-        self.statusLabel.text = ""
-        with slicer.util.tryWithErrorDisplay(_("The result could not be shown."), waitCursor=True):
-            self.logic.showResultFolder(Path(folder), self.volumeSelector.currentNode())
-            self.statusLabel.text = _("Shown: {name}").format(name=Path(folder).name)
+    def onReload(self) -> None:
+        """For developers: load the library's files anew as well."""
+        for name in list(sys.modules):
+            if name.partition(".")[0] in ("MorseSegmentLib", "MorseCore"):
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
 
 class MorseSegmentLogic(ScriptedLoadableModuleLogic):
@@ -113,15 +104,39 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
     Example::
 
         logic = slicer.util.getModuleLogic("MorseSegment")
-        shown = logic.showResultFolder(Path("results/case_01"), volumeNode)
+        shown = logic.segment(volumeNode, "hippocampus-t1", roiNode=roiNode)
         logic.removeResult(shown)
+        shown = logic.showResultFolder(Path("results/case_01"), volumeNode)
     """
+
+    def segment(
+        self,
+        volumeNode: Any,
+        model: str,
+        *,
+        roiNode: Any = None,
+        device: str = "auto",
+        points: int | None = None,
+        passes: int | None = None,
+    ) -> SceneResult:
+        """Segment a volume and show the result; returns when it is done.
+
+        :param model: a model's name, or the path of its folder.
+        :param roiNode: vtkMRMLMarkupsROINode; only what is inside is segmented.
+        :raises MorseCore.errors.MorseError: if it does not work; the scene is as it was.
+        """
+        options = {"model": model, "device": device, "points": points, "passes": passes}
+        options["roi"] = regionText(roiNode, volumeNode)
+        return segmentAndWait(slicer.mrmlScene, volumeNode, options)
 
     def showResult(
         self, result: Segmentation, inputVolumeNode: Any = None, name: str = "MorseSegment"
     ) -> SceneResult:
-        """Show a result in the scene; see :class:`MorseSegmentLib.scene.SceneWriter`."""
-        return SceneWriter(slicer.mrmlScene).show(result, inputVolumeNode, name=name)
+        """Show a result in the scene and in the panel; see MorseSegmentLib.scene.SceneWriter."""
+        shown = SceneWriter(slicer.mrmlScene).show(result, inputVolumeNode, name=name)
+        node = parameterNode(slicer.mrmlScene)
+        writeParameters(node, replace(readParameters(node), result=shown.record))
+        return shown
 
     def showResultFolder(self, folder: Path, inputVolumeNode: Any = None) -> SceneResult:
         """Show what a batch run wrote for one image.

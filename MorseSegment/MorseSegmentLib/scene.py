@@ -1,42 +1,24 @@
 """A finished segmentation as nodes of an MRML scene, in Slicer and without it. No Qt, no torch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import slicer
 import vtk
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
+from MorseSegmentLib.extras import extraIDs, removeExtra
+from MorseSegmentLib.hierarchy import fileInto, hierarchyOf, makeFolder, removeFolder
 from MorseSegmentLib.nodes import NodeLedger, removeNodes
 from MorseSegmentLib.palette import uncertaintyColors
 from MorseSegmentLib.points import addPoints
+from MorseSegmentLib.pointtable import addPointTable
+from MorseSegmentLib.record import SceneResult, addRecord, recordNodes
 from MorseSegmentLib.segments import addSegmentation, showAsFill, showAsOutline
 
 __all__ = ["SceneResult", "SceneWriter", "geometryOf"]
 
 _GLYPH_VOXELS = 0.5  # diameter of a point, in voxels of the finest axis
 _HIDDEN_BELOW = 0.05  # an overlay should not paint what the network is sure of
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """IDs of the nodes that show one result."""
-
-    coarse: str
-    refined: str
-    uncertainty: str
-    uncertaintyColors: str
-    points: tuple[str, ...]
-    """Five markups nodes, from the least to the most uncertain."""
-    folder: int | None
-    """Subject hierarchy item that holds them; None where there is no subject hierarchy."""
-
-    def nodeIDs(self) -> Iterator[str]:
-        """Every node made, those that refer to others first."""
-        yield from self.points
-        yield from (self.coarse, self.refined, self.uncertainty, self.uncertaintyColors)
 
 
 class SceneWriter:
@@ -78,25 +60,34 @@ class SceneWriter:
             uncertainty, colors = _addUncertainty(ledger, f"{name} uncertainty", result)
             glyphSize = _GLYPH_VOXELS * min(result.geometry.spacing)
             points = addPoints(ledger, f"{name} points", result.points, glyphSize=glyphSize)
+            table = addPointTable(ledger, f"{name} point table", result.points).node
+            record = addRecord(ledger, name, result)
             placed = [refined, coarse, uncertainty, *points]
             if inputVolumeNode is not None:
                 _attach(placed, result.geometry, inputVolumeNode)
-            folder = self._file(ledger, placed, name=name, under=inputVolumeNode)
-            return SceneResult(
+            filed = [*placed, table, record]
+            folder = self._file(ledger, filed, name=name, under=inputVolumeNode)
+            shown = SceneResult(
                 coarse=coarse.GetID(),
                 refined=refined.GetID(),
                 uncertainty=uncertainty.GetID(),
                 uncertaintyColors=colors.GetID(),
                 points=tuple(node.GetID() for node in points),
+                pointTable=table.GetID(),
+                record=record.GetID(),
                 folder=folder,
             )
+            recordNodes(record, shown, inputVolumeNode)
+            return shown
 
     def remove(self, shown: SceneResult) -> None:
-        """Remove every node that :meth:`show` made; those already gone are skipped."""
-        hierarchy = self._subjectHierarchy()
+        """Remove every node of a result, later ones included; those already gone are skipped."""
+        for nodeID in extraIDs(self._scene, shown):
+            removeExtra(self._scene, nodeID)
+        hierarchy = hierarchyOf(self._scene)
         if hierarchy is not None and shown.folder is not None:
             nodes = [self._scene.GetNodeByID(nodeID) for nodeID in shown.nodeIDs()]
-            _unfile(hierarchy, shown.folder, [node for node in nodes if node is not None])
+            removeFolder(hierarchy, shown.folder, [node for node in nodes if node is not None])
         removeNodes(self._scene, shown.nodeIDs())
 
     @staticmethod
@@ -113,10 +104,6 @@ class SceneWriter:
             ledger, name, labels, geometry=result.geometry, structures=result.structures
         )
 
-    def _subjectHierarchy(self) -> vtk.vtkObject | None:
-        # GetSubjectHierarchyNode() would make one.
-        return self._scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-
     def _file(
         self,
         ledger: NodeLedger,
@@ -126,28 +113,14 @@ class SceneWriter:
         under: vtk.vtkObject | None,
     ) -> int | None:
         """Put the nodes into a folder under the input's item; the folder's item ID."""
-        hierarchy = self._subjectHierarchy()
+        hierarchy = hierarchyOf(self._scene)
         if hierarchy is None:
             return None
-        parent = hierarchy.GetItemByDataNode(under) if under is not None else 0
-        folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), name)
-        ledger.onError(lambda: _unfile(hierarchy, folder, nodes))
+        folder = makeFolder(hierarchy, name, under)
+        ledger.onError(lambda: removeFolder(hierarchy, folder, nodes))
         for node in nodes:
-            item = hierarchy.GetItemByDataNode(node)
-            if item:
-                hierarchy.SetItemParent(item, folder)
-            else:  # only the application adds items by itself
-                hierarchy.CreateItem(folder, node)
+            fileInto(hierarchy, folder, node)
         return folder
-
-
-def _unfile(hierarchy: vtk.vtkObject, folder: int, nodes: list[vtk.vtkObject]) -> None:
-    """Remove the nodes' items and the folder, but not what a person may have put into it."""
-    for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.RemoveItem(item, False, False)
-    hierarchy.RemoveItem(folder, True, False)  # its data node is the folder's own colour
 
 
 def geometryOf(volumeNode: vtk.vtkObject) -> Geometry:
@@ -163,12 +136,16 @@ def geometryOf(volumeNode: vtk.vtkObject) -> Geometry:
 
 
 def _attach(nodes: list[vtk.vtkObject], geometry: Geometry, volume: vtk.vtkObject) -> None:
-    """Give the nodes the volume's parent transform; masks on its grid refer to it."""
+    """Give the nodes the volume's parent transform; masks refer to it, as DICOM export needs."""
     onItsGrid = geometry.is_close(geometryOf(volume))
     for node in nodes:
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-        if onItsGrid and node.IsA("vtkMRMLSegmentationNode"):
+        if not node.IsA("vtkMRMLSegmentationNode"):
+            continue
+        if onItsGrid:
             node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        else:  # a finer result keeps its own grid
+            node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volume.GetID())
 
 
 def _addUncertainty(
@@ -182,11 +159,12 @@ def _addUncertainty(
         colors.SetColor(n, f"{n / 255:.3f}", *color, 1.0)
     volume = ledger.make("vtkMRMLScalarVolumeNode", name)
     volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(result.geometry.ijk_to_ras))
-    slicer.util.updateVolumeFromArray(volume, result.uncertainty.astype(np.float32))
+    # Before the voxels: else Slicer first finds out a window of its own, half a second for a CT.
     volume.CreateDefaultDisplayNodes()
     display = volume.GetDisplayNode()
-    display.SetAndObserveColorNodeID(colors.GetID())
     display.AutoWindowLevelOff()
+    display.SetAndObserveColorNodeID(colors.GetID())
+    slicer.util.updateVolumeFromArray(volume, result.uncertainty.astype(np.float32, copy=False))
     display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetThreshold(_HIDDEN_BELOW, 1.0)
     display.SetApplyThreshold(True)

@@ -1,7 +1,8 @@
 """Real MRML scenes through slicer-core; skipped where that wheel is not installed."""
 
-import importlib.util
+import importlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,9 +25,19 @@ class ModuleWithoutSlicer(pytest.Module):
         )
 
 
+@cache
+def has_slicer() -> bool:
+    """Whether slicer-core is there, with the system libraries that it links to."""
+    try:
+        importlib.import_module("slicer")
+    except ImportError:
+        return False
+    return True
+
+
 def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
     """Put aside every file of this folder if there is no `slicer` to import."""
-    if importlib.util.find_spec("slicer") is None:
+    if not has_slicer():
         return ModuleWithoutSlicer.from_parent(parent, path=module_path)
     return None
 

@@ -4,8 +4,6 @@ import importlib.util
 import subprocess
 import sys
 import types
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,58 +17,11 @@ from MorseCore.result import Segmentation
 MODULE_FILE = Path(__file__).parents[2] / "MorseSegment" / "MorseSegment.py"
 
 
-class Widget:
-    """A Qt widget that takes only the properties it has, as PythonQt's do."""
-
-    properties = ("wordWrap", "text", "toolTip")
-
-    def __init__(self, text: str = "") -> None:
-        object.__setattr__(self, "text", text)
-        object.__setattr__(self, "slots", {})
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.properties:
-            raise AttributeError(f"creating new attributes on C++ objects is not allowed: {name}")
-        object.__setattr__(self, name, value)
-
-    def connect(self, signal: str, slot: Callable[[], None]) -> bool:
-        self.slots[signal] = slot
-        return signal == "clicked(bool)"
-
-    def setTextInteractionFlags(self, flags: int) -> None:
-        pass
-
-
-class NodeComboBox(Widget):
-    properties = (
-        "nodeTypes",
-        "showChildNodeTypes",
-        "addEnabled",
-        "removeEnabled",
-        "noneEnabled",
-        "noneDisplay",
-        "toolTip",
-    )
-
-    def setMRMLScene(self, scene: Any) -> None:
-        pass
-
-    def currentNode(self) -> Any:
-        return slicer.mrmlScene.GetFirstNodeByName("Image")
-
-
 class Base:
     """Parent of the module, its widget and its logic."""
 
     def __init__(self, parent: Any = None) -> None:
         self.parent = parent
-        widgets: list[Any] = []
-        self.layout = types.SimpleNamespace(
-            widgets=widgets, addWidget=widgets.append, addStretch=lambda factor: None
-        )
-
-    def setup(self) -> None:
-        pass
 
 
 def stand_in(name: str, **members: Any) -> types.ModuleType:
@@ -84,20 +35,9 @@ def a_module(a_scene: Any, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     names = ("", "Widget", "Logic", "Test")
     bases = {f"ScriptedLoadableModule{name}": type(name or "Module", (Base,), {}) for name in names}
     text = {"tr": lambda words: words, "translate": lambda context, words: words}
-    qt = stand_in(
-        "qt",
-        QLabel=Widget,
-        QPushButton=Widget,
-        Qt=types.SimpleNamespace(TextSelectableByMouse=1),
-        QFileDialog=types.SimpleNamespace(getExistingDirectory=lambda parent, title: ""),
-    )
-    monkeypatch.setitem(sys.modules, "qt", qt)
     monkeypatch.setitem(sys.modules, "slicer.i18n", stand_in("slicer.i18n", **text))
     base_module = stand_in("slicer.ScriptedLoadableModule", **bases)
     monkeypatch.setitem(sys.modules, "slicer.ScriptedLoadableModule", base_module)
-    monkeypatch.setattr(slicer, "qMRMLNodeComboBox", NodeComboBox, raising=False)
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
-    monkeypatch.setattr(slicer.util, "tryWithErrorDisplay", lambda *a, **k: nullcontext())
     spec = importlib.util.spec_from_file_location("MorseSegment", MODULE_FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -113,43 +53,26 @@ def test_slicer_learns_title_and_category(a_module: types.ModuleType) -> None:
     assert parent.categories == ["Segmentation"]
 
 
-def test_a_result_folder_is_shown_by_the_button(
-    a_module: types.ModuleType,
-    a_result: Segmentation,
-    a_volume_node: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_result_folder_is_shown_by_one_call(
+    a_module: types.ModuleType, a_result: Segmentation, a_volume_node: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "case_07"
     write_result(folder, a_result)
-    monkeypatch.setattr(
-        a_module.qt.QFileDialog, "getExistingDirectory", lambda parent, title: str(folder)
-    )
-    widget = a_module.MorseSegmentWidget()
-    widget.setup()
-    widget.loadButton.slots["clicked(bool)"]()
-    assert widget.statusLabel.text == "Shown: case_07"
+    shown = a_module.MorseSegmentLogic().showResultFolder(folder, a_volume_node)
     node = slicer.mrmlScene.GetFirstNodeByName("case_07 refined")
+    assert node.GetID() == shown.refined
     found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Head", a_volume_node)
     np.testing.assert_array_equal(found > 0, a_result.refined == 1)
-
-
-def test_a_cancelled_dialog_changes_nothing(a_module: types.ModuleType, a_scene: Any) -> None:
-    before = a_scene.GetNumberOfNodes()
-    widget = a_module.MorseSegmentWidget()
-    widget.setup()
-    widget.loadButton.slots["clicked(bool)"]()
-    assert a_scene.GetNumberOfNodes() == before
 
 
 def test_the_module_s_own_test_passes(a_module: types.ModuleType) -> None:
     a_module.MorseSegmentTest().runTest()
 
 
-def test_starting_slicer_does_not_load_torch(a_module: types.ModuleType) -> None:
+def test_starting_slicer_does_not_load_torch() -> None:
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import MorseSegmentLib.scene; "
-        "sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
+        "import sys; sys.path[:0] = sys.argv[1:]; import MorseSegmentLib.scene, "
+        "MorseSegmentLib.waiting; sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
     )
     folders = [str(MODULE_FILE.parents[1]), str(MODULE_FILE.parent)]
     assert subprocess.run([sys.executable, "-c", code, *folders]).returncode == 0

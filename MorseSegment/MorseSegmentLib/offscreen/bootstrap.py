@@ -25,6 +25,7 @@ _LOGIC_CLASSES = {
     "models": "vtkSlicerModelsLogic",
     "transforms": "vtkSlicerTransformLogic",
     "tables": "vtkSlicerTablesLogic",
+    "sequences": "vtkSlicerSequencesLogic",  # also makes the scene know its nodes
 }
 
 

@@ -1,0 +1,74 @@
+"""What the worker's machine offers: devices, models, versions. No Qt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Catalog", "Model"]
+
+_COARSE = 0
+_FACTORS = (0, 0.25, 0.5, 1, 2, 4, 4)  # points at each level of quality
+_MORE_PASSES_FROM = 6
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of the list of models."""
+
+    name: str
+    title: str
+    card: str
+    """For a person: what it is for, what it finds, its licence."""
+    points: int = 0
+    passes: int = 0
+    problem: str = ""
+    """Why it cannot be used; empty if it can."""
+
+    @classmethod
+    def fromAnswer(cls, entry: Mapping[str, Any]) -> "Model":
+        """From one of the worker's ``models``."""
+        if "broken" in entry:
+            return cls(entry["name"], entry["name"], "", problem=entry["broken"])
+        modality = entry.get("modality", "any")
+        lines = [
+            entry["task"],
+            f"{', '.join(entry.get('structures', ()))} ({modality if modality != 'any' else '-'})",
+            entry.get("licence", ""),
+        ]
+        card = "\n".join(line for line in lines if line)
+        return cls(entry["name"], entry["title"], card, entry["points"], entry["passes"])
+
+    def rendering(self, quality: int) -> tuple[int, int]:
+        """Points for a window and pass, and passes, at a level of quality; level 3 is its own."""
+        points = max(1, round(self.points * _FACTORS[quality]))
+        if quality == _COARSE:
+            return self.points, 0
+        return points, self.passes * (2 if quality >= _MORE_PASSES_FROM else 1)
+
+    def relativeCost(self, quality: int) -> float:
+        """Points to be rendered, as a multiple of the model's own choice."""
+        points, passes = self.rendering(quality)
+        return points * passes / max(1, self.points * self.passes)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The worker's answer to *describe*."""
+
+    devices: tuple[tuple[str, str], ...] = ()
+    """(id, title)."""
+    models: tuple[Model, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def fromAnswer(cls, message: Mapping[str, Any]) -> "Catalog":
+        """From the worker's result."""
+        return cls(
+            tuple((device["id"], device["title"]) for device in message["devices"]),
+            tuple(Model.fromAnswer(entry) for entry in message["models"]),
+            tuple(message["versions"].items()),
+        )
+
+    def model(self, name: str) -> Model | None:
+        """A model by its name, if there is one that can be used."""
+        return next((m for m in self.models if m.name == name and not m.problem), None)

@@ -1,0 +1,93 @@
+"""What the computation needs, what of it is missing, and how it is installed. No Qt.
+
+torch comes from Slicer's PyTorch extension, which knows the build for the graphics card; all else
+from Slicer's own package installer. Nothing is installed before a person has agreed.
+"""
+
+import importlib.util
+import platform
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import slicer
+
+from MorseCore.errors import MorseError
+from MorseSegmentLib.catalog import Catalog
+
+__all__ = ["REQUIREMENTS", "Requirement", "consentText", "install", "missing", "report"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package that the worker imports."""
+
+    name: str
+    """Of the package and of its module."""
+    versions: str
+    size: str
+    """About how much is downloaded, for a person."""
+
+
+REQUIREMENTS = (
+    Requirement("numpy", ">=1.26,<3", "20 MB"),
+    Requirement("scipy", ">=1.12", "40 MB"),
+    Requirement("SimpleITK", ">=2.3", "50 MB"),
+    Requirement("safetensors", ">=0.5", "1 MB"),
+    Requirement("tqdm", ">=4.66", "1 MB"),
+    Requirement("torch", ">=2.10,<3", "200 MB for the CPU, 3 GB for a GPU"),
+)
+
+
+def missing() -> list[Requirement]:
+    """What this Python lacks; looked up without importing anything."""
+    return [item for item in REQUIREMENTS if importlib.util.find_spec(item.name) is None]
+
+
+def consentText(packages: Sequence[Requirement]) -> str:
+    """The question before an installation: what, how much, and where to."""
+    lines = [f"{item.name} {item.versions} (about {item.size})" for item in packages]
+    return (
+        "To compute, MorseSegment needs these Python packages, which would be downloaded:\n\n"
+        + "\n".join(lines)
+        + f"\n\nThey are installed into Slicer's own Python: {sysconfig.get_path('purelib')}\n\n"
+        "Slicer does not answer meanwhile, for some minutes."
+    )
+
+
+def install(packages: Sequence[Requirement]) -> None:
+    """Install packages; to be called after a person has agreed.
+
+    :raises MorseError: if Slicer lacks what installs torch.
+    """
+    if any(item.name == "torch" for item in packages):
+        _installTorch(next(item.versions for item in packages if item.name == "torch"))
+    others = [f"{item.name}{item.versions}" for item in packages if item.name != "torch"]
+    if others:
+        import slicer.packaging
+
+        slicer.packaging.pip_install(others)
+
+
+def _installTorch(versions: str) -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError:
+        raise MorseError(
+            "Slicer's PyTorch extension is missing, which installs the right torch for this "
+            "computer; install it in the Extensions Manager and restart Slicer."
+        ) from None
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    if logic.installTorch(askConfirmation=False, torchVersionRequirement=versions) is None:
+        raise MorseError("torch could not be installed; the Python console says why.")
+
+
+def report(catalog: Catalog, problem: str, log: str) -> str:
+    """Text for a report of a problem; nothing in it names a person or a scan."""
+    version = getattr(slicer.app, "applicationVersion", "unknown")
+    lines = [f"Slicer: {version}", f"Slicer's Python: {platform.python_version()}"]
+    lines += [f"{name}: {text}" for name, text in catalog.versions]
+    lines += [f"Device {name}: {title}" for name, title in catalog.devices]
+    lines += [f"Missing package: {item.name}" for item in missing()]
+    lines += [f"Problem: {problem}"] if problem else []
+    return "\n".join([*lines, "", log]).strip() + "\n"

@@ -1,0 +1,111 @@
+"""All panels of the module with what they share; made once for a widget."""
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MorseSegmentLib.catalog import Catalog
+from MorseSegmentLib.describing import Describer
+from MorseSegmentLib.launch import Failure, workerCommand
+from MorseSegmentLib.modelimport import ModelImport
+from MorseSegmentLib.panels.compare import ComparePanel
+from MorseSegmentLib.panels.environment import EnvironmentPanel
+from MorseSegmentLib.panels.input import InputPanel
+from MorseSegmentLib.panels.points import PointsPanel
+from MorseSegmentLib.panels.refine import RefinePanel
+from MorseSegmentLib.panels.run import RunPanel
+from MorseSegmentLib.parameters import isFromNewerVersion
+from MorseSegmentLib.qprocessrunner import QProcessRunner
+from MorseSegmentLib.refiner import Refiner
+from MorseSegmentLib.segmenter import Segmenter
+from MorseSegmentLib.state import ModuleState
+
+__all__ = ["Board"]
+
+
+class Board:
+    """Connects the widgets of the .ui file with a worker and the scene.
+
+    :param ui: the widgets by name, from slicer.util.childWidgetVariables.
+    :param logic: the module's logic.
+    """
+
+    def __init__(self, ui: Any, logic: Any) -> None:
+        self._ui, self._logic = ui, logic
+        scene, command = slicer.mrmlScene, workerCommand()
+        self.state = ModuleState(scene)
+        self.runner = QProcessRunner(command, slicer.app.temporaryPath)
+        self.segmenter = Segmenter(scene, self.runner, lambda f: qt.QTimer.singleShot(0, f))
+        self._describer = Describer(self.runner, self._onCatalog, self._onDescribed)
+        self._models = ModelImport(command, self._onImported)
+        self.input = InputPanel(ui, self.state, self._models.start, self._onLoadFolder)
+        self.run = RunPanel(ui, self.state, self.segmenter, lambda: self.input.model, self.tell)
+        self.compare = ComparePanel(ui, self.state)
+        self.points = PointsPanel(ui, self.state)
+        self.refiner = Refiner(scene, self.runner)
+        self.refine = RefinePanel(
+            ui, self.state, self.refiner,
+            segmenter=self.segmenter, modelOf=self.input.modelOf, tell=self.tell,
+        )  # fmt: skip
+        self.environment = EnvironmentPanel(ui, self._describer.ask)
+        self._hasCatalog = False
+        if isFromNewerVersion(self.state.node):
+            self.tell(
+                _("The scene was saved by a newer MorseSegment; some settings are unknown."), None
+            )
+
+    def enter(self, window: Any) -> None:
+        """The module comes to the front: its key works, and the worker says what there is."""
+        self.compare.enter(window)
+        self.points.enter()
+        self.input.proposeVolume()
+        if not self._hasCatalog:
+            self._describer.ask()
+
+    def exit(self) -> None:
+        """Another module comes to the front; a run goes on."""
+        self.compare.exit()
+        self.points.exit()
+
+    def close(self) -> None:
+        """End the worker and listen to nothing any more."""
+        self.exit()
+        self.state.close()
+        self._models.stop()
+        self.refiner.close()
+        self.segmenter.close()
+
+    def tell(self, text: str, failure: Failure | None) -> None:
+        """Show a sentence above the panels; an error also in a dialog with its details."""
+        self._ui.messageLabel.text = text
+        self._ui.messageLabel.visible = bool(text)
+        if failure is not None and failure.kind != "Cancelled":
+            # Later: a dialog runs an event loop, and this may be within a slot of the process.
+            qt.QTimer.singleShot(0, lambda: _showError(failure))
+
+    def _onCatalog(self, catalog: Catalog) -> None:
+        self._hasCatalog = True
+        self.input.setCatalog(catalog)
+        self.run.setCatalog(catalog)
+        self.environment.setCatalog(catalog)
+
+    def _onDescribed(self, failure: Failure | None) -> None:
+        self.environment.setFailure(failure)
+        if failure is not None:
+            self.tell(failure.message, None)
+
+    def _onImported(self, failure: Failure | None) -> None:
+        self.tell(_("The model was imported.") if failure is None else failure.message, failure)
+        self._describer.ask()
+
+    def _onLoadFolder(self, folder: str) -> None:
+        volume = slicer.mrmlScene.GetNodeByID(self.state.parameters.inputVolume)
+        self._logic.showResultFolder(Path(folder), volume)
+        self.tell(_("Shown: {name}").format(name=Path(folder).name), None)
+
+
+def _showError(failure: Failure) -> None:
+    slicer.util.errorDisplay(failure.message, detailedText=failure.detail)

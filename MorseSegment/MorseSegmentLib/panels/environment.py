@@ -1,0 +1,61 @@
+"""Environment: what there is to compute with, and how to get what is missing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MorseSegmentLib.catalog import Catalog
+from MorseSegmentLib.environment import consentText, install, missing, report
+from MorseSegmentLib.launch import Failure
+from MorseSegmentLib.panels.slots import connect
+
+__all__ = ["EnvironmentPanel"]
+
+
+class EnvironmentPanel:
+    """Status, installation with consent, and a report to copy.
+
+    :param ask: asks the worker again.
+    """
+
+    def __init__(self, ui: Any, ask: Callable[[], None]) -> None:
+        self._ui, self._ask = ui, ask
+        self._catalog, self._problem = Catalog(), ""
+        connect(ui.installButton, "clicked()", self._onInstall)
+        connect(ui.copyReportButton, "clicked()", self._onCopy)
+        ui.environmentLabel.text = _("Not looked at yet.")
+
+    def setCatalog(self, catalog: Catalog) -> None:
+        """Show what the worker found."""
+        self._catalog = catalog
+        versions = dict(catalog.versions)
+        lines = [
+            _("torch {torch}, CUDA {cuda}").format(
+                torch=versions.get("torch", "?"), cuda=versions.get("cuda", "?")
+            )
+        ]
+        lines += [title for name, title in catalog.devices if name != "auto"]
+        self._ui.environmentLabel.setText("\n".join(lines))
+
+    def setFailure(self, failure: Failure | None) -> None:
+        """Show why the worker could not answer; None: it could."""
+        self._problem = "" if failure is None else f"{failure.message}\n{failure.detail}"
+        self._ui.installButton.enabled = failure is not None and bool(missing())
+        if failure is not None:
+            self._ui.environmentLabel.text = failure.message
+            self._ui.environmentCollapsibleButton.collapsed = False
+
+    def _onInstall(self) -> None:
+        packages = missing()
+        if packages and slicer.util.confirmOkCancelDisplay(consentText(packages)):
+            with slicer.util.WaitCursor():
+                install(packages)
+        self._ask()
+
+    def _onCopy(self) -> None:
+        text = report(self._catalog, self._problem, self._ui.logEdit.plainText)
+        qt.QApplication.clipboard().setText(text)
+        slicer.util.showStatusMessage(_("The report was copied."), 2000)

@@ -1,0 +1,104 @@
+"""Input: the volume, a region of it, and the model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MorseSegmentLib.catalog import Catalog, Model
+from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
+from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
+from MorseSegmentLib.regions import activeVolumeID
+from MorseSegmentLib.state import ModuleState
+
+__all__ = ["InputPanel"]
+
+
+class InputPanel:
+    """Volume, region and model; what is chosen stands in the state.
+
+    :param importModel: called with a path; see :class:`MorseSegmentLib.modelimport.ModelImport`.
+    :param loadFolder: called with the folder of a finished result.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        state: ModuleState,
+        importModel: Callable[[str], None],
+        loadFolder: Callable[[str], None],
+    ) -> None:
+        self._ui, self._state = ui, state
+        self._importModel, self._loadFolder = importModel, loadFolder
+        self._catalog = Catalog()
+        self._selectors = (
+            NodeSelector(ui.volumeSelector, state, "inputVolume"),
+            NodeSelector(ui.regionSelector, state, "roi"),
+        )
+        placeNewBoxes(ui.regionSelector, state)
+        connect(ui.modelSelector, "currentIndexChanged(int)", self._onModel)
+        connect(ui.importModelButton, "clicked()", self._onImport)
+        connect(ui.loadResultButton, "clicked()", self._onLoadFolder)
+        state.onChange(self.refresh)
+        self.refresh()
+
+    @property
+    def model(self) -> Model | None:
+        """The chosen model, if it can be used."""
+        return self.modelOf(self._state.parameters.model)
+
+    def modelOf(self, name: str) -> Model | None:
+        """A model by its name, if it can be used."""
+        return self._catalog.model(name)
+
+    def setCatalog(self, catalog: Catalog) -> None:
+        """Offer the worker's models; without a choice yet, the first that can be used."""
+        self._catalog = catalog
+        entries = [(model.title, model.name) for model in catalog.models]
+        parameters = self._state.parameters
+        if catalog.model(parameters.model) is None:
+            usable = [model.name for model in catalog.models if not model.problem]
+            parameters = replace(parameters, model=next(iter(usable), ""))
+        fillCombo(self._ui.modelSelector, entries, parameters.model)
+        self._state.set(parameters)
+        self.refresh()
+
+    def proposeVolume(self) -> None:
+        """Without a choice yet, take the volume that the views show."""
+        parameters = self._state.parameters
+        if not parameters.inputVolume:
+            volumeID = activeVolumeID(self._state.scene)
+            self._state.set(replace(parameters, inputVolume=volumeID))
+
+    def refresh(self) -> None:
+        """Show what the state holds."""
+        ui, parameters = self._ui, self._state.parameters
+        with blocked(ui.modelSelector):
+            ui.modelSelector.currentIndex = ui.modelSelector.findData(parameters.model)
+        ui.modelSelector.enabled = bool(self._catalog.models)
+        chosen = next((m for m in self._catalog.models if m.name == parameters.model), None)
+        ui.modelCardLabel.text = "" if chosen is None else chosen.problem or chosen.card
+
+    def _onModel(self, row: int) -> None:
+        name = self._ui.modelSelector.itemData(row)
+        self._state.set(replace(self._state.parameters, model=name or ""))
+
+    def _onImport(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(),
+            _("Model: a zip file, or model.json in a model's folder"),
+            "",
+            _("Models (*.zip model.json)"),
+        )
+        if path:
+            self._importModel(path)
+
+    def _onLoadFolder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Folder with report.json")
+        )
+        if folder:
+            self._loadFolder(folder)

@@ -1,0 +1,59 @@
+"""A node selector that shows one reference of the settings."""
+
+from dataclasses import replace
+from typing import Any
+
+import qt
+
+from MorseSegmentLib.panels.slots import blocked, connect
+from MorseSegmentLib.regions import fitBox
+from MorseSegmentLib.state import ModuleState
+
+__all__ = ["NodeSelector", "placeNewBoxes"]
+
+
+def placeNewBoxes(selector: Any, state: ModuleState) -> None:
+    """A box that a person creates with the selector lies in the volume from the start."""
+
+    def place(roiNode: Any) -> None:
+        volumeNode = state.scene.GetNodeByID(state.parameters.inputVolume)
+        if volumeNode is not None:
+            fitBox(roiNode, volumeNode)
+
+    connect(selector, "nodeAddedByUser(vtkMRMLNode*)", place)
+
+
+class NodeSelector:
+    """Keeps a qMRMLNodeComboBox and a field of the parameters alike.
+
+    :param role: name of the field, which holds a node's ID.
+    """
+
+    def __init__(self, selector: Any, state: ModuleState, role: str) -> None:
+        self._selector, self._state, self._role = selector, state, role
+        self._chosen = ""
+        connect(selector, "currentNodeChanged(vtkMRMLNode*)", self._onNode)
+        state.onChange(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the state holds."""
+        self._chosen = getattr(self._state.parameters, self._role)
+        with blocked(self._selector):
+            self._selector.setCurrentNodeID(self._chosen)
+
+    def _onNode(self, node: Any) -> None:
+        before = self._chosen
+        gone = before and self._state.scene.GetNodeByID(before) is None
+        self._write("" if node is None or gone else node.GetID())
+        # When its node is removed, the selector jumps to another one, which nobody chose. It may
+        # do so before the node has left the scene: look again afterwards.
+        qt.QTimer.singleShot(0, lambda: self._undoJump(before))
+
+    def _undoJump(self, before: str) -> None:
+        if before and self._state.scene.GetNodeByID(before) is None:
+            self._write("")
+
+    def _write(self, nodeID: str) -> None:
+        self._state.set(replace(self._state.parameters, **{self._role: nodeID}))
+        self.refresh()

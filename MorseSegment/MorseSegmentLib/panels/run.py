@@ -1,0 +1,165 @@
+"""Run: where and how thoroughly to compute, the button, and what the worker says meanwhile."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MorseSegmentLib.catalog import Catalog, Model
+from MorseSegmentLib.inputs import regionText
+from MorseSegmentLib.launch import Failure
+from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
+from MorseSegmentLib.record import SceneResult
+from MorseSegmentLib.segmenter import Segmenter, whyNot
+from MorseSegmentLib.state import ModuleState
+
+__all__ = ["RunPanel"]
+
+
+class RunPanel:
+    """Starts and cancels runs, and watches them as a RunObserver.
+
+    :param chosenModel: gives the model, if one is chosen that can be used.
+    :param tell: shows a sentence above the panels; an error with its details.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        state: ModuleState,
+        segmenter: Segmenter,
+        chosenModel: Callable[[], Model | None],
+        tell: Callable[[str, Failure | None], None],
+    ) -> None:
+        self._ui, self._state, self._segmenter = ui, state, segmenter
+        self._chosenModel, self._tell = chosenModel, tell
+        self._cancelling = False
+        connect(ui.deviceSelector, "currentIndexChanged(int)", self._onDevice)
+        connect(ui.qualitySlider, "valueChanged(double)", self._onQuality)
+        connect(ui.segmentButton, "clicked()", self._onButton)
+        connect(ui.copyLogButton, "clicked()", self._onCopy)
+        state.onChange(self.refresh)
+        self.refresh()
+
+    def setCatalog(self, catalog: Catalog) -> None:
+        """Offer the worker's devices."""
+        entries = [(title, name) for name, title in catalog.devices]
+        fillCombo(self._ui.deviceSelector, entries, self._state.parameters.device)
+        self._onDevice(self._ui.deviceSelector.currentIndex)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the state holds, and what can be done."""
+        ui, parameters = self._ui, self._state.parameters
+        model, busy = self._chosenModel(), self._segmenter.isBusy
+        with blocked(ui.qualitySlider, ui.deviceSelector):
+            ui.qualitySlider.value = parameters.quality
+            ui.deviceSelector.currentIndex = ui.deviceSelector.findData(parameters.device)
+        ui.costLabel.text = "" if model is None else _costText(model, parameters.quality)
+        for widget in (ui.qualitySlider, ui.deviceSelector):
+            widget.enabled = model is not None and not busy
+        reason = self._whyNot(model)
+        ui.segmentButton.text = self._buttonText()
+        ui.segmentButton.enabled = not self._cancelling and (busy or not reason)
+        ui.segmentButton.toolTip = reason or _(
+            "Segment the volume; Slicer stays usable meanwhile. Pressed again, it cancels."
+        )
+        ui.runProgressBar.visible = busy
+        ui.copyLogButton.enabled = bool(ui.logEdit.plainText)
+
+    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+        """Show how far the run is."""
+        self._ui.runProgressBar.value = int(percent)
+        name = {"prepare": _("Preparing"), "network": _("Computing"), "restore": _("Finishing")}
+        text = name.get(stage, stage)
+        if secondsLeft is not None:
+            text = _("{stage}, about {seconds} s left").format(
+                stage=text, seconds=max(1, round(secondsLeft))
+            )
+        self._ui.stageLabel.text = text
+
+    def onLog(self, level: str, message: str) -> None:
+        """Add a line to the log."""
+        line = _("Warning: {text}").format(text=message) if level == "warning" else message
+        self._ui.logEdit.appendPlainText(line)
+        self._ui.copyLogButton.enabled = True
+
+    def onFinished(self, shown: SceneResult) -> None:
+        """Look at the result."""
+        self._ended(_("Done."))
+        self._state.set(replace(self._state.parameters, result=shown.record))
+        self._tell(_("The result is in the scene."), None)
+
+    def onFailed(self, failure: Failure) -> None:
+        """Say what happened; the scene is as it was."""
+        self._ended("")
+        self.onLog("info", failure.message)
+        self._tell(failure.message, failure)
+
+    def _ended(self, text: str) -> None:
+        self._cancelling = False
+        self._ui.runProgressBar.value = 0
+        self._ui.stageLabel.text = text
+        self.refresh()
+
+    def _buttonText(self) -> str:
+        if self._cancelling:
+            return _("Cancelling...")
+        return _("Cancel") if self._segmenter.isBusy else _("Segment")
+
+    def _whyNot(self, model: Model | None) -> str:
+        parameters = self._state.parameters
+        problem = whyNot(self._state.scene.GetNodeByID(parameters.inputVolume))
+        return problem or (_("Choose a model.") if model is None else "")
+
+    def _onDevice(self, row: int) -> None:
+        device = self._ui.deviceSelector.itemData(row)
+        self._state.set(replace(self._state.parameters, device=device or "auto"))
+
+    def _onQuality(self, value: float) -> None:
+        # The slider's decimals only change how the number looks.
+        self._state.set(replace(self._state.parameters, quality=round(value)))
+
+    def _onButton(self) -> None:
+        if self._segmenter.isBusy:
+            self._cancelling = True
+            self.refresh()
+            self._segmenter.cancel()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        model, parameters, scene = self._chosenModel(), self._state.parameters, self._state.scene
+        volumeNode = scene.GetNodeByID(parameters.inputVolume)
+        reason = self._whyNot(model)
+        if model is None or reason:
+            self._tell(reason, None)
+            return
+        points, passes = model.rendering(parameters.quality)
+        options = {
+            "model": model.name, "device": parameters.device, "points": points, "passes": passes
+        }  # fmt: skip
+        roiNode = scene.GetNodeByID(parameters.roi) if parameters.roi else None
+        if roiNode is not None:
+            options["roi"] = regionText(roiNode, volumeNode)
+        self._tell("", None)
+        self._ui.logEdit.plainText = ""
+        self._ui.stageLabel.text = _("Starting")
+        self._segmenter.start(volumeNode, options, self)
+        self.refresh()
+
+    def _onCopy(self) -> None:
+        qt.QApplication.clipboard().setText(self._ui.logEdit.plainText)
+        slicer.util.showStatusMessage(_("The log was copied."), 2000)
+
+
+def _costText(model: Model, quality: int) -> str:
+    points, passes = model.rendering(quality)
+    if not passes:
+        return _("No points are rendered: the refined mask is the coarse one.")
+    return _(
+        "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
+    ).format(passes=passes, points=points, cost=f"{model.relativeCost(quality):g}")

@@ -1,0 +1,50 @@
+"""Listeners and processes for tests of the runners."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from MorseSegmentLib.launch import Failure
+
+
+class Recorder:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[str, float, float | None]] = []
+        self.logs: list[str] = []
+        self.results: list[tuple[Mapping[str, Any], list[str]]] = []
+        self.failures: list[Failure] = []
+
+    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+        self.progress.append((stage, percent, secondsLeft))
+
+    def onLog(self, level: str, message: str) -> None:
+        self.logs.append(message)
+
+    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
+        self.results.append((message, sorted(path.name for path in folder.iterdir())))
+
+    def onError(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+    def isAnswered(self) -> bool:
+        """A result or an error has come."""
+        return bool(self.results or self.failures)
+
+
+def isAlive(pid: int) -> bool:
+    """Whether there is such a process, other than one that only waits to be collected."""
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children() -> set[int]:
+    """Live children of this process."""
+    own = os.getpid()
+    with open(f"/proc/{own}/task/{own}/children") as stream:
+        return {pid for pid in map(int, stream.read().split()) if isAlive(pid)}

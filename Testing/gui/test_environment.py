@@ -1,0 +1,126 @@
+"""What is missing, what a person is asked, and what is then installed."""
+
+import importlib.util
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slicer
+
+from slicerqt import install
+
+install()
+
+from MorseCore.errors import MorseError
+from MorseSegmentLib import environment
+from MorseSegmentLib.environment import REQUIREMENTS, consentText, missing, report
+
+ROOT = Path(__file__).parents[2]
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let these packages be missing."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in names else real(name)
+    )
+
+
+def test_what_the_worker_needs_is_what_the_library_needs() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="NOT TESTED: needs Python 3.11")
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        needed = tomllib.load(stream)["project"]["dependencies"]
+    assert sorted(f"{item.name}{item.versions}" for item in REQUIREMENTS) == sorted(needed)
+
+
+def test_what_is_missing_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing() == []
+    lacking(monkeypatch, "torch", "tqdm")
+    assert [item.name for item in missing()] == ["tqdm", "torch"]
+
+
+def test_the_question_names_packages_size_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, "torch")
+    text = consentText(missing())
+    for word in ("torch", "GB", "site-packages"):
+        assert word in text
+
+
+@pytest.fixture
+def installers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would be installed, instead of installing it."""
+    calls: list[Any] = []
+
+    class Logic:
+        def installTorch(self, askConfirmation: bool, torchVersionRequirement: str) -> Any:
+            calls.append(("torch", askConfirmation, torchVersionRequirement))
+            return object()
+
+    torchUtils = types.ModuleType("PyTorchUtils")
+    torchUtils.PyTorchUtilsLogic = Logic  # type: ignore[attr-defined]
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.pip_install = calls.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", torchUtils)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
+    return calls
+
+
+def test_torch_comes_from_slicer_s_extension_and_the_rest_from_its_installer(
+    installers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking(monkeypatch, "torch", "safetensors")
+    environment.install(missing())
+    assert installers == [("torch", False, ">=2.10,<3"), ["safetensors>=0.5"]]
+
+
+def test_without_the_extension_the_message_says_what_to_do(
+    installers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    lacking(monkeypatch, "torch")
+    with pytest.raises(MorseError, match="Extensions Manager"):
+        environment.install(missing())
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_the_button_asks_once_and_installs_only_after_consent(
+    a_widget: Any, installers: list[Any], monkeypatch: pytest.MonkeyPatch, agrees: bool
+) -> None:
+    from MorseSegmentLib.launch import Failure
+
+    asked: list[str] = []
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or agrees
+    )
+    assert not a_widget.ui.installButton.enabled
+    lacking(monkeypatch, "safetensors")
+    a_widget.board.environment.setFailure(Failure("The package is missing.", "", "MissingPackage"))
+    assert not a_widget.ui.environmentCollapsibleButton.collapsed
+    a_widget.ui.installButton.click()
+    assert len(asked) == 1
+    assert installers == ([["safetensors>=0.5"]] if agrees else [])
+
+
+def test_a_report_names_no_folder_of_the_person() -> None:
+    from MorseSegmentLib.catalog import Catalog
+
+    text = report(Catalog(devices=(("cpu", "CPU"),)), "", "a line")
+    assert "Device cpu: CPU" in text
+    assert str(Path.home()) not in text
+
+
+def test_opening_the_module_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import slicerqt; slicerqt.install()\n"
+        "import panel; widget = panel.load_module().MorseSegmentWidget(); widget.setup()\n"
+        "assert not {'torch', 'SimpleITK', 'scipy'} & set(sys.modules)\n"
+        "widget.cleanup()"
+    )
+    folders = [str(Path(__file__).parent), str(ROOT), str(ROOT / "MorseSegment")]
+    run = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

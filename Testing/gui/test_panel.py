@@ -1,0 +1,329 @@
+"""The whole panel, pressed and read as a person would, with a worker that computes nothing."""
+
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from listeners import children, isAlive
+from slicerqt import install, processEvents, waitFor
+
+install()
+import qt
+
+from MorseSegmentLib.parameters import parameterNode, readParameters
+from MorseSegmentLib.record import findResults
+
+
+@pytest.fixture
+def a_volume(a_scene: Any) -> Any:
+    voxels = np.zeros((8, 9, 10), np.int16)
+    voxels[2:5, 3:6, 4:7] = 100
+    return slicer.util.addVolumeFromArray(voxels, name="Scan")
+
+
+def choose(widget: Any, volume: Any, model: str) -> None:
+    widget.ui.volumeSelector.setCurrentNode(volume)
+    widget.ui.modelSelector.currentIndex = widget.ui.modelSelector.findData(model)
+
+
+def press_segment(widget: Any, volume: Any, model: str) -> None:
+    choose(widget, volume, model)
+    assert widget.ui.segmentButton.enabled, widget.ui.segmentButton.toolTip
+    widget.ui.segmentButton.click()
+
+
+def wait_until_idle(widget: Any) -> None:
+    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=30)
+    processEvents()
+
+
+def worker_of(widget: Any) -> int:
+    """The process that computes, once it says so."""
+    waitFor(lambda: bool(widget.ui.logEdit.plainText), seconds=30)
+    return int(widget.ui.logEdit.plainText.splitlines()[0])
+
+
+def nodes(scene: Any) -> set[str]:
+    """What a person would call the scene's content."""
+    found = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+    return {node.GetID() for node in found if not node.GetSingletonTag()}
+
+
+def test_every_control_has_a_tool_tip(a_widget: Any) -> None:
+    kinds = (
+        "QPushButton", "QComboBox", "QTableWidget", "ctkSliderWidget", "qMRMLNodeComboBox",
+        "QPlainTextEdit", "QProgressBar", "QCheckBox",
+    )  # fmt: skip
+    named = [w for w in vars(a_widget.ui).values() if w.className() in kinds]
+    own = [w for w in named if not w.objectName.startswith("qt_")]
+    assert len(own) > 10
+    assert [w.objectName for w in own if not w.toolTip] == []
+
+
+def test_the_button_says_what_is_missing(a_widget: Any, a_volume: Any) -> None:
+    button = a_widget.ui.segmentButton
+    assert not button.enabled
+    assert "volume" in button.toolTip
+    a_widget.ui.volumeSelector.setCurrentNode(a_volume)
+    assert button.enabled
+    choose(a_widget, a_volume, "broken")
+    assert not button.enabled
+    assert "damaged" in a_widget.ui.modelCardLabel.text
+
+
+def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
+    choose(a_widget, a_volume, "quick")
+    assert "100 points" in a_widget.ui.costLabel.text
+    a_widget.ui.qualitySlider.value = 4.4
+    assert "200 points" in a_widget.ui.costLabel.text
+    assert "2 x the rendering" in a_widget.ui.costLabel.text
+    a_widget.ui.qualitySlider.value = 0
+    assert "No points" in a_widget.ui.costLabel.text
+
+
+def test_a_run_shows_progress_and_ends_with_the_result_in_the_scene(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    assert a_widget.ui.segmentButton.text == "Cancel"
+    seen: set[int] = set()
+    waitFor(lambda: (seen.add(a_widget.ui.runProgressBar.value), 12 in seen)[1], seconds=30)
+    wait_until_idle(a_widget)
+    (shown,) = findResults(a_scene)
+    refined = a_scene.GetNodeByID(shown.refined)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(refined, "Bright", a_volume)
+    np.testing.assert_array_equal(found > 0, slicer.util.arrayFromVolume(a_volume) > 50)
+    assert a_widget.ui.segmentButton.text == "Segment"
+    assert readParameters(parameterNode(a_scene)).result == shown.record
+
+
+def test_quality_and_region_reach_the_worker(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    region = a_scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
+    region.SetXYZ(5, 5, 4)
+    region.SetRadiusXYZ(2, 3, 1)
+    a_widget.ui.regionSelector.setCurrentNode(region)
+    a_widget.ui.qualitySlider.value = 5
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    from MorseSegmentLib.record import readRecord
+
+    (shown,) = findResults(a_scene)
+    asked = readRecord(a_scene, shown).report["asked"]
+    assert (asked["points"], asked["passes"]) == (400, 2)
+    assert [float(n) for n in asked["roi"].split(",")] == [3, 7, 2, 8, 3, 5]
+
+
+def test_a_new_box_lies_in_the_middle_of_the_volume(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    a_widget.ui.volumeSelector.setCurrentNode(a_volume)
+    box = a_widget.ui.regionSelector.addNode()
+    assert a_widget.ui.regionSelector.currentNode() is box
+    assert list(box.GetSize()) == pytest.approx([5.0, 4.5, 4.0])
+    assert list(box.GetCenter()) == pytest.approx([4.5, 4.0, 3.5])
+
+
+def test_the_volume_that_is_shown_is_proposed(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    selection.SetActiveVolumeID(a_volume.GetID())
+    a_widget.exit()
+    a_widget.enter()
+    assert a_widget.ui.volumeSelector.currentNode() is a_volume
+
+
+def test_the_table_shows_what_the_rendering_changed(a_widget: Any, a_volume: Any) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    table = a_widget.ui.structureTable
+    texts = [table.item(0, column).text() for column in range(table.columnCount)]
+    assert texts == ["Bright", "1.000", "1.500", "+0.500", "+50.0", "0.25 (1.50)"]
+
+
+def visible(scene: Any) -> tuple[bool, bool]:
+    (shown,) = findResults(scene)
+    displays = [scene.GetNodeByID(i).GetDisplayNode() for i in (shown.coarse, shown.refined)]
+    return tuple(bool(display.GetVisibility()) for display in displays)  # type: ignore[return-value]
+
+
+def test_three_buttons_and_a_key_flip_between_the_masks(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    assert visible(a_scene) == (True, True)
+    a_widget.ui.coarseViewButton.click()
+    assert visible(a_scene) == (True, False)
+    a_widget.ui.refinedViewButton.click()
+    assert visible(a_scene) == (False, True)
+    a_widget.board.compare.flip()
+    assert visible(a_scene) == (True, False)
+    assert a_widget.ui.coarseViewButton.checked
+
+
+def test_the_key_exists_only_while_the_module_is_in_front(a_widget: Any) -> None:
+    def keys() -> int:
+        return len(a_widget.uiWidget.findChildren("QShortcut"))
+
+    assert keys() == 1
+    a_widget.exit()
+    assert keys() == 0
+    a_widget.enter()
+    a_widget.enter()
+    assert keys() == 1
+
+
+@pytest.mark.parametrize("model", ["slow", "deaf"])
+def test_cancel_leaves_no_process_and_no_node(
+    a_widget: Any, a_volume: Any, a_scene: Any, model: str
+) -> None:
+    before = nodes(a_scene)
+    press_segment(a_widget, a_volume, model)
+    pid = worker_of(a_widget)
+    a_widget.ui.segmentButton.click()
+    assert not a_widget.ui.segmentButton.enabled
+    wait_until_idle(a_widget)
+    assert not isAlive(pid)
+    assert not children()
+    assert nodes(a_scene) == before
+    assert (
+        "Cancelled" in a_widget.ui.messageLabel.text or "Stopped" in a_widget.ui.messageLabel.text
+    )
+    assert a_widget.ui.segmentButton.enabled
+    assert a_widget.ui.segmentButton.text == "Segment"
+
+
+def test_after_a_cancel_the_next_run_works(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    press_segment(a_widget, a_volume, "slow")
+    worker_of(a_widget)
+    a_widget.ui.segmentButton.click()
+    wait_until_idle(a_widget)
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    assert len(findResults(a_scene)) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "word"),
+    [("dies", "exit code 3"), ("out of memory", "region of interest"), ("refuses", "Too dark")],
+)
+def test_an_error_is_one_sentence_and_the_scene_is_as_it_was(
+    a_widget: Any, a_volume: Any, a_scene: Any, model: str, word: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    dialogs: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        slicer.util,
+        "errorDisplay",
+        lambda text, detailedText="": dialogs.append((text, detailedText)),
+    )
+    before = nodes(a_scene)
+    press_segment(a_widget, a_volume, model)
+    wait_until_idle(a_widget)
+    waitFor(lambda: bool(dialogs), seconds=5)
+    assert word in a_widget.ui.messageLabel.text
+    assert "Traceback" not in a_widget.ui.messageLabel.text
+    assert [text for text, _ in dialogs] == [a_widget.ui.messageLabel.text]
+    assert dialogs[0][1]
+    assert nodes(a_scene) == before
+    assert a_widget.ui.segmentButton.text == "Segment"
+
+
+def test_removing_the_volume_during_a_run_ends_it(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    other = slicer.util.addVolumeFromArray(np.ones((3, 3, 3), np.int16), name="Other")
+    press_segment(a_widget, a_volume, "slow")
+    pid = worker_of(a_widget)
+    a_scene.RemoveNode(a_volume)
+    processEvents()
+    assert not a_widget.board.segmenter.isBusy
+    assert not isAlive(pid)
+    assert "removed" in a_widget.ui.messageLabel.text
+    assert not findResults(a_scene)
+    assert a_widget.ui.volumeSelector.currentNode() is None, "nobody chose the other volume"
+    assert other is not None
+
+
+def test_closing_the_scene_during_a_run_ends_it(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    press_segment(a_widget, a_volume, "slow")
+    pid = worker_of(a_widget)
+    a_scene.Clear(False)
+    processEvents()
+    assert not a_widget.board.segmenter.isBusy
+    assert not isAlive(pid)
+    assert "closed" in a_widget.ui.messageLabel.text
+    assert not nodes(a_scene) & {"vtkMRMLSegmentationNode1"}
+    assert not a_widget.ui.segmentButton.enabled
+
+
+def test_leaving_the_module_during_a_run_does_not_end_it(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    a_widget.exit()
+    wait_until_idle(a_widget)
+    assert len(findResults(a_scene)) == 1
+
+
+def test_a_reload_during_a_run_leaves_nothing_behind(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    before = nodes(a_scene)
+    press_segment(a_widget, a_volume, "slow")
+    pid = worker_of(a_widget)
+    a_widget.cleanup()
+    processEvents()
+    assert not isAlive(pid)
+    assert nodes(a_scene) == before
+
+
+def test_settings_and_result_survive_save_and_reload(
+    a_widget: Any, a_volume: Any, a_scene: Any, tmp_path: Path
+) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    a_widget.ui.refinedViewButton.click()
+    a_widget.ui.qualitySlider.value = 2
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    a_scene.Clear(False)
+    assert a_widget.ui.qualitySlider.value == 3
+    assert a_widget.ui.structureTable.rowCount == 0
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert a_widget.ui.qualitySlider.value == 2
+    assert a_widget.ui.refinedViewButton.checked
+    assert a_widget.ui.structureTable.rowCount == 1
+    assert a_widget.ui.volumeSelector.currentNode().GetName() == "Scan"
+    assert visible(a_scene) == (False, True)
+    press_segment(a_widget, a_widget.ui.volumeSelector.currentNode(), "quick")
+    wait_until_idle(a_widget)
+    assert len(findResults(a_scene)) == 2
+
+
+def test_log_and_report_can_be_copied(a_widget: Any, a_volume: Any) -> None:
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    a_widget.ui.copyLogButton.click()
+    assert qt.QApplication.clipboard().text() == a_widget.ui.logEdit.plainText != ""
+    a_widget.ui.copyReportButton.click()
+    report = qt.QApplication.clipboard().text()
+    assert "torch: 9.9" in report
+    assert "CPU, 1 threads" in report
+
+
+def test_a_result_folder_is_shown_by_the_button(
+    a_widget: Any, a_volume: Any, a_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog = types.SimpleNamespace(getExistingDirectory=lambda parent, title: str(tmp_path / "c7"))
+    monkeypatch.setattr(qt, "QFileDialog", dialog, raising=False)
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        a_widget.logic, "showResultFolder", lambda folder, volume: asked.append((folder, volume))
+    )
+    a_widget.ui.volumeSelector.setCurrentNode(a_volume)
+    a_widget.ui.loadResultButton.click()
+    assert asked == [(tmp_path / "c7", a_volume)]
+    assert "c7" in a_widget.ui.messageLabel.text

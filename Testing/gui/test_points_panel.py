@@ -1,0 +1,195 @@
+"""The points in the panel, in the views and in the scene."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from slicerqt import install
+
+install()
+
+from MorseCore.geometry import Geometry
+from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseSegmentLib.record import SceneResult, findResults
+
+SHAPE = (8, 10, 12)
+UNCERTAINTY = np.array([0.95, 0.7, 0.5, 0.3, 0.1], np.float32)
+
+
+@pytest.fixture
+def a_result() -> Segmentation:
+    """Five points, one in each range; the second and the fourth were changed."""
+    geometry = Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
+    masks = np.zeros(SHAPE, np.uint8)
+    masks[2:5, 3:7, 3:8] = 1
+    masks[5:7, 3:7, 3:8] = 2
+    ijk = np.array([[8, 3, 4], [3, 3, 2], [4, 6, 4], [7, 6, 5], [0, 9, 7]], np.int32)
+    coarse = np.array([1, 0, 1, 1, 2], np.int32)
+    refined = np.array([1, 2, 1, 0, 2], np.int32)
+    half, sure = np.full(5, 0.5, np.float32), np.full(5, 0.9, np.float32)
+    points = RenderedPoints(
+        geometry.to_world(ijk.astype(float)), ijk, UNCERTAINTY, coarse, refined, half, sure
+    )
+    structures = (Structure(1, "Head", (0.2, 0.7, 0.9)), Structure(2, "Tail", (0.9, 0.5, 0.1)))
+    changed = np.roll(masks, 1, axis=0)
+    return Segmentation(geometry, structures, masks, changed, masks.astype(np.float32), points)
+
+
+@pytest.fixture
+def shown(a_widget: Any, a_result: Segmentation) -> SceneResult:
+    return a_widget.logic.showResult(a_result)
+
+
+def ranks(widget: Any) -> list[int]:
+    table = widget.ui.pointTable
+    return [int(table.item(row, 0).text()) for row in range(table.rowCount)]
+
+
+@pytest.fixture
+def an_axial_view(a_scene: Any) -> Any:
+    node = slicer.vtkMRMLSliceNode()
+    node.SetLayoutName("Red")
+    node = a_scene.AddNode(node)
+    node.SetOrientation("Axial")
+    return node
+
+
+def test_the_worst_points_are_listed_worst_first(a_widget: Any, shown: SceneResult) -> None:
+    assert ranks(a_widget) == [1, 2, 3, 4]
+    table = a_widget.ui.pointTable
+    line = [table.item(1, column).text() for column in range(table.columnCount)]
+    assert line == ["2", "0.700", "Background (0.50)", "Tail (0.90)", "yes", ""]
+    assert "4 points" in a_widget.ui.pointLabel.text
+
+
+def test_points_are_filtered_by_uncertainty_structure_and_change(
+    a_widget: Any, shown: SceneResult, a_scene: Any
+) -> None:
+    ui = a_widget.ui
+    ui.uncertaintySlider.value = 0.6
+    assert ranks(a_widget) == [1, 2]
+    hidden = a_scene.GetNodeByID(shown.points[1]).GetDisplayNode()
+    assert not hidden.GetVisibility()
+    ui.uncertaintySlider.value = 0
+    assert ranks(a_widget) == [1, 2, 3, 4, 5]
+    ui.pointStructureSelector.currentIndex = ui.pointStructureSelector.findData(2)
+    assert ranks(a_widget) == [2, 5]
+    ui.pointChangeSelector.currentIndex = ui.pointChangeSelector.findData("changed")
+    assert ranks(a_widget) == [2]
+
+
+def test_selecting_a_line_moves_every_view_to_the_point(
+    a_widget: Any, shown: SceneResult, an_axial_view: Any
+) -> None:
+    a_widget.ui.pointTable.setCurrentCell(3, 1)
+    assert an_axial_view.GetSliceOffset() == pytest.approx(10.0)
+    assert "Point 4: Head before, Background after" in a_widget.ui.pointLabel.text
+
+
+def test_next_and_previous_walk_through_what_is_shown(
+    a_widget: Any, shown: SceneResult, an_axial_view: Any
+) -> None:
+    a_widget.ui.nextPointButton.click()
+    assert "Point 1:" in a_widget.ui.pointLabel.text
+    a_widget.ui.nextPointButton.click()
+    assert a_widget.ui.pointTable.currentRow() == 1
+    assert an_axial_view.GetSliceOffset() == pytest.approx(4.0)
+    a_widget.ui.previousPointButton.click()
+    a_widget.ui.previousPointButton.click()
+    assert "Point 4:" in a_widget.ui.pointLabel.text
+
+
+def test_a_click_into_a_view_selects_the_nearest_point(a_widget: Any, shown: SceneResult) -> None:
+    class View:
+        """What the panel asks of a layout manager, a slice widget and its view."""
+
+        def __init__(self) -> None:
+            self.slots: dict[str, Any] = {}
+            self.place = (0, 0)
+            self.matrix = slicer.vtkMRMLSliceNode().GetXYToRAS()
+            self.matrix.Identity()
+
+        def sliceViewNames(self) -> tuple[str, ...]:
+            return ("Red",)
+
+        def sliceWidget(self, name: str) -> "View":
+            return self
+
+        sliceView = interactor = mrmlSliceNode = lambda self: self
+
+        def GetXYToRAS(self) -> Any:
+            return self.matrix
+
+        def AddObserver(self, event: str, slot: Any) -> int:
+            self.slots[event] = slot
+            return len(self.slots)
+
+        def RemoveObserver(self, tag: int) -> None:
+            self.slots.clear()
+
+        def GetEventPosition(self) -> tuple[int, int]:
+            return self.place
+
+        def click(self, *place: int, drag: int = 0) -> None:
+            self.place = (place[0] - drag, place[1])
+            self.slots["LeftButtonPressEvent"](self, "")
+            self.place = (place[0], place[1])
+            self.slots["LeftButtonReleaseEvent"](self, "")
+
+    view = View()
+    view.matrix.SetElement(2, 3, 8.0)  # the slice through points 1 and 3
+    clicks = a_widget.board.points._clicks
+    clicks.listen(view)
+    view.click(4, 7)
+    assert "Point 3:" in a_widget.ui.pointLabel.text
+    view.click(8, 3, drag=10)
+    assert "Point 3:" in a_widget.ui.pointLabel.text, "a drag is no click"
+    view.click(9, 3)
+    assert "Point 1:" in a_widget.ui.pointLabel.text
+    view.click(200, 200)
+    assert "Point 1:" in a_widget.ui.pointLabel.text
+    a_widget.exit()
+    assert not view.slots
+
+
+def test_a_decision_goes_on_to_the_next_point_and_is_saved(
+    a_widget: Any, shown: SceneResult, a_scene: Any, tmp_path: Path
+) -> None:
+    ui = a_widget.ui
+    assert not ui.acceptPointButton.enabled
+    ui.nextPointButton.click()
+    ui.acceptPointButton.click()
+    ui.flagPointButton.click()
+    assert "Point 3:" in ui.pointLabel.text
+    assert "1 accepted, 1 flagged, 3 left" in ui.pointLabel.text
+    assert [ui.pointTable.item(row, 5).text() for row in range(3)] == ["accepted", "flagged", ""]
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    a_scene.Clear(False)
+    assert ui.pointTable.rowCount == 0
+    assert not ui.nextPointButton.enabled
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert len(findResults(a_scene)) == 1
+    assert [ui.pointTable.item(row, 5).text() for row in range(3)] == ["accepted", "flagged", ""]
+
+
+def test_added_and_removed_voxels_come_and_go(
+    a_widget: Any, shown: SceneResult, a_scene: Any
+) -> None:
+    before = a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    a_widget.ui.differenceCheckBox.click()
+    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before + 1
+    node = a_scene.GetNthNodeByClass(before, "vtkMRMLSegmentationNode")
+    assert node.GetSegmentation().GetNumberOfSegments() == 3
+    assert a_widget.ui.differenceCheckBox.checked
+    a_widget.ui.differenceCheckBox.click()
+    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before
+
+
+def test_a_result_that_is_removed_empties_the_panel(a_widget: Any, shown: SceneResult) -> None:
+    a_widget.logic.removeResult(shown)
+    assert a_widget.ui.pointTable.rowCount == 0
+    assert not a_widget.ui.uncertaintySlider.enabled
+    assert not a_widget.ui.coarseViewButton.enabled

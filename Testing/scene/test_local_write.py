@@ -1,0 +1,251 @@
+"""A rendered block in the refined masks: exact, others untouched, undone exactly."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+
+from MorseCore.errors import MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.result import Segmentation, Structure
+from MorseSegmentLib.localwrite import LocalWriter
+from MorseSegmentLib.scene import SceneResult, SceneWriter
+from MorseSegmentLib.segments import LABELS, segmentIDs
+from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.voxels import labelsOf
+
+BOX = (slice(1, 7), slice(2, 8), slice(2, 10))
+START, STOP = (1, 2, 2), (7, 8, 10)
+
+
+@pytest.fixture
+def a_touching_result(a_result: Segmentation) -> Segmentation:
+    """Three structures that touch, with values that are not 1, 2, 3."""
+    refined = np.zeros_like(a_result.refined)
+    refined[2:5, 3:7, 3:8] = 4
+    refined[5:7, 3:7, 3:8] = 2
+    refined[2:7, 7:9, 3:8] = 9
+    structures = (
+        Structure(4, "Head", (0.2, 0.7, 0.9)),
+        Structure(2, "Tail", (0.9, 0.5, 0.1)),
+        Structure(9, "Roof", (0.5, 0.5, 0.5)),
+    )
+    return Segmentation(
+        a_result.geometry, structures, refined.copy(), refined, a_result.uncertainty,
+        a_result.points,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def a_mixed_block() -> np.ndarray:
+    """Every structure takes voxels from every other; (K, J, I) of BOX."""
+    return np.random.default_rng(3).choice([0, 2, 4, 9], (6, 6, 8)).astype(np.uint8)
+
+
+def node_of(scene: Any, shown: SceneResult) -> Any:
+    return scene.GetNodeByID(shown.refined)
+
+
+def labels(scene: Any, shown: SceneResult, result: Segmentation) -> np.ndarray:
+    return labelsOf(node_of(scene, shown), result.geometry)
+
+
+@pytest.mark.parametrize("layers", ["shared", "apart"])
+def test_a_block_is_written_exactly_and_undone_exactly(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray, layers: str
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    segmentation = node_of(a_scene, shown).GetSegmentation()
+    if layers == "apart":
+        for segment_id in segmentIDs(node_of(a_scene, shown)).values():
+            segmentation.SeparateSegmentLabelmap(segment_id)
+    before_layers = segmentation.GetNumberOfLayers()
+    box = a_touching_result.geometry.crop(START, STOP)
+    number = LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    expected = a_touching_result.refined.copy()
+    expected[BOX] = a_mixed_block
+    np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
+    assert number == (expected != a_touching_result.refined).sum()
+    assert segmentation.GetNumberOfLayers() == before_layers
+    assert undo.undo() == "Re-rendered box"
+    np.testing.assert_array_equal(
+        labels(a_scene, shown, a_touching_result), a_touching_result.refined
+    )
+    assert segmentation.GetNumberOfLayers() == before_layers
+
+
+def test_a_segment_that_a_person_added_stays_voxel_by_voxel(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray, a_volume_node: Any
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result, a_volume_node), UndoStack()
+    node = node_of(a_scene, shown)
+    drawn = np.zeros(a_touching_result.refined.shape, np.uint8)
+    drawn[0:3, 0:5, 0:6] = 1
+    node.GetSegmentation().AddEmptySegment("drawn", "Drawn")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, "drawn", a_volume_node)
+    box = a_touching_result.geometry.crop(START, STOP)
+    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    undo.undo()
+    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "drawn", a_volume_node)
+    np.testing.assert_array_equal(found, drawn)
+    for value, segment_id in segmentIDs(node).items():
+        found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, a_volume_node)
+        expected = a_touching_result.refined == value
+        expected[BOX] = a_mixed_block == value
+        np.testing.assert_array_equal(found > 0, expected)
+
+
+def test_a_person_s_segment_in_the_same_layer_stays_too(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown = SceneWriter(a_scene).show(a_touching_result)
+    node = node_of(a_scene, shown)
+    segment = node.GetSegmentation().GetSegment("Tail")
+    segment.RemoveTag("MorseSegment.Value")  # now it is none of the model's
+    tail = a_touching_result.refined == 2
+    block = np.where(a_mixed_block == 2, 0, a_mixed_block)
+    box = a_touching_result.geometry.crop(START, STOP)
+    LocalWriter(a_scene, shown, UndoStack()).write(block, box)
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation("Tail", image)
+    values = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    assert values.sum() == tail.sum()
+
+
+def test_several_steps_are_undone_one_by_one(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    writer = LocalWriter(a_scene, shown, undo)
+    states = [a_touching_result.refined]
+    geometry = a_touching_result.geometry
+    for step in range(3):
+        block = np.roll(a_mixed_block, step)
+        writer.write(block, geometry.crop(START, STOP), title=f"Step {step}")
+        states.append(states[-1].copy())
+        states[-1][BOX] = block
+    for step in (2, 1, 0):
+        np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), states[step + 1])
+        assert undo.title == f"Step {step}"
+        undo.undo()
+    np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), states[0])
+    assert undo.undo() is None
+
+
+def test_the_oldest_steps_are_forgotten() -> None:
+    undo, done = UndoStack(limit=2), []
+    for name in "abc":
+        undo.push(name, lambda name=name: done.append(name))
+    assert [undo.undo(), undo.undo(), undo.undo()] == ["c", "b", None]
+    assert done == ["c", "b"]
+
+
+def test_a_block_may_lie_beyond_all_voxels_that_were_filled(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    a_result.refined[:] = 0
+    shown, undo = SceneWriter(a_scene).show(a_result), UndoStack()
+    block = np.full((2, 2, 2), 7, np.uint8)
+    geometry = a_result.geometry
+    LocalWriter(a_scene, shown, undo).write(block, geometry.crop((6, 8, 10), (8, 10, 12)))
+    expected = np.zeros_like(a_result.refined)
+    expected[6:, 8:, 10:] = 7
+    np.testing.assert_array_equal(labels(a_scene, shown, a_result), expected)
+    undo.undo()
+    assert not labels(a_scene, shown, a_result).any()
+
+
+def test_a_block_that_changes_nothing_leaves_nothing_to_undo(
+    a_scene: Any, a_touching_result: Segmentation
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    box = a_touching_result.geometry.crop(START, STOP)
+    assert LocalWriter(a_scene, shown, undo).write(a_touching_result.refined[BOX], box) == 0
+    assert undo.title is None
+
+
+def test_a_finer_block_is_written_on_the_segmentation_s_own_grid(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown = SceneWriter(a_scene).show(a_touching_result)
+    box = a_touching_result.geometry.crop(START, STOP)
+    matrix = box.ijk_to_ras @ np.diag([0.5, 0.5, 0.5, 1.0])
+    matrix[:3, 3] = box.to_world(np.full(3, -0.25))
+    fine = Geometry(tuple(2 * n for n in box.shape), matrix)
+    block = a_mixed_block.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    LocalWriter(a_scene, shown, UndoStack()).write(block, fine)
+    expected = a_touching_result.refined.copy()
+    expected[BOX] = a_mixed_block
+    np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
+
+
+def test_surfaces_are_made_anew_once_and_only_if_there_were_some(
+    a_scene: Any,
+    a_touching_result: Segmentation,
+    a_mixed_block: np.ndarray,
+) -> None:
+    writer, undo = SceneWriter(a_scene), UndoStack()
+    shown = writer.show(a_touching_result)
+    node, box = node_of(a_scene, shown), a_touching_result.geometry.crop(START, STOP)
+    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+    undo.undo()
+    writer.createSurface(node)
+    first = surface_points(node, "Head")
+    converted = []
+    node.GetSegmentation().AddObserver(
+        slicer.vtkSegmentation.ContainedRepresentationNamesModified,
+        lambda *_: converted.append(
+            node.GetSegmentation().ContainsRepresentation("Closed surface")
+        ),
+    )
+    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    assert surface_points(node, "Head") != first
+    assert converted.count(True) == 1
+    undo.undo()
+    assert surface_points(node, "Head") == first
+
+
+def surface_points(node: Any, segment_id: str) -> int:
+    surface = vtk.vtkPolyData()
+    node.GetClosedSurfaceRepresentation(segment_id, surface)
+    return surface.GetNumberOfPoints()
+
+
+def test_a_deleted_segmentation_is_named_and_the_step_forgotten(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    writer = LocalWriter(a_scene, shown, undo)
+    box = a_touching_result.geometry.crop(START, STOP)
+    writer.write(a_mixed_block, box)
+    a_scene.RemoveNode(node_of(a_scene, shown))
+    with pytest.raises(MorseError, match="no longer in the scene"):
+        undo.undo()
+    assert undo.title is None
+    with pytest.raises(MorseError, match="no longer in the scene"):
+        writer.write(a_mixed_block, box)
+
+
+def test_the_masks_of_a_moved_volume_are_written_in_its_own_ras(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray, a_volume_node: Any
+) -> None:
+    transform = a_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    turn = vtk.vtkTransform()
+    turn.RotateZ(40.0)
+    transform.SetMatrixTransformToParent(turn.GetMatrix())
+    a_volume_node.SetAndObserveTransformNodeID(transform.GetID())
+    shown = SceneWriter(a_scene).show(a_touching_result, a_volume_node)
+    box = a_touching_result.geometry.crop(START, STOP)
+    LocalWriter(a_scene, shown, UndoStack()).write(a_mixed_block, box)
+    expected = a_touching_result.refined.copy()
+    expected[BOX] = a_mixed_block
+    np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
+
+
+def test_the_representation_s_name_is_slicer_s() -> None:
+    converter = slicer.vtkSegmentationConverter
+    assert converter.GetSegmentationBinaryLabelmapRepresentationName() == LABELS
