@@ -124,7 +124,14 @@ def draw_scene(output: Path, folder: Path) -> list[Path]:
         f"import runpy, sys; sys.path[:0] = {search}; sys.argv = {command[2:]}; "
         f"runpy.run_module({command[2]!r}, run_name='__main__')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode == 0:
         return [Path(line) for line in done.stdout.splitlines() if line.endswith(".png")]
     reason = done.stderr.strip().splitlines()

@@ -69,6 +69,7 @@ def start(*words: str | Path) -> "subprocess.Popen[str]":
     """``python -m MorseCore`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "MorseCore", *map(str, words)], cwd=ROOT, text=True,
+        encoding="utf-8", errors="replace",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 

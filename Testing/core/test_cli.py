@@ -48,7 +48,14 @@ def test_help_and_version_do_not_wait_for_torch() -> None:
     code = (
         "import sys, MorseCore.cli; print([m for m in ('torch', 'SimpleITK') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -85,7 +92,7 @@ def test_a_terminal_without_a_letter_shows_an_escape(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "MorseCore", "models", "import", str(tmp_path / "ö.zip")],
-        env=environment, capture_output=True, text=True,
+        env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert done.returncode == 2
     assert "\\xf6.zip" in done.stderr

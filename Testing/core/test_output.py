@@ -54,7 +54,8 @@ def test_only_the_most_uncertain_points_become_markups(tmp_path: Path) -> None:
 def test_a_kill_at_any_step_leaves_the_whole_old_or_the_whole_new_result(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("writing_process.py"), tmp_path],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        encoding="utf-8", errors="replace", timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -216,7 +216,12 @@ def test_no_worker_survives_the_program_that_started_it(tmp_path):
         "time.sleep(600)\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     pid = int(parent.stdout.readline())
     assert '"ready"' in parent.stdout.readline()
@@ -246,7 +251,7 @@ def test_what_libraries_print_does_not_disturb_the_protocol():
         "w.main()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, text=True,
+        [sys.executable, "-c", code], cwd=ROOT, text=True, encoding="utf-8", errors="replace",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     process.stdin.write('{"request": "describe", "id": 1}\n{"request": "shutdown", "id": 2}\n')

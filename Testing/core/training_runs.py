@@ -146,6 +146,7 @@ def start(arguments: list[str], *, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(path_of("train")), *arguments], cwd=cwd, env=one_thread(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        encoding="utf-8", errors="replace",
     )  # fmt: skip
 
 
@@ -157,4 +158,5 @@ def torchrun(
     return subprocess.run(
         [*command, *arguments], cwd=cwd, env=one_thread(), timeout=timeout, check=False,
         capture_output=True, text=True,
+        encoding="utf-8", errors="replace",
     )  # fmt: skip

@@ -122,5 +122,11 @@ def test_opening_the_module_imports_no_torch() -> None:
         "widget.cleanup()"
     )
     folders = [str(Path(__file__).parent), str(ROOT), str(ROOT / "MorseSegment")]
-    run = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, *folders],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert run.returncode == 0, run.stderr

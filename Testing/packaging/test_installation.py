@@ -24,7 +24,13 @@ def an_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dummy = Path(__file__).parent / "dummy_slicer"
     configure = ["-S", REPOSITORY, "-B", work / "build", f"-DSlicer_DIR={dummy}"]
     for step in (configure, ["--install", work / "build", "--prefix", work / "installed"]):
-        run = subprocess.run([str(CMAKE), *map(str, step)], capture_output=True, text=True)
+        run = subprocess.run(
+            [str(CMAKE), *map(str, step)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
         assert run.returncode == 0, run.stdout + run.stderr
     return work / "installed" / "lib" / "Slicer-5.12" / "qt-scripted-modules"
 
@@ -49,6 +55,8 @@ def test_the_installed_files_find_each_other(an_installation: Path) -> None:
         cwd=an_installation.parent,
         capture_output=True,
         text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     assert run.returncode == 0, run.stderr
     assert all(path.startswith(str(an_installation)) for path in run.stdout.split())

@@ -154,6 +154,8 @@ def test_a_machine_without_a_driver_is_told_what_to_install(tmp_path: Path) -> N
         env={**os.environ, **hidden, "PYTHONPATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     assert run.returncode == 3
     assert run.stderr.strip() == INSTALL_HINT

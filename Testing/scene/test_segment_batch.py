@@ -24,7 +24,15 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RUNNER), str(SCRIPT), *map(str, arguments)]
     path = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "MorseSegment")))
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
+    )
 
 
 @pytest.fixture
@@ -121,7 +129,12 @@ def test_wrong_usage_ends_with_code_2(
     tmp_path: Path,
 ) -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, str(SCRIPT), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=tmp_path,
     )
     assert done.returncode == code
     assert sentence in done.stderr
@@ -136,7 +149,13 @@ def test_an_unexpected_error_ends_with_code_1_and_one_sentence(
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=tmp_path,
+        timeout=300,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
