@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class _Entry:
     cancelled: bool = False
 
 
-class Runner:
+class Runner(ABC):
     """A worker that is started by the first request and kept; subclasses carry the bytes.
 
     :param temporaryPath: where folders for the arrays are made; None: the system's place.
@@ -139,29 +140,33 @@ class Runner:
         """The worker's process, once it listens; what it holds is lost with it."""
         return self._pid
 
+    @abstractmethod
     def isRunning(self) -> bool:
         """Whether there is a worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Start the process."""
 
+    @abstractmethod
     def _write(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send it bytes."""
 
+    @abstractmethod
     def _terminate(self) -> None:
-        raise NotImplementedError
+        """Ask it to end."""
 
+    @abstractmethod
     def _kill(self) -> None:
         """End the process that was started, and wait until it has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _detach(self) -> None:
         """Hear no more of the process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
-        raise NotImplementedError
+        """Call ``action`` after so many seconds, in the thread of the caller."""
 
     def _forgetWorker(self) -> None:
         self._lines = EventLines()
