@@ -1,8 +1,8 @@
-"""``python -m MorseCore``: see :mod:`MorseCore.cli`."""
+"""``python -m MorseCore``: see :mod:`MorseCore.commands.cli`."""
 
 import sys
 
-from MorseCore.cli import main
+from MorseCore.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

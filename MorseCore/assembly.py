@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from MorseCore.comparison import compare_masks
 from MorseCore.geometry import Geometry
-from MorseCore.grids import inside_source, nearest_voxels
-from MorseCore.restoring import to_input_grid_labels, to_input_grid_scalar
+from MorseCore.images.grids import inside_source, nearest_voxels
+from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
+from MorseCore.points import top_two
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.scoring.comparison import compare_masks
 from MorseCore.stitching import GridPrediction
 
 __all__ = ["MAX_LISTED_POINTS", "Placement", "assemble", "attention", "finer"]
@@ -101,8 +102,8 @@ def _scaled(index: tuple[int, ...], scale: int, dims: int) -> tuple[int, ...]:
 
 def _uncertainty(probabilities: torch.Tensor) -> torch.Tensor:
     """1 - (largest - second largest probability): (C, K, J, I) -> (K, J, I)."""
-    top = probabilities.topk(2, dim=0).values
-    return 1 - (top[0] - top[1])
+    first, second = top_two(probabilities, dim=0)
+    return 1 - (first - second)
 
 
 def _list_points(

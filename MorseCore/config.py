@@ -23,8 +23,9 @@ MAX_JSON_BYTES = 16 * 1024 * 1024  # a model.json is a few kB; anything larger i
 class Registry(Generic[T]):
     """Names a config may use, each with its configuration dataclass and what builds it."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, *, default: str | None = None) -> None:
+        """:param default: the name meant by an object that has none."""
+        self.kind, self.default = kind, default
         self._entries: dict[str, type[T]] = {}
 
     def register(self, name: str, config: type[T]) -> None:
@@ -56,10 +57,11 @@ class Registry(Generic[T]):
 
     def decode(self, data: Any, where: str) -> T:
         """Read ``{"name": ..., other keys}`` into the dataclass registered under the name."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+        name = data.get("name", self.default) if isinstance(data, Mapping) else None
+        if not isinstance(name, str):
             raise ConfigError(f"'{where}' must be an object with a 'name'; found {_show(data)}.")
         try:
-            entry = self[data["name"]]
+            entry = self[name]
         except ConfigError as error:
             raise ConfigError(f"In '{where}': {error}") from None
         rest = {key: value for key, value in data.items() if key != "name"}

@@ -1,12 +1,25 @@
 """Where to compute: what was asked for, or an error; never silently something else."""
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import torch
 
 from MorseCore.errors import DeviceError
 
-__all__ = ["check_memory", "describe_device", "physical_memory", "resolve_device"]
+__all__ = [
+    "available_memory",
+    "check_memory",
+    "describe_device",
+    "gpu_driver",
+    "physical_memory",
+    "resolve_device",
+]
+
+_ASK_DRIVER = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+_DRIVER_PATIENCE = 2.0  # seconds; a driver in trouble can keep nvidia-smi for minutes
 
 
 def resolve_device(name: str) -> torch.device:
@@ -50,6 +63,38 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that programs could still take; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):  # not Linux
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(kib[0]) if kib and kib[0].isdigit() else None
+
+
+def gpu_driver() -> str:
+    """Version of the graphics driver, or why there is none; torch does not know it."""
+    if not torch.cuda.is_available():
+        return "none in use"
+    program = shutil.which(_ASK_DRIVER[0])
+    if program is None:
+        return "unknown: nvidia-smi is not there"
+    try:
+        answer = subprocess.run(
+            [program, *_ASK_DRIVER[1:]], capture_output=True, check=True,
+            stdin=subprocess.DEVNULL, timeout=_DRIVER_PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"unknown: nvidia-smi did not answer within {_DRIVER_PATIENCE:g} s"
+    except subprocess.CalledProcessError as error:
+        return f"unknown: nvidia-smi failed with exit code {error.returncode}"
+    except OSError as error:
+        return f"unknown: nvidia-smi could not be started ({error.strerror})"
+    versions = answer.stdout.decode("utf-8", errors="replace").split()
+    return ", ".join(dict.fromkeys(versions)) or "unknown: nvidia-smi said nothing"
 
 
 def check_memory(needed: int) -> None:

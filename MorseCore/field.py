@@ -54,6 +54,13 @@ class Field(ABC):
         values = torch.cat(parts, dim=2)
         return values.view(values.shape[0], values.shape[1], *(len(axis) for axis in axes))
 
+    def gates(self, coords: Tensor) -> Tensor | None:
+        """How a point is shared out: (B, P, D) -> (B, P, K), sums to one over K.
+
+        K experts (MORSE's W_i) or pattern learners (I²Net's g); None for a head without either.
+        """
+        return None
+
     def pixels(self) -> tuple[Tensor, ...]:
         """The product grid of the image's own pixel centres."""
         return pixel_axes(self.size, device=self.device)

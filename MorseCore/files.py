@@ -73,12 +73,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as indented JSON, strict: NaN and infinity are refused with a ValueError.
+def write_json(path: Path, data: Any, *, indent: int | None = 2) -> None:
+    """Write ``data`` as JSON, strict: NaN and infinity are refused with a ValueError.
 
+    :param indent: None for one line, which Python writes about eight times faster.
     :raises OutputError: if the file cannot be written.
     """
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256(path: Path) -> str:

@@ -24,20 +24,23 @@ SCHEDULES: tuple[str, ...] = get_args(Schedule)
 
 
 @cache
-def _dice_ce() -> nn.Module:
+def _dice_ce(smooth: float) -> nn.Module:
     from monai.losses import DiceCELoss  # imported here: it costs 3 s, and only training needs it
 
     # As in MORSE's code: softmax probabilities, all classes, squared denominators, sums over the
     # whole batch; "equal combination" of both terms.
     return DiceCELoss(
         to_onehot_y=True, softmax=True, squared_pred=True, batch=True,
-        smooth_nr=1e-5, smooth_dr=1e-5, lambda_dice=0.5, lambda_ce=0.5,
+        smooth_nr=smooth, smooth_dr=smooth, lambda_dice=0.5, lambda_ce=0.5,
     )  # fmt: skip
 
 
-def region_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """L_sup = (CE + Dice) / 2 of a map: (B, C, *S), (B, *S) int64 -> scalar."""
-    loss: Tensor = _dice_ce()(logits.float(), labels[:, None])
+def region_loss(logits: Tensor, labels: Tensor, *, smooth: float = 1e-5) -> Tensor:
+    """L_sup = (CE + Dice) / 2 of a map: (B, C, *S), (B, *S) int64 -> scalar.
+
+    :param smooth: added above and below the Dice fraction: 1e-5 in MORSE's code, 1 in SwIPE.
+    """
+    loss: Tensor = _dice_ce(smooth)(logits.float(), labels[:, None])
     return loss
 
 
@@ -46,9 +49,9 @@ def point_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
 
 
-def point_region_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def point_region_loss(logits: Tensor, labels: Tensor, *, smooth: float = 1e-5) -> Tensor:
     """(CE + Dice) / 2 of points, as L_sup is of pixels: (B, P, C), (B, P) int64 -> scalar."""
-    return region_loss(logits.transpose(1, 2), labels)
+    return region_loss(logits.transpose(1, 2), labels, smooth=smooth)
 
 
 POINT_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,5 +1,6 @@
 """A model is a folder: ``model.json``, ``weights.safetensors`` and a card. Nothing in it runs."""
 
+import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from MorseCore.commands.staging import replaced_together
 from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError, ModelError
 from MorseCore.files import (
@@ -21,12 +23,12 @@ from MorseCore.files import (
     write_json,
     write_text,
 )
+from MorseCore.images.preparation import Preparation
+from MorseCore.metadevice import shapes_only
 from MorseCore.network import Network, NetworkConfig
 from MorseCore.prediction import WindowConfig
-from MorseCore.preparation import Preparation
-from MorseCore.renderers import RefineConfig
+from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.result import Structure
-from MorseCore.staging import replaced_together
 
 __all__ = [
     "ModelInfo",
@@ -83,7 +85,7 @@ class ModelInfo:
     """Licence of the weights."""
     sha256: str
     """Of ``weights.safetensors``."""
-    renderer: RefineConfig = field(default_factory=RefineConfig)
+    renderer: Any = field(default_factory=RefineConfig, metadata={"registry": RENDERERS})
     """Defaults for rendering."""
     windows: WindowConfig = field(default_factory=WindowConfig)
     """Defaults for sliding the window."""
@@ -92,6 +94,9 @@ class ModelInfo:
     be limited by a region of interest. Null: no limit."""
     training: dict[str, Any] = field(default_factory=dict)
     """Provenance: data, splits, iterations, command, versions, measured figures."""
+    temperature: float = 1.0
+    """Of the probabilities, softmax(logits / temperature), fitted by ``Training/uncertainty.py``;
+    1 leaves them as the network was trained to give them."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -110,6 +115,8 @@ class ModelInfo:
             raise ConfigError("'preparation.window' and 'network.spatial_dims' disagree.")
         if self.format != FORMAT:
             raise ConfigError(f"'format' must be {FORMAT}; found {self.format}.")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"'temperature' must be positive; found {self.temperature}.")
         if self.network.in_channels != 1:
             raise ConfigError(
                 f"'network.in_channels' must be 1, as a scan has one value a voxel; "
@@ -200,7 +207,7 @@ def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = 
         not suit the network.
     """
     try:
-        with torch.device("meta"):  # without memory, whatever sizes model.json states
+        with shapes_only():  # without memory, whatever sizes model.json states
             empty = info.network.build(num_classes=info.num_classes)
         weights = load_file(folder / WEIGHTS)
         empty.load_state_dict(weights, assign=True)
@@ -209,6 +216,7 @@ def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = 
                 f"The window of '{folder.name}' must be multiples of {empty.divisor}, as its "
                 f"network halves it; found {wrong[0]}."
             )
+        empty.check_size(info.preparation.window, what="the window")
         network = info.network.build(num_classes=info.num_classes)
         network.load_state_dict(weights)
     except SafetensorError:

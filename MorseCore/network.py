@@ -1,6 +1,7 @@
 """The network: a backbone and a head, as one module."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -55,14 +56,25 @@ class Network(nn.Module):
         """Every side of an image must be a multiple of this."""
         return int(self.backbone.spec.divisor)  # type: ignore[union-attr, arg-type]
 
-    def forward(self, image: Tensor, *, generator: torch.Generator | None = None) -> Field:
+    def check_size(self, size: Sequence[int], *, what: str = "the image") -> None:
+        """Refuse an image of this size, called ``what`` in the message.
+
+        :raises ConfigError: if the backbone cannot take it.
+        """
+        self.backbone.spec.check_size(size, what=what)  # type: ignore[union-attr, operator]
+
+    def forward(
+        self,
+        image: Tensor,
+        *,
+        to_source: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """Prepare the field of a batch (B, C_in, *S).
 
-        :raises ConfigError: if a side is not a multiple of :attr:`divisor`.
+        :param to_source: (B, D, D + 1), see :class:`Pyramid`.
+        :raises ConfigError: if the backbone cannot take the image's size.
         """
-        size = tuple(image.shape[2:])
-        if any(n % self.divisor for n in size):
-            raise ConfigError(
-                f"Every side of the image must be a multiple of {self.divisor}; found {size}."
-            )
-        return self.head.prepare(self.backbone(image), generator=generator)
+        self.check_size(image.shape[2:])
+        pyramid = replace(self.backbone(image), to_source=to_source)
+        return self.head.prepare(pyramid, generator=generator)

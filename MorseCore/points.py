@@ -19,6 +19,7 @@ __all__ = [
     "gather_points",
     "grid_coords",
     "index_to_coords",
+    "labels_at",
     "margin",
     "pick_coords",
     "pixel_axes",
@@ -26,6 +27,7 @@ __all__ = [
     "sample_rows",
     "scatter_points",
     "to_rows",
+    "top_two",
 ]
 
 Axes = Sequence[Tensor]
@@ -54,6 +56,11 @@ def coords_to_index(coords: Tensor, size: Sequence[int]) -> Tensor:
         cell = torch.floor((x + 1) * n / 2).long().clamp(0, n - 1)
         index = index * n + cell
     return index
+
+
+def labels_at(labels: Tensor, coords: Tensor) -> Tensor:
+    """Labels (B, *S) of the pixels that hold coordinates (B, P, D) -> (B, P)."""
+    return labels.flatten(1).gather(1, coords_to_index(coords, labels.shape[1:]))
 
 
 def pixel_axes(size: Sequence[int], *, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
@@ -87,6 +94,8 @@ def sample_grid(features: Tensor, axes: Axes) -> Tensor:
     """
     for n, coords in enumerate(axes):
         axis = n + 2
+        if _are_centres(coords, features.shape[axis]):
+            continue
         if features.shape[axis] == 1:
             shape = list(features.shape)
             shape[axis] = len(coords)
@@ -96,6 +105,14 @@ def sample_grid(features: Tensor, axes: Axes) -> Tensor:
         moved = features.movedim(axis, -1)
         features = (moved @ matrix.T).movedim(-1, axis)
     return features.contiguous()
+
+
+def _are_centres(coords: Tensor, size: int) -> bool:
+    """Whether the coordinates are a map's own pixel centres: nothing is to be interpolated."""
+    if len(coords) != size:
+        return False
+    centres = pixel_axes((size,), device=coords.device)[0]
+    return bool((coords - centres).abs().max() < 1e-6)
 
 
 def _interpolation_matrix(coords: Tensor, size: int) -> Tensor:
@@ -111,9 +128,11 @@ def to_rows(features: Tensor) -> Tensor:
     """(B, C, *S) -> (B, N, C), contiguous, one row a pixel.
 
     Gathering 8192 x 256 features from rows took 8 ms where ``grid_sample`` on the channels-first
-    map took 278 ms (2 CPU threads): a point then reads one stretch of memory.
+    map took 278 ms (2 CPU threads): a point then reads one stretch of memory. Fields keep the rows,
+    so they have their gradient even if a sampler, which needs none, was the first to ask.
     """
-    return features.flatten(2).transpose(1, 2).contiguous()
+    with torch.enable_grad():
+        return features.flatten(2).transpose(1, 2).contiguous()
 
 
 def sample_rows(rows: Tensor, size: Sequence[int], coords: Tensor) -> Tensor:
@@ -172,5 +191,19 @@ def margin(logits: Tensor, *, dim: int = -1) -> Tensor:
     MORSE §2 (IAR), after PointRend. It must be taken on logits *sampled at the point*: half-way
     between a sure +1 and a sure -1 interpolated logits tie, interpolated certainty does not.
     """
-    top = logits.topk(2, dim=dim).values
-    return top.select(dim, 1) - top.select(dim, 0)
+    first, second = top_two(logits, dim=dim)
+    return second - first
+
+
+def top_two(values: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
+    """The largest and the second largest along ``dim``, which is left out.
+
+    ``topk(2)`` gives the same 5 to 15 times slower on a CPU: 3 classes x 89,600 points 3.84 ms
+    against 0.26 ms, 14 x 884,736 178 ms against 36 ms (one thread).
+    """
+    first, second, *others = values.unbind(dim)
+    first, second = torch.maximum(first, second), torch.minimum(first, second)
+    for other in others:
+        second = torch.maximum(second, torch.minimum(first, other))
+        first = torch.maximum(first, other)
+    return first, second

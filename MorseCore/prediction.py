@@ -48,6 +48,7 @@ def predict_volume(
     renderer: Renderer,
     windows: WindowConfig,
     scale: int = 1,
+    temperature: float = 1.0,
     precision: Precision = "auto",
     keep: "KeptFields | None" = None,
     progress: Callable[[float], None] | None = None,
@@ -61,6 +62,7 @@ def predict_volume(
     :param volume: (K, J, I) float32, normalised.
     :param window: array order; two sizes for a 2D network.
     :param scale: ask the fields on a grid this many times finer; a 2D network leaves K as it is.
+    :param temperature: of the probabilities, see :class:`Stitcher`.
     :param keep: collects the fields, so that they can be asked again.
     :param progress: called with 0..1.
     :param should_stop: asked before each batch of windows.
@@ -75,20 +77,33 @@ def predict_volume(
         starts = window_starts(padded.shape[1:], window, overlap=windows.overlap)
         low = tuple(a for a, _ in padding)
         box = low, tuple(a + size for a, size in zip(low, layer.shape, strict=True))
-        stitcher = Stitcher(window, box, scale=scale)
+        stitcher = Stitcher(window, box, scale=scale, temperature=temperature)
         for first in range(0, len(starts), windows.batch):
             if should_stop is not None and should_stop():
                 raise Cancelled("The segmentation was cancelled.")
             batch = starts[first : first + windows.batch]
             crops = torch.stack([padded[(slice(None), *window_slices(s, window))] for s in batch])
+            places = torch.stack([window_to_source(box, s, window) for s in batch])
             with autocast(device, precision):
-                field = network(crops.to(device))
+                field = network(crops.to(device), to_source=places.to(device))
                 stitcher.add(field, batch, renderer)
             if keep is not None:
                 keep.add(n, tuple(a - b for a, b in zip(batch[0], low, strict=True)), field)
             tell((n + min(1.0, (first + len(batch)) / len(starts))) / len(layers))
         parts.append(stitcher.result())
     return parts[0] if len(window) == 3 else stack_slices(parts)
+
+
+def window_to_source(box: GridBox, start: Sequence[int], window: Sequence[int]) -> Tensor:
+    """(D, D + 1) map from coordinates in a window to those in the image, (x, y[, z]).
+
+    :param box: where the image lies, and :param start: where the window begins, in voxels of the
+        padded image.
+    """
+    low, high = (torch.tensor(edge, dtype=torch.float32) for edge in box)
+    length, size = torch.tensor(window, dtype=torch.float32), high - low
+    shift = (2 * (torch.tensor(start) - low) + length) / size - 1
+    return torch.cat([(length / size).flip(0).diag(), shift.flip(0)[:, None]], dim=1)
 
 
 class KeptFields:
@@ -102,10 +117,19 @@ class KeptFields:
             finer = kept.render(renderer, box, scale=2)
 
     :param limit: bytes; beyond it nothing is kept and :attr:`is_complete` is false.
+    :param temperature: of the probabilities, see :class:`Stitcher`.
     """
 
-    def __init__(self, window: Sequence[int], *, limit: int, precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        window: Sequence[int],
+        *,
+        limit: int,
+        temperature: float = 1.0,
+        precision: Precision = "auto",
+    ) -> None:
         self._window, self._limit, self._precision = tuple(window), limit, precision
+        self._temperature = temperature
         self._fields: list[tuple[int, tuple[int, ...], Field]] = []
         self._bytes, self.is_complete = 0, True
 
@@ -137,7 +161,10 @@ class KeptFields:
         is_flat = len(self._window) == 2
         layers = range(box[0][0], box[1][0]) if is_flat else range(1)
         plane = (box[0][1:], box[1][1:]) if is_flat else box
-        stitchers = {n: Stitcher(self._window, plane, scale=scale) for n in layers}
+        stitchers = {
+            n: Stitcher(self._window, plane, scale=scale, temperature=self._temperature)
+            for n in layers
+        }
         asked = [
             (stitchers[layer], start, field)
             for layer, start, field in self._fields

@@ -20,15 +20,15 @@ from MorseCore.devices import check_memory, describe_device, resolve_device
 from MorseCore.errors import Cancelled, ConfigError, DeviceError, ImageError, ModelError
 from MorseCore.files import printable
 from MorseCore.geometry import Geometry
-from MorseCore.grids import to_model_grid
-from MorseCore.imagechecks import check_is_intensity_image, clean_voxels
-from MorseCore.imageio import Volume
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
+from MorseCore.images.imageio import Volume
+from MorseCore.images.preparation import normalise
+from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.prediction import GridPrediction, KeptFields, Precision, predict_volume
-from MorseCore.preparation import normalise
-from MorseCore.renderers import RefineConfig
+from MorseCore.renderers import RENDERERS
 from MorseCore.result import Segmentation
-from MorseCore.roi import Roi, roi_to_box
 
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
@@ -62,11 +62,22 @@ class PredictOptions:
         if self.passes is not None and self.passes < 0:
             raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
 
-    def renderer(self, default: RefineConfig) -> RefineConfig:
-        """The model's renderer with the chosen numbers."""
-        points = default.points if self.points is None else self.points
-        passes = default.passes if self.passes is None else self.passes
-        return replace(default, points=points, passes=passes)
+    def renderer(self, default: Any) -> Any:
+        """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.
+
+        :raises ConfigError: if a number is chosen that this renderer does not have.
+        """
+        wanted = {"points": self.points, "passes": self.passes}
+        chosen = {name: value for name, value in wanted.items() if value is not None}
+        for name in chosen:
+            if not hasattr(default, name):
+                raise ConfigError(
+                    f"The model renders by '{RENDERERS.name_of(default)}', which has no number of "
+                    f"{name} to choose."
+                )
+        if "points" in chosen and hasattr(default, "points_fraction"):
+            return replace(default, points_fraction=0.0, **chosen)  # the number counts, not a share
+        return replace(default, **chosen)
 
 
 class Predictor:
@@ -99,7 +110,7 @@ class Predictor:
     ) -> Segmentation:
         """Segment a scan.
 
-        :param kept: collects the fields for further questions (:mod:`MorseCore.session`).
+        :param kept: collects the fields for further questions (:mod:`MorseCore.service.session`).
         :param progress: called with the stage (``prepare``, ``network``, ``restore``) and 0..1.
         :raises ImageError: if the volume is no scan (constant, a label map, nothing but NaN).
         :raises GeometryError: if the region lies outside the image.
@@ -166,8 +177,9 @@ class Predictor:
                 self.network, torch.from_numpy(np.ascontiguousarray(array)),
                 window=self.info.preparation.window_size,
                 renderer=options.renderer(self.info.renderer).build(),
-                windows=self.info.windows, scale=options.scale, precision=options.precision,
-                keep=kept, progress=lambda share: tell("network", share), should_stop=should_stop,
+                windows=self.info.windows, scale=options.scale, temperature=self.info.temperature,
+                precision=options.precision, keep=kept,
+                progress=lambda share: tell("network", share), should_stop=should_stop,
             )  # fmt: skip
         # Half precision can overflow; a NaN would pass for whatever class it is compared with.
         if not (prediction.coarse.sum().isfinite() and prediction.refined.sum().isfinite()):
@@ -216,7 +228,8 @@ class Predictor:
             "device": describe_device(self.device),
             "seed": 0,
             "parameters": {
-                **asdict(renderer), "scale": options.scale, "overlap": self.info.windows.overlap,
+                **renderer_parameters(renderer),
+                "scale": options.scale, "overlap": self.info.windows.overlap,
                 "precision": options.precision, "roi": asdict(options.roi) if options.roi else None,
             },
             "attention": attention(prediction),
@@ -227,6 +240,11 @@ class Predictor:
             },
             "warnings": warnings,
         }  # fmt: skip
+
+
+def renderer_parameters(renderer: Any) -> dict[str, Any]:
+    """Of a report: the renderer's name and numbers."""
+    return {"renderer": RENDERERS.name_of(renderer), **asdict(renderer)}
 
 
 def large_view_warning(part: Volume, info: ModelInfo) -> str:

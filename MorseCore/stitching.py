@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,7 @@ class GridPrediction:
     coarse: Tensor
     """(C, *S) probabilities before rendering."""
     refined: Tensor
-    """(C, *S) probabilities after rendering."""
+    """(C, *S) probabilities after rendering; the same tensor if nothing was rendered."""
     rendered: Tensor
     """(*S) bool: rendered in at least one window."""
     windows: int
@@ -40,10 +41,15 @@ class Stitcher:
     :param window: size of a window, array order.
     :param box: in voxels of the (padded) image.
     :param scale: the grid is this many times finer than the image's.
+    :param temperature: of the probabilities, softmax(logits / temperature); it changes how sure an
+        answer sounds, not which one a window gives, nor which points are rendered.
     """
 
-    def __init__(self, window: Sequence[int], box: GridBox, *, scale: int = 1) -> None:
+    def __init__(
+        self, window: Sequence[int], box: GridBox, *, scale: int = 1, temperature: float = 1.0
+    ) -> None:
         self._window, self._box, self._scale = tuple(window), box, scale
+        self._temperature = temperature
         self._size = tuple((b - a) * scale for a, b in zip(*box, strict=True))
         self._weight = gaussian_weight([n * scale for n in window])
         self._rendered = torch.zeros(self._size, dtype=torch.bool)
@@ -62,27 +68,39 @@ class Stitcher:
             for a, b, s, n in zip(low, high, starts[0], self._window, strict=True)
         ]
         result = renderer.render(field, axes)
-        coarse, refined = (x.float().softmax(1).cpu() for x in (result.coarse, result.refined))
+        coarse = self._probabilities(result.coarse)
+        # Where nothing is rendered both are one tensor; it is neither computed nor held twice.
+        is_same = result.refined is result.coarse
+        refined = coarse if is_same else self._probabilities(result.refined)
         if not self._blends:
-            self._blends = [WindowAccumulator(coarse.shape[1], self._size) for _ in range(2)]
+            self._blends = [WindowAccumulator(coarse.shape[1], self._size)]
+        if not is_same and len(self._blends) == 1:  # so far nothing was rendered
+            self._blends.append(deepcopy(self._blends[0]))
         for n, start in enumerate(starts):
             low, high = self._common(start)
             corner = self._fine(a - b for a, b in zip(low, self._box[0], strict=True))
             part = self._fine(b - a for a, b in zip(low, high, strict=True))
             inner = self._fine(a - b for a, b in zip(low, start, strict=True))
             weight = self._weight[window_slices(inner, part)]
-            for blend, values in zip(self._blends, (coarse, refined), strict=True):
+            for blend, values in zip(self._blends, (coarse, refined), strict=False):
                 blend.add(corner, values[n], weight)
             mask = torch.zeros(weight.numel(), dtype=torch.bool)
             mask[result.index[n].cpu()] = True
             self._rendered[window_slices(corner, part)] |= mask.view(part)
         self._windows += len(starts)
-        self._evaluations += result.index.numel()
+        self._evaluations += result.evaluations
 
     def result(self) -> GridPrediction:
         """The blended maps; the stitcher is spent afterwards."""
-        coarse, refined = (blend.result() for blend in self._blends)
-        return GridPrediction(coarse, refined, self._rendered, self._windows, self._evaluations)
+        maps = [blend.result() for blend in self._blends]
+        return GridPrediction(maps[0], maps[-1], self._rendered, self._windows, self._evaluations)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """On the CPU, in single precision."""
+        scaled = logits.float()
+        if self._temperature != 1.0:
+            scaled = scaled / self._temperature
+        return scaled.softmax(1).cpu()
 
     def _common(self, start: Sequence[int]) -> GridBox:
         """The part of a window that lies in the box, in voxels of the image."""

@@ -3,14 +3,14 @@
 Legend: ``C`` channels or classes, ``*S`` space, in 2D or 3D alike.
 """
 
-import itertools
-import math
 from collections.abc import Sequence
 from types import EllipsisType
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from MorseCore.tiling import window_starts
 
 __all__ = [
     "WindowAccumulator",
@@ -24,35 +24,6 @@ __all__ = [
 _SIGMA = 1 / 8  # of the window's length
 _LEAST_WEIGHT = 1e-3  # corners still count where no other window reaches
 Padding = tuple[tuple[int, int], ...]
-
-
-def window_starts(
-    size: Sequence[int], window: Sequence[int], *, overlap: float
-) -> list[tuple[int, ...]]:
-    """First voxels of the windows that cover ``size``, evenly spaced, last axis fastest.
-
-    Neighbours share at least ``overlap`` (0 <= overlap < 1) of the window, rounded to whole voxels.
-
-    :raises ValueError: if the window is larger than the image (pad it first) or ``overlap`` is not
-        in [0, 1).
-    """
-    if not 0 <= overlap < 1:
-        raise ValueError(f"overlap must be in [0, 1); found {overlap}")
-    return list(
-        itertools.product(
-            *(_starts_along(*sizes, overlap) for sizes in zip(size, window, strict=True))
-        )
-    )
-
-
-def _starts_along(size: int, window: int, overlap: float) -> list[int]:
-    if not 1 <= window <= size:
-        raise ValueError(f"a window of {window} voxels does not fit in {size}; pad the image first")
-    step = max(1, int(window * (1 - overlap)))
-    gaps = math.ceil((size - window) / step)
-    if gaps == 0:
-        return [0]
-    return [round(n * (size - window) / gaps) for n in range(gaps + 1)]
 
 
 def window_slices(start: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
 from MorseCore.errors import MorseError
-from MorseCore.phantoms import write_phantom_dataset
+from MorseCore.learning.phantoms import write_phantom_dataset
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,18 +25,25 @@ import torch
 from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.dataset import Decathlon, PreparedCase, absent_labels, open_dataset, prepare_case
-from MorseCore.distributed import World, join_world
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.export import describe_structures, export_model
 from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.finishing import finish_rendering
+from MorseCore.learning.dataset import (
+    Decathlon,
+    PreparedCase,
+    absent_labels,
+    open_dataset,
+    prepare_case,
+)
+from MorseCore.learning.distributed import World, join_world
+from MorseCore.learning.export import describe_structures, export_model
+from MorseCore.learning.finishing import finish_rendering
+from MorseCore.learning.training import Trainer
+from MorseCore.learning.training_config import RunConfig
+from MorseCore.learning.validation import Validator
 from MorseCore.losses import POINT_LOSSES
 from MorseCore.network import Network
 from MorseCore.seeds import seed_for
-from MorseCore.training import Trainer
-from MorseCore.training_config import RunConfig
-from MorseCore.validation import Validator
+from Training.study.subjects import subjects_of, with_share
 
 log = logging.getLogger("train")
 
@@ -78,6 +85,7 @@ def run(config: RunConfig, *, command: str) -> int:
         data = open_dataset(
             Path(config.data.dataset), Path(config.data.split), fold=config.data.fold
         )
+        data = with_share(data, subjects_of(Path(config.data.dataset)), config)
         describe_structures(config, data)  # a mistake there is to be found before the training
         network = build_network(config, data)
         # The test split is read now, too: hours later is too late to find that a file is damaged.
@@ -157,11 +165,7 @@ def build_network(config: RunConfig, data: Decathlon) -> Network:
     """
     torch.manual_seed(seed_for(config.seed, "weights"))
     network = config.network.build(num_classes=data.num_classes)
-    if any(n % network.divisor for n in config.preparation.window):
-        raise ConfigError(
-            f"Every side of 'preparation.window' must be a multiple of {network.divisor} for this "
-            f"backbone; found {config.preparation.window}."
-        )
+    network.check_size(config.preparation.window, what="'preparation.window'")
     log.info("%d parameters", sum(p.numel() for p in network.parameters()))
     return network
 

@@ -1,8 +1,11 @@
 """What every backbone hands to every head: decoder maps from coarse to fine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from MorseCore.errors import ConfigError
 
 __all__ = ["Pyramid", "PyramidSpec"]
 
@@ -18,6 +21,25 @@ class PyramidSpec:
     """Stride of each map against the input, coarse to fine."""
     divisor: int
     """Every side of the input must be a multiple of this."""
+    fixed_size: tuple[int, ...] | None = None
+    """The only size of input that will do, array order; None: any that ``divisor`` allows."""
+
+    def check_size(self, size: Sequence[int], *, what: str) -> None:
+        """Refuse an input of this size, called ``what`` in the message.
+
+        :raises ConfigError: if a side is no multiple of :attr:`divisor` or the size is not the
+            backbone's only one.
+        """
+        if any(n % self.divisor for n in size):
+            raise ConfigError(
+                f"Every side of {what} must be a multiple of {self.divisor} for this backbone; "
+                f"found {tuple(size)}."
+            )
+        if self.fixed_size is not None and tuple(size) != self.fixed_size:
+            raise ConfigError(
+                f"The size of {what} must be the backbone's 'image_size' {self.fixed_size}; "
+                f"found {tuple(size)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,3 +50,7 @@ class Pyramid:
     """(B, C_l, *S / stride_l) each, coarse to fine."""
     size: tuple[int, ...]
     """S of the input image, array order."""
+    to_source: Tensor | None = None
+    """(B, D, D + 1) affine map from coordinates in this image (a crop, a window) to coordinates in
+    the image it was cut from, both in [-1, 1] and (x, y[, z]); the image is the whole if None.
+    Only SwIPE's source coordinate p^S asks for it."""

@@ -108,6 +108,14 @@ class StochasticExperts(nn.Module):
         self.gate = _gate(spec.spatial_dims, sizes)
         self.fuse = PointwiseMLP([width, width, width])
 
+    def draw_mask(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Tensor:
+        """Who takes part in a step of training: (B, E) bool, see :func:`draw_expert_mask`."""
+        image, sizes = pyramid.levels[-1], self.sizes
+        return draw_expert_mask(
+            image.shape[0], sizes.experts, drop_rate=sizes.drop_rate, routing=sizes.routing,
+            generator=generator,
+        ).to(image.device)  # fmt: skip
+
     def forward(self, pyramid: Pyramid, mask: Tensor | None) -> "ExpertFeatures":
         """Everything the points share. ``mask``: (B, E) bool in training, None for all experts."""
         levels = pyramid.levels[-self.sizes.experts :]
@@ -140,6 +148,14 @@ class ExpertFeatures:
         self._module, self._values, self._fine = module, values, fine
         self.gate, self.mask, self.size = gate, mask, size
         self._rows: list[Tensor] | None = None
+
+    @property
+    def batch(self) -> int:
+        return self.gate.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.gate.device
 
     def __call__(self, coords: Tensor) -> Tensor:
         """x_out at coordinates: (B, P, D) -> (B, P, W)."""

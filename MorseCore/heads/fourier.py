@@ -1,26 +1,54 @@
-"""Trainable Fourier features of a coordinate (MORSE Eq. 3)."""
+"""Fourier features of a coordinate (MORSE Eq. 3)."""
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FourierEncoding"]
+from MorseCore.errors import ConfigError
+
+__all__ = ["Encoding", "FourierEncoding"]
+
+Encoding = Literal["trainable", "gaussian_fixed", "uniform_fixed"]
 
 
 class FourierEncoding(nn.Module):
-    """psi(p) = [sin(2 pi W x~), cos(2 pi W x~)] with a *trainable* matrix W, MORSE Eq. 3.
+    """psi(p) = [sin(2 pi W x~), cos(2 pi W x~)], MORSE Eq. 3.
 
-    W starts as N(0, sigma^2). The paper leaves the variance open; 1 is Implicit PointRend's and
-    gives about one cycle in half an image. (The released code overwrites the Gaussian draw by
-    Uniform[0, 1) and registers it as a buffer, so that it is neither Gaussian nor trained.)
+    ``trainable``, the paper: W starts as N(0, sigma^2) and is trained. The paper leaves the
+    variance open; 1 is Implicit PointRend's and gives about one cycle in half an image.
+    ``gaussian_fixed``, Implicit PointRend: the same draw, kept. ``uniform_fixed``, the released
+    code of MORSE: it overwrites the Gaussian draw by Uniform[0, 1) and registers it as a buffer, so
+    that W is neither Gaussian nor trained, and all its directions lie in one quadrant (octant).
 
     :param frequencies: L, giving 2L features.
+    :param sigma: standard deviation; without meaning for ``uniform_fixed``.
     """
 
-    def __init__(self, spatial_dims: int, frequencies: int, *, sigma: float = 1.0) -> None:
+    frequencies: Tensor
+    """W: (D, L)."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        frequencies: int,
+        *,
+        sigma: float = 1.0,
+        kind: Encoding = "trainable",
+    ) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(sigma * torch.randn(spatial_dims, frequencies))
+        if kind not in get_args(Encoding):
+            raise ConfigError(f"There is no positional encoding '{kind}'.")
+        self.channels = 2 * frequencies
+        if kind == "uniform_fixed":
+            self.register_buffer("frequencies", torch.rand(spatial_dims, frequencies))
+            return
+        draw = sigma * torch.randn(spatial_dims, frequencies)
+        if kind == "trainable":
+            self.frequencies = nn.Parameter(draw)
+        else:
+            self.register_buffer("frequencies", draw)
 
     def forward(self, coords: Tensor) -> Tensor:
         """(B, P, D) in [-1, 1] -> (B, P, 2L)."""

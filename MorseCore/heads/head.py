@@ -1,7 +1,8 @@
 """What every head does: prepare a field from a pyramid, and say what it should have answered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 from MorseCore.backbones.pyramid import Pyramid
 from MorseCore.field import Field
 from MorseCore.losses import point_cross_entropy, region_loss
-from MorseCore.points import coords_to_index
-from MorseCore.samplers import Sampler
+from MorseCore.points import labels_at
+from MorseCore.samplers import CoarseGrid, Sampler
+from MorseCore.targets import Targets
 
 __all__ = ["Head"]
 
@@ -18,8 +20,9 @@ __all__ = ["Head"]
 class Head(nn.Module, ABC):
     """Turns a pyramid into a :class:`Field`. Trainer and predictor know no more than this."""
 
-    losses_used: tuple[str, ...] = ("sup", "rend")
-    """Names of the losses that :meth:`losses` can return."""
+    loss_weights: Mapping[str, float] = MappingProxyType({"sup": 1.0, "rend": 1.0})
+    """The losses that :meth:`losses` can return, each with its weight in the sum. That of ``rend``
+    is multiplied by lambda_t, which the training's schedule gives."""
 
     def rendering_parameters(self) -> list[nn.Parameter]:
         """What only the rendered answer depends on; nothing for a head that renders nothing."""
@@ -35,7 +38,7 @@ class Head(nn.Module, ABC):
     def losses(
         self,
         field: Field,
-        labels: Tensor,
+        targets: Targets,
         *,
         sampler: Sampler,
         active: Collection[str],
@@ -48,7 +51,6 @@ class Head(nn.Module, ABC):
         ``sup`` is L_sup on the coarse map, ``rend`` is L_rend at the sampled points (MORSE §2).
         Without ``rend`` the rendering branch is not computed at all: exact while its weight is 0.
 
-        :param labels: (B, *S) int64.
         :param stride: take L_sup at every ``stride``-th pixel along each axis, with a phase drawn
             anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
             3D and makes the head's share of a step eight times smaller.
@@ -58,11 +60,11 @@ class Head(nn.Module, ABC):
         axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
         every = (slice(None), *(slice(n, None, stride) for n in phases))
         coarse = field.coarse_grid(axes)
-        result = {"sup": region_loss(coarse, labels[every])} if "sup" in active else {}
-        if "rend" in active and "rend" in self.losses_used:
-            coords = sampler.select(field, coarse.detach(), axes, generator=generator)
-            index = coords_to_index(coords, field.size)
-            result["rend"] = point_loss(field.logits(coords), labels.flatten(1).gather(1, index))
+        result = {"sup": region_loss(coarse, targets.labels[every])} if "sup" in active else {}
+        if "rend" in active and "rend" in self.loss_weights:
+            grid = CoarseGrid(coarse.detach(), axes)
+            coords = sampler.select(field, targets, coarse=grid, generator=generator)
+            result["rend"] = point_loss(field.logits(coords), labels_at(targets.labels, coords))
         return result
 
 

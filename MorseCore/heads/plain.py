@@ -1,6 +1,7 @@
 """The plain head: one 1x1 convolution on the finest map, interpolated between pixels."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class PlainConfig:
 class PlainHead(Head):
     """The baseline of all papers: the backbone's own pixel-wise classifier."""
 
-    losses_used = ("sup",)
+    loss_weights = MappingProxyType({"sup": 1.0})
 
     def __init__(self, spec: PyramidSpec, *, num_classes: int) -> None:
         super().__init__()

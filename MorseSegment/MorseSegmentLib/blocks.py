@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import vtk
-from vtk.util import numpy_support
 
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.segments import emptyImage
 
-__all__ = ["Block", "maskImage", "toGrid"]
+__all__ = ["Block", "coveredBox", "toGrid", "votesOf"]
 
+_Index = tuple[int, int, int]
 _TOUCH = 1e-3  # voxels by which two grids may differ and still be the same
 
 
@@ -25,16 +23,10 @@ class Block:
     """(K, J, I) integers."""
 
     @property
-    def stop(self) -> tuple[int, int, int]:
+    def stop(self) -> _Index:
         """One past the last voxel, (K, J, I)."""
         k, j, i = (a + n for a, n in zip(self.start, self.labels.shape, strict=True))
         return k, j, i
-
-    @property
-    def extent(self) -> tuple[int, int, int, int, int, int]:
-        """As VTK wants it: first and last i, j, k."""
-        (k0, j0, i0), (k1, j1, i1) = self.start, self.stop
-        return i0, i1 - 1, j0, j1 - 1, k0, k1 - 1
 
 
 def toGrid(labels: np.ndarray, geometry: Geometry, grid: Geometry) -> Block:
@@ -48,13 +40,8 @@ def toGrid(labels: np.ndarray, geometry: Geometry, grid: Geometry) -> Block:
     """
     steps = _steps(geometry, grid)
     first = grid.to_index(geometry.to_world(np.full(3, -0.5)))
-    last = first + steps * geometry.shape[::-1]
-    size = np.asarray(grid.shape[::-1])
-    start = np.clip(np.ceil(first + 0.5 - _TOUCH), 0, size).astype(int)
-    stop = np.clip(np.floor(last + 0.5 + _TOUCH), 0, size).astype(int)
-    if (start >= stop).any():
-        raise GeometryError("The rendered block does not lie within the segmentation.")
-    samples = np.maximum(1, np.ceil(1 / steps - _TOUCH)).astype(int)
+    start, stop = (np.array(corner[::-1]) for corner in coveredBox(geometry, grid))
+    samples = _samples(steps)
     axes = [
         _sourceIndices(axis, start, stop, samples, first, steps, geometry.shape[::-1])
         for axis in range(3)
@@ -64,6 +51,31 @@ def toGrid(labels: np.ndarray, geometry: Geometry, grid: Geometry) -> Block:
     sk, sj, si = (int(n) for n in samples[::-1])
     votes = taken.reshape(k, sk, j, sj, i, si).transpose(0, 2, 4, 1, 3, 5).reshape(k, j, i, -1)
     return Block(tuple(int(n) for n in start[::-1]), _majority(votes))
+
+
+def coveredBox(geometry: Geometry, grid: Geometry) -> tuple[_Index, _Index]:
+    """The voxels of ``grid`` that lie wholly inside ``geometry``: start and stop, (K, J, I).
+
+    :raises GeometryError: if the grids are turned against each other or do not overlap.
+    """
+    first = grid.to_index(geometry.to_world(np.full(3, -0.5)))
+    last = first + _steps(geometry, grid) * geometry.shape[::-1]
+    size = np.asarray(grid.shape[::-1])
+    start = np.clip(np.ceil(first + 0.5 - _TOUCH), 0, size).astype(int)
+    stop = np.clip(np.floor(last + 0.5 + _TOUCH), 0, size).astype(int)
+    if (start >= stop).any():
+        raise GeometryError("The rendered block does not lie within the segmentation.")
+    (i0, j0, k0), (i1, j1, k1) = start.tolist(), stop.tolist()
+    return (k0, j0, i0), (k1, j1, i1)
+
+
+def votesOf(geometry: Geometry, grid: Geometry) -> int:
+    """How many voxels of a block decide on one of the grid, see :func:`toGrid`."""
+    return int(_samples(_steps(geometry, grid)).prod())
+
+
+def _samples(steps: np.ndarray) -> np.ndarray:
+    return np.maximum(1, np.ceil(1 / steps - _TOUCH)).astype(int)
 
 
 def _steps(geometry: Geometry, grid: Geometry) -> np.ndarray:
@@ -100,17 +112,8 @@ def _majority(votes: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(votes[..., 0])
     best = votes[..., 0].copy()
     most = np.zeros(votes.shape[:-1], np.int32)
-    for label in np.unique(votes):
+    for label in np.flatnonzero(np.bincount(votes.ravel())):  # np.unique would sort them all
         count = (votes == label).sum(axis=-1, dtype=np.int32)
         better = count >= most
         best[better], most[better] = label, count[better]
     return best
-
-
-def maskImage(mask: np.ndarray, block: Block, grid: Geometry) -> vtk.vtkObject:
-    """A vtkOrientedImageData of a block's mask."""
-    image = emptyImage(grid)
-    image.SetExtent(*block.extent)
-    voxels = np.ascontiguousarray(mask, dtype=np.uint8)
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels.ravel(), deep=True))
-    return image

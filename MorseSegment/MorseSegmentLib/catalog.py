@@ -20,7 +20,13 @@ class Model:
     card: str
     """For a person: what it is for, what it finds, its licence."""
     points: int = 0
+    """Its own choice for a window and pass; 0 if its renderer has no such number."""
     passes: int = 0
+    window: tuple[int, ...] = ()
+    """Voxels in array order, (K,) J, I."""
+    spacing: tuple[float, ...] | None = None
+    """Of the voxels, mm along x, y[, z]; None if the scan's own is kept."""
+    overlap: float = 0.0
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -36,10 +42,30 @@ class Model:
             entry.get("licence", ""),
         ]
         card = "\n".join(line for line in lines if line)
-        return cls(entry["name"], entry["title"], card, entry["points"], entry["passes"])
+        spacing = entry.get("spacing")
+        return cls(
+            entry["name"],
+            entry["title"],
+            card,
+            entry["points"] or 0,
+            entry["passes"] or 0,
+            tuple(entry.get("window", ())),
+            None if spacing is None else tuple(spacing),
+            entry.get("overlap", 0.0),
+        )
 
-    def rendering(self, quality: int) -> tuple[int, int]:
-        """Points for a window and pass, and passes, at a level of quality; level 3 is its own."""
+    @property
+    def hasQuality(self) -> bool:
+        """Whether there is something to choose."""
+        return self.points > 0 and self.passes > 0
+
+    def rendering(self, quality: int) -> tuple[int | None, int | None]:
+        """Points for a window and pass, and passes, at a level of quality; level 3 is its own.
+
+        None if the model's renderer has no such numbers.
+        """
+        if not self.hasQuality:
+            return None, None
         points = max(1, round(self.points * _FACTORS[quality]))
         if quality == _COARSE:
             return self.points, 0
@@ -48,7 +74,9 @@ class Model:
     def relativeCost(self, quality: int) -> float:
         """Points to be rendered, as a multiple of the model's own choice."""
         points, passes = self.rendering(quality)
-        return points * passes / max(1, self.points * self.passes)
+        if points is None or passes is None:
+            return 1.0
+        return points * passes / (self.points * self.passes)
 
 
 @dataclass(frozen=True)

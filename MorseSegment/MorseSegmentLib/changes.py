@@ -5,10 +5,11 @@ from typing import Any
 
 import vtk
 
-from MorseSegmentLib.difference import masksOf
 from MorseSegmentLib.extras import addExtra, extraIDs
+from MorseSegmentLib.masks import Masks, masksInSteps
 from MorseSegmentLib.nodes import NodeLedger
 from MorseSegmentLib.record import SceneResult, readRecord
+from MorseSegmentLib.stepping import imported
 
 __all__ = ["COLUMNS", "ChangeTable"]
 
@@ -16,9 +17,10 @@ COLUMNS = (
     "name", "coarse_ml", "refined_ml", "change_ml", "change_percent",
     "added_voxels", "removed_voxels", "shift_mean_mm", "shift_p95_mm",
 )  # fmt: skip
-"""Keys of a row (see MorseCore.comparison), and columns of the node."""
+"""Keys of a row (see MorseCore.scoring.comparison), and columns of the node."""
 
 _KIND = "changes"
+_COMPARISON = "MorseCore.scoring.comparison"  # needs SciPy, so not at start
 
 
 class ChangeTable:
@@ -45,22 +47,30 @@ class ChangeTable:
     def measured(self) -> Iterator[dict[str, Any]]:
         """The rows of the masks in the scene, also after local changes or edits by hand.
 
-        A row of a large CT takes some tenths of a second: let the application breathe between.
-
         :raises MorseError: if the record or a mask is gone.
         """
-        from MorseCore.comparison import compare_masks  # needs scipy, so not at start
+        return (row for row in self.measuredInSteps() if row is not None)
 
-        masks = masksOf(self._scene, self._shown)
-        for structure in readRecord(self._scene, self._shown).structures:
-            coarse, refined = masks.coarse == structure.value, masks.refined == structure.value
-            if coarse.any() != refined.any():  # then the shift is the diagonal of the whole grid
-                coarse, refined = masks.whole(coarse), masks.whole(refined)
-            yield from compare_masks(
-                coarse * structure.value,
-                refined * structure.value,
-                geometry=masks.geometry,
-                structures=[structure],
+    def measuredInSteps(self, masks: Masks | None = None) -> Iterator[dict[str, Any] | None]:
+        """As :meth:`measured`, with a None after every step of some ten milliseconds.
+
+        A row of a large CT takes some tenths of a second: let the application breathe between.
+
+        :param masks: the masks as they are now, if they have been read already.
+        """
+        yield from imported(_COMPARISON)
+        from MorseCore.scoring.comparison import structure_change_steps
+
+        structures = readRecord(self._scene, self._shown).structures
+        if masks is None:
+            masks = yield from masksInSteps(self._scene, self._shown)
+        for structure in structures:
+            coarse, refined = masks.of(structure.value)
+            yield None
+            yield (
+                yield from structure_change_steps(
+                    coarse, refined, geometry=masks.geometry, structure=structure
+                )
             )
 
     def addNode(self, rows: Sequence[dict[str, Any]]) -> str:

@@ -1,16 +1,17 @@
 """Which masks are shown, and what the rendering changed. No Qt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import slicer
 import vtk
 
 from MorseSegmentLib.record import SceneResult
+from MorseSegmentLib.segments import segmentIDs
 
-__all__ = ["COLUMNS", "VIEWS", "nextView", "rows", "showView"]
+__all__ = ["VIEWS", "flippedView", "jumpTo", "line", "showView"]
 
 VIEWS = ("coarse", "both", "refined")
-COLUMNS = ("Structure", "Coarse, ml", "Refined, ml", "Change, ml", "Change, %", "Shift, mm (95 %)")
 
 
 def showView(scene: vtk.vtkObject, shown: SceneResult, view: str) -> None:
@@ -21,21 +22,32 @@ def showView(scene: vtk.vtkObject, shown: SceneResult, view: str) -> None:
             node.GetDisplayNode().SetVisibility(view in views)
 
 
-def nextView(view: str) -> str:
-    """The view after this one, the first after the last."""
-    return VIEWS[(VIEWS.index(view) + 1) % len(VIEWS)]
+def flippedView(view: str) -> str:
+    """What the key shows next: before and after in turn; from both, what was before."""
+    return "refined" if view == "coarse" else "coarse"
 
 
-def rows(structures: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Text for a table, from the report's ``structures``; an undefined change is a dash."""
-    return [
-        (
-            str(s["name"]),
-            f"{s['coarse_ml']:.3f}",
-            f"{s['refined_ml']:.3f}",
-            f"{s['change_ml']:+.3f}",
-            "-" if s["change_percent"] is None else f"{s['change_percent']:+.1f}",
-            f"{s['shift_mean_mm']:.2f} ({s['shift_p95_mm']:.2f})",
-        )
-        for s in structures
-    ]
+def line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Text for a table, of one of the report's ``structures``; an undefined change is a dash."""
+    return (
+        str(row["name"]),
+        f"{row['coarse_ml']:.3f}",
+        f"{row['refined_ml']:.3f}",
+        f"{row['change_ml']:+.3f}",
+        "-" if row["change_percent"] is None else f"{row['change_percent']:+.1f}",
+        f"{row['shift_mean_mm']:.2f} ({row['shift_p95_mm']:.2f})",
+    )
+
+
+def jumpTo(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> bool:
+    """Centre every slice view on a structure; False if neither mask has a voxel of it."""
+    for nodeID in (shown.refined, shown.coarse):
+        node = scene.GetNodeByID(nodeID)
+        segmentID = None if node is None else segmentIDs(node).get(structure)
+        center = None if segmentID is None else node.GetSegmentCenterRAS(segmentID)
+        if center is not None:
+            slicer.vtkMRMLSliceNode.JumpAllSlices(
+                scene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice
+            )
+            return True
+    return False

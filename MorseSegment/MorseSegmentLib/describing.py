@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from MorseCore.protocol import Describe
+from MorseCore.service.protocol import Describe
 from MorseSegmentLib.catalog import Catalog
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.runner import WorkerRunner

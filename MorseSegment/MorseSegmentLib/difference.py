@@ -1,22 +1,22 @@
 """What the rendering added and removed, as segments of one node."""
 
-from dataclasses import dataclass
+from collections.abc import Generator
 
 import numpy as np
 import vtk
 
-from MorseCore.errors import MorseError
-from MorseCore.geometry import Geometry
 from MorseCore.result import Structure
+from MorseCore.steps import finished
 from MorseSegmentLib.extras import addExtra, extraIDs, removeExtra
+from MorseSegmentLib.masks import Box, Masks, boxesOf, masksInSteps, slabs
 from MorseSegmentLib.nodes import NodeLedger
 from MorseSegmentLib.record import SceneResult, readRecord
-from MorseSegmentLib.segments import addSegmentation, referenceGeometry, showAsFill
-from MorseSegmentLib.voxels import filledBox, labelsOf
+from MorseSegmentLib.segments import addSegmentation, showAsFill
 
-__all__ = ["DifferenceView", "Masks", "differenceLabels", "masksOf"]
+__all__ = ["DifferenceView", "differenceLabels"]
 
 _KIND = "difference"
+_STRUCTURE = "MorseSegment.Structure"  # attribute: of which structure a node shows the difference
 _ADDED, _REMOVED, _OTHER = (0.10, 0.75, 0.35), (0.90, 0.15, 0.10), (0.95, 0.80, 0.15)
 
 
@@ -40,6 +40,13 @@ class DifferenceView:
         """ID of the vtkMRMLSegmentationNode; None if there is none."""
         return next(iter(extraIDs(self._scene, self._shown, _KIND)), None)
 
+    @property
+    def structure(self) -> int | None:
+        """The structure whose difference is shown; None if it is of all, or not shown."""
+        node = self._scene.GetNodeByID(self.nodeID) if self.nodeID is not None else None
+        text = "" if node is None else node.GetAttribute(_STRUCTURE) or ""
+        return int(text) if text.isdecimal() else None
+
     def show(self, structure: int | None = None) -> str:
         """Make the node anew from the masks as they are now; its ID.
 
@@ -47,8 +54,31 @@ class DifferenceView:
             that went from one to another is in a third segment.
         :raises MorseError: if a mask is gone.
         """
-        masks = masksOf(self._scene, self._shown)
-        labels = masks.whole(differenceLabels(masks.coarse, masks.refined, structure))
+        return finished(self.showInSteps(structure))
+
+    def showInSteps(
+        self, structure: int | None = None, masks: Masks | None = None
+    ) -> Generator[None, None, str]:
+        """:meth:`show`, which it does last, after steps of some ten milliseconds.
+
+        :param masks: the masks as they are now, if they have been read already.
+        """
+        if masks is None:
+            masks = yield from masksInSteps(self._scene, self._shown)
+        labels = np.zeros(masks.coarse.shape, np.uint8)
+        boxes: dict[int, Box] = {}
+        for first, last in slabs(labels.shape):
+            part = slice(first, last)
+            labels[part] = differenceLabels(masks.coarse[part], masks.refined[part], structure)
+            boxesOf((labels[part] > 0).view(np.uint8), first, boxes)
+            yield
+        box = boxes.get(1, (slice(0, 1),) * 3)
+        start = tuple(a + side.start for a, side in zip(masks.start, box, strict=True))
+        return self._add(labels[box], start, masks, structure)
+
+    def _add(
+        self, labels: np.ndarray, start: tuple[int, ...], masks: Masks, structure: int | None
+    ) -> str:
         structures = [Structure(1, "Added", _ADDED), Structure(2, "Removed", _REMOVED)]
         if structure is None:
             structures.append(Structure(3, "Other structure", _OTHER))
@@ -56,8 +86,9 @@ class DifferenceView:
         self.hide()
         with NodeLedger(self._scene) as ledger:
             node = addSegmentation(
-                ledger, name, labels, geometry=masks.geometry, structures=structures
+                ledger, name, labels, geometry=masks.geometry, structures=structures, start=start
             )
+            node.SetAttribute(_STRUCTURE, "" if structure is None else str(structure))
             showAsFill(node, opacity=0.8)
             addExtra(self._scene, self._shown, _KIND, node)
         return node.GetID()
@@ -66,40 +97,6 @@ class DifferenceView:
         """Remove the node, if there is one."""
         for nodeID in extraIDs(self._scene, self._shown, _KIND):
             removeExtra(self._scene, nodeID)
-
-
-@dataclass(frozen=True, eq=False)
-class Masks:
-    """Both label maps as they are in the scene, of the box that holds all their voxels."""
-
-    coarse: np.ndarray
-    """(K, J, I) of the box."""
-    refined: np.ndarray
-    start: tuple[int, int, int]
-    """First voxel of the box in the whole, (K, J, I)."""
-    geometry: Geometry
-    """Grid of the whole."""
-
-    def whole(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of the box amid background, on the whole grid."""
-        result = np.zeros(self.geometry.shape, labels.dtype)
-        box = (slice(a, a + n) for a, n in zip(self.start, labels.shape, strict=True))
-        result[tuple(box)] = labels
-        return result
-
-
-def masksOf(scene: vtk.vtkObject, shown: SceneResult) -> Masks:
-    """The masks of a result, edited or not.
-
-    :raises MorseError: if one is gone.
-    """
-    nodes = scene.GetNodeByID(shown.coarse), scene.GetNodeByID(shown.refined)
-    if None in nodes:
-        raise MorseError("The coarse or the refined segmentation is no longer in the scene.")
-    geometry = referenceGeometry(nodes[1])
-    start, stop = filledBox(nodes, geometry)
-    part = geometry.crop(start, stop)
-    return Masks(labelsOf(nodes[0], part), labelsOf(nodes[1], part), start, geometry)
 
 
 def differenceLabels(

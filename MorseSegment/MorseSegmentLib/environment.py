@@ -15,7 +15,15 @@ import slicer
 from MorseCore.errors import MorseError
 from MorseSegmentLib.catalog import Catalog
 
-__all__ = ["REQUIREMENTS", "Requirement", "consentText", "install", "missing", "report"]
+__all__ = [
+    "REQUIREMENTS",
+    "Requirement",
+    "consentText",
+    "install",
+    "missing",
+    "report",
+    "statusText",
+]
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,29 @@ def _installTorch(versions: str) -> None:
         raise MorseError("torch could not be installed; the Python console says why.")
 
 
+def statusText(catalog: Catalog) -> str:
+    """What there is to compute with, for the status row: versions, driver, devices with memory."""
+    versions = dict(catalog.versions)
+    gpus = [title for name, title in catalog.devices if name.startswith("cuda")]
+    others = [title for name, title in catalog.devices if name == "cpu"]
+    return "\n".join(
+        [
+            f"Slicer {_slicerVersion()}, MorseSegment {versions.get('MorseSegment', 'unknown')}",
+            f"torch {versions.get('torch', 'unknown')}, CUDA {versions.get('cuda', 'unknown')}",
+            *(f"GPU: {title}" for title in gpus or ["none that torch can use"]),
+            f"Graphics driver: {versions.get('driver', 'unknown')}",
+            *others,
+        ]
+    )
+
+
+def _slicerVersion() -> str:
+    return str(getattr(slicer.app, "applicationVersion", "unknown"))
+
+
 def report(catalog: Catalog, problem: str, log: str) -> str:
     """Text for a report of a problem; nothing in it names a person or a scan."""
-    version = getattr(slicer.app, "applicationVersion", "unknown")
-    lines = [f"Slicer: {version}", f"Slicer's Python: {platform.python_version()}"]
+    lines = [f"Slicer: {_slicerVersion()}", f"Slicer's Python: {platform.python_version()}"]
     lines += [f"{name}: {text}" for name, text in catalog.versions]
     lines += [f"Device {name}: {title}" for name, title in catalog.devices]
     lines += [f"Missing package: {item.name}" for item in missing()]

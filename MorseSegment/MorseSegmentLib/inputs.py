@@ -95,7 +95,7 @@ def regionText(
     bounds = np.stack([local.min(axis=0), local.max(axis=0)], axis=1)
     text = ",".join(f"{value:.9f}" for value in bounds.ravel())
     if check:
-        from MorseCore.roi import parse_roi, roi_to_box
+        from MorseCore.images.roi import parse_roi, roi_to_box
 
         roi_to_box(parse_roi(text), geometryOf(volumeNode))
     return text

@@ -5,69 +5,111 @@ refining the grid would resample every voxel outside of the block too, eight tim
 wants the finer grid itself asks for the whole result at that resolution.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
-import slicer
 import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.blocks import Block, maskImage, toGrid
+from MorseCore.result import RenderedPoints
+from MorseCore.steps import finished
+from MorseSegmentLib.blocks import coveredBox, toGrid, votesOf
+from MorseSegmentLib.layers import LayerEdit
+from MorseSegmentLib.localchanges import LocalChanges
+from MorseSegmentLib.pointmerge import PointMerge
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.segments import referenceGeometry, segmentIDs
-from MorseSegmentLib.undo import UndoStack
-from MorseSegmentLib.voxels import maskOf
+from MorseSegmentLib.stepping import Steps
+from MorseSegmentLib.surfacequeue import SurfaceQueue
+from MorseSegmentLib.undo import TakenBack, UndoStack
 
 __all__ = ["LocalWriter"]
 
-# MERGE_MAX, often used to grow, compares label values: in a shared image it writes the value 1
-# whatever the segment's own is. MERGE_MASK writes the segment's value; both leave out what lies
-# outside of the extent, which MODE_REPLACE erases.
-_MIN = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
-_MASK = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MASK
-_SURFACE = "Closed surface"  # vtkSegmentationConverter's name of the representation
-
 
 class LocalWriter:
-    """Writes blocks into a result's refined masks.
+    """Writes blocks into a result's refined masks, and their points into its list of points.
 
     Example::
 
         undo = UndoStack()
         writer = LocalWriter(scene, shown, undo)
-        writer.write(block.refined, block.geometry)      # 118, number of voxels that changed
-        undo.undo()                                      # every voxel as it was
+        writer.write(block.refined, block.geometry, points=block.points)  # 118 voxels changed
+        undo.undo()                                      # every voxel and point as it was
 
     Only segments that a model made are written; what a person added stays, voxel by voxel. Undo
-    brings back the block as it was before writing, also what was edited in it afterwards.
+    leaves what a person edited in the meantime, and says so.
+
+    :param surfaces: makes the surfaces of changed segments anew; None: this does it, at once.
     """
 
-    def __init__(self, scene: vtk.vtkObject, shown: SceneResult, undo: UndoStack) -> None:
+    def __init__(
+        self,
+        scene: vtk.vtkObject,
+        shown: SceneResult,
+        undo: UndoStack,
+        surfaces: SurfaceQueue | None = None,
+    ) -> None:
         self._scene, self._shown, self._undo = scene, shown, undo
+        self._surfaces = surfaces if surfaces is not None else SurfaceQueue(scene, later=None)
 
-    def write(self, labels: np.ndarray, geometry: Geometry, title: str = "Re-rendered box") -> int:
+    def write(
+        self,
+        labels: np.ndarray,
+        geometry: Geometry,
+        title: str = "Re-rendered box",
+        *,
+        points: RenderedPoints | None = None,
+    ) -> int:
         """Write labels into the voxels that lie wholly inside the block; how many changed.
 
         :param labels: (K, J, I) on ``geometry``, in the RAS of the segmented volume.
         :param title: for the undo button.
+        :param points: those rendered for the block; they take the place of the points inside it.
         :raises MorseError: if the segmentation is gone.
         :raises GeometryError: if the block does not fit; nothing is written.
         """
+        return finished(self.writeInSteps(labels, geometry, title, points=points))
+
+    def writeInSteps(
+        self,
+        labels: np.ndarray,
+        geometry: Geometry,
+        title: str = "Re-rendered box",
+        *,
+        points: RenderedPoints | None = None,
+    ) -> Steps[int]:
+        """As :meth:`write`, in short pieces; the scene is changed in the last one, all at once."""
         node = self._node()
         grid = referenceGeometry(node)
-        block = toGrid(labels, geometry, grid)
-        wanted = {segmentID: block.labels == value for value, segmentID in segmentIDs(node).items()}
-        part = grid.crop(block.start, block.stop)
-        before = {segmentID: maskOf(node, segmentID, part) for segmentID in wanted}
-        changed = [key for key in wanted if not np.array_equal(wanted[key], before[key])]
-        if not changed:
+        start, stop = coveredBox(geometry, grid)
+        ids = segmentIDs(node)
+        edit = LayerEdit(node, grid, start, stop, ids.values())
+        changes = LocalChanges()
+        for rows in edit.slabs(looks=votesOf(geometry, grid)):
+            first = (start[0] + rows.start, *start[1:])
+            last = (start[0] + rows.stop, *stop[1:])
+            found = toGrid(labels, geometry, grid.crop(first, last)).labels
+            _prepare(edit, changes, ids, rows=rows, start=first, labels=found)
+            yield
+        if not changes.count and points is None:
             return 0
-        different = np.zeros(block.labels.shape, bool)
-        for key in changed:
-            different |= wanted[key] != before[key]
-        self._replace(node, block, grid, {key: wanted[key] for key in changed})
-        old = {key: before[key] for key in changed}
-        self._undo.push(title, lambda: self._replace(self._node(), block, grid, old))
-        return int(different.sum())
+        merge = None
+        if points is not None:
+            merge = PointMerge(self._scene, self._shown, points, geometry)
+            yield
+        if changes.count:
+            edit.commit()
+            self._surfaces.add(node, edit.changed)
+        if merge is not None:
+            merge.do()
+
+        def back() -> Steps[TakenBack]:
+            kept = yield from self._takeBack(grid, changes)
+            return TakenBack(note=_note(kept, 0 if merge is None else merge.takeBack()))
+
+        self._undo.push(title, back)
+        return changes.count
 
     def _node(self) -> vtk.vtkObject:
         node = self._scene.GetNodeByID(self._shown.refined)
@@ -75,35 +117,46 @@ class LocalWriter:
             raise MorseError("The refined segmentation is no longer in the scene.")
         return node
 
-    @staticmethod
-    def _replace(
-        node: vtk.vtkObject, block: Block, grid: Geometry, masks: dict[str, np.ndarray]
-    ) -> None:
-        """Set segments inside a block to masks; their surfaces, if there, are made anew once."""
-        segmentation, part = node.GetSegmentation(), grid.crop(block.start, block.stop)
-        masks = {key: mask for key, mask in masks.items() if segmentation.GetSegment(key)}
-        hadSurface = segmentation.ContainsRepresentation(_SURFACE)
-        if hadSurface:  # else every write would make its segment's surface again
-            for key in masks:
-                segmentation.GetSegment(key).RemoveRepresentation(_SURFACE)
-        wasModifying = node.StartModify()
-        try:
-            # First all that shrink, then all that grow: so no two ever overlap, and segments that
-            # share an image (a layer) go on sharing it.
-            for key, mask in masks.items():
-                kept = mask & maskOf(node, key, part)
-                _merge(node, key, maskImage(kept, block, grid), block, _MIN)
-            for key, mask in masks.items():
-                _merge(node, key, maskImage(mask, block, grid), block, _MASK)
-        finally:
-            node.EndModify(wasModifying)
-            if hadSurface:
-                segmentation.CreateRepresentation(_SURFACE, False)  # False: what is there stays
+    def _takeBack(self, grid: Geometry, changes: LocalChanges) -> Steps[int]:
+        """Set the voxels to what they were; how many stay because a person edited them since."""
+        node, kept = self._node(), 0
+        if not changes.count:
+            return 0
+        start, stop = changes.bounds
+        edit = LayerEdit(node, grid, start, stop, changes.segmentIDs)
+        for piece in changes.pieces:
+            box = piece.within(start)
+            now = edit.masks(box)
+            target, edited = piece.before(now)
+            edit.setMasks(box, target)
+            kept += edited
+            yield
+        edit.commit()
+        self._surfaces.add(node, edit.changed)
+        return kept
 
 
-def _merge(
-    node: vtk.vtkObject, segmentID: str, image: vtk.vtkObject, block: Block, mode: int
+def _prepare(
+    edit: LayerEdit,
+    changes: LocalChanges,
+    ids: Mapping[int, str],
+    *,
+    rows: slice,
+    start: tuple[int, int, int],
+    labels: np.ndarray,
 ) -> None:
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    if not logic.SetBinaryLabelmapToSegment(image, node, segmentID, mode, block.extent):
-        raise MorseError(f"The block could not be written into '{segmentID}'.")
+    """Put labels (K, J, I) into some rows of an edit, and note what that changes."""
+    box = (rows, slice(None), slice(None))
+    before = edit.masks(box)
+    after = {key: labels == value for value, key in ids.items() if key in before}
+    edit.setMasks(box, after)
+    changes.add(start, before, after)
+
+
+def _note(kept: int, lost: int) -> str:
+    sentences = []
+    if kept:
+        sentences.append(f"{kept} voxels that were edited since stay as they were edited.")
+    if lost:
+        sentences.append(f"The review of {lost} of its points went with it.")
+    return " ".join(sentences)

@@ -46,6 +46,12 @@ class NodeLedger:
         self._ids.append(node.GetID())
         return node
 
+    def add(self, node: vtk.vtkObject) -> vtk.vtkObject:
+        """Add a node that was made outside of the scene, under its own name."""
+        added = self._scene.AddNode(node)
+        self._ids.append(added.GetID())
+        return added
+
     def onError(self, step: Callable[[], None]) -> None:
         """Also call ``step`` if the block fails, before the nodes go; the last one added first."""
         self._undo.append(step)
@@ -58,10 +64,22 @@ def removeNodes(scene: vtk.vtkObject, nodeIDs: Iterable[str]) -> None:
         if node is None:
             continue
         companions = _companions(node)
+        if node.IsA("vtkMRMLSegmentationNode"):
+            _letGoOfVoxels(node)
         scene.RemoveNode(node)
         for companion in companions:
             if scene.IsNodePresent(companion):
                 scene.RemoveNode(companion)
+
+
+def _letGoOfVoxels(node: vtk.vtkObject) -> None:
+    """Empty a segmentation: else Slicer erases segment by segment in the image they share.
+
+    That took 0.2 s for eight structures of a 512 x 512 x 200 CT.
+    """
+    segmentation = node.GetSegmentation()
+    for segmentID in segmentation.GetSegmentIDs():
+        segmentation.GetSegment(segmentID).RemoveAllRepresentations()
 
 
 def _companions(node: vtk.vtkObject) -> list[vtk.vtkObject]:

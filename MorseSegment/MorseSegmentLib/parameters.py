@@ -57,10 +57,14 @@ class Parameters:
     model: str = ""
     """Name of the model; empty: none is chosen yet."""
     device: str = "auto"
+    frames: str = _choice("current", "all")
+    """Of a volume that is a frame of a sequence."""
     quality: int = _number(3, 0, QUALITY_LEVELS)
     """How much is rendered; 3 is the model's own choice."""
     view: str = _choice("both", "coarse", "refined")
     """Which masks are shown."""
+    compareStructure: int = _number(0, 0, 65535)
+    """The difference of this structure only; 0: of all."""
     minimumUncertainty: float = _number(0.2, 0.0, 1.0)
     """Points below are not shown."""
     pointStructure: int = _number(0, 0, 65535)

@@ -124,6 +124,23 @@ class PointsFilter:
         """Row numbers of the points that are shown, the most uncertain first."""
         return np.flatnonzero(selectPoints(self._table.points, self._criteria))
 
+    def rowsIn3D(self) -> np.ndarray:
+        """Row numbers of the points that 3D views draw."""
+        rows = self.rows()
+        drawn = [self._isIn3D(nodeID) for nodeID in self._shown.points]
+        return rows[np.array(drawn, bool)[self._bins[rows]]]
+
+    def _isIn3D(self, nodeID: str) -> bool:
+        node = self._scene.GetNodeByID(nodeID)
+        display = None if node is None else node.GetDisplayNode()
+        return display is not None and bool(display.GetVisibility() and display.GetVisibility3D())
+
+    def positions(self, rows: np.ndarray) -> np.ndarray:
+        """(P, 3) world RAS mm of points by their row numbers, shown or not."""
+        local = self._table.points.positions[rows]
+        refined = self._scene.GetNodeByID(self._shown.refined)
+        return local if refined is None else toWorld(refined, local)
+
     def worst(self, count: int = 100) -> list[PointRow]:
         """The most uncertain of the points that are shown."""
         rows = self.rows()[:count]
@@ -134,9 +151,7 @@ class PointsFilter:
         return self._describe(np.array([number]))[0]
 
     def _describe(self, rows: np.ndarray) -> list[PointRow]:
-        points = self._table.points.take(rows)
-        refined = self._scene.GetNodeByID(self._shown.refined)
-        world = points.positions if refined is None else toWorld(refined, points.positions)
+        points, world = self._table.points.take(rows), self.positions(rows)
         return [
             PointRow(
                 row=int(row),

@@ -4,6 +4,7 @@ Eight thousand points are 0.67 MB in a saved scene and take a tenth of a second 
 node takes 0.49 MB and 3 ms, but a person cannot read it, nor copy it into a spreadsheet.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from MorseCore.result import RenderedPoints
 from MorseSegmentLib.nodes import NodeLedger
 from MorseSegmentLib.points import worstPoints
 
-__all__ = ["REVIEW_STATES", "UNDECIDED", "PointTable", "addPointTable"]
+__all__ = ["REVIEW_STATES", "UNDECIDED", "PointTable", "addPointTable", "fillPointTable"]
 
 UNDECIDED = "undecided"
 REVIEW_STATES = (UNDECIDED, "accepted", "flagged")
@@ -102,23 +103,33 @@ class PointTable:
 def addPointTable(ledger: NodeLedger, name: str, points: RenderedPoints) -> PointTable:
     """Make a vtkMRMLTableNode of the at most 8192 points that are shown, all undecided."""
     order = worstPoints(points)
-    chosen = points.take(order)
-    columns: dict[str, np.ndarray] = {"rank": order + 1}
-    columns.update(zip("ras", chosen.positions.T, strict=True))
-    columns["uncertainty"] = chosen.uncertainty
-    columns["coarse_label"], columns["refined_label"] = chosen.coarse_label, chosen.refined_label
-    columns["coarse_probability"] = chosen.coarse_probability
-    columns["refined_probability"] = chosen.refined_probability
-    columns.update(zip("ijk", chosen.indices.T, strict=True))
+    chosen, ranks = points.take(order), (order + 1).astype(np.int32)
+    node = ledger.make("vtkMRMLTableNode", name)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    fillPointTable(node, chosen, ranks, [UNDECIDED] * len(chosen))
+    node.SetLocked(True)  # read only in Slicer's own table view
+    return PointTable(node, chosen, ranks)
+
+
+def fillPointTable(
+    node: vtk.vtkObject, points: RenderedPoints, ranks: np.ndarray, reviews: Sequence[str]
+) -> None:
+    """Give a table node these points and no others, as a new vtkTable.
+
+    :param points: (P,), in the order of the rows; ``ranks`` (P,), ``reviews`` P states.
+    """
+    columns: dict[str, np.ndarray] = {"rank": ranks}
+    columns.update(zip("ras", points.positions.T, strict=True))
+    columns["uncertainty"] = points.uncertainty
+    columns["coarse_label"], columns["refined_label"] = points.coarse_label, points.refined_label
+    columns["coarse_probability"] = points.coarse_probability
+    columns["refined_probability"] = points.refined_probability
+    columns.update(zip("ijk", points.indices.T, strict=True))
     table = vtk.vtkTable()
     for label, values in columns.items():
         table.AddColumn(_column(label, values))
-    table.AddColumn(_undecided(len(chosen)))
-    node = ledger.make("vtkMRMLTableNode", name)
-    node.SetUseColumnTitleAsColumnHeader(True)
+    table.AddColumn(_reviewColumn(reviews))
     node.SetAndObserveTable(table)
-    node.SetLocked(True)  # read only in Slicer's own table view
-    return PointTable(node, chosen, (order + 1).astype(np.int32))
 
 
 def _column(name: str, values: np.ndarray) -> vtk.vtkObject:
@@ -132,12 +143,12 @@ def _column(name: str, values: np.ndarray) -> vtk.vtkObject:
     return column
 
 
-def _undecided(count: int) -> vtk.vtkObject:
+def _reviewColumn(reviews: Sequence[str]) -> vtk.vtkObject:
     column = vtk.vtkStringArray()
     column.SetName(_REVIEW)
-    column.SetNumberOfValues(count)
-    for row in range(count):
-        column.SetValue(row, UNDECIDED)
+    column.SetNumberOfValues(len(reviews))
+    for row, state in enumerate(reviews):
+        column.SetValue(row, state)
     return column
 
 

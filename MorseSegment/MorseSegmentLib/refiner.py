@@ -2,35 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import vtk
 
 from MorseCore.errors import MorseError
-from MorseCore.exchange import load_segmentation
 from MorseCore.geometry import Geometry
-from MorseCore.protocol import Render, Request, Surface
+from MorseCore.service.exchange import load_segmentation
+from MorseCore.service.protocol import Render, Request, Surface
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.localwrite import LocalWriter
+from MorseSegmentLib.questions import Answer, Apply, Question, RefineObserver
 from MorseSegmentLib.record import SceneResult, readRecord
 from MorseSegmentLib.replace import ResultReplacer
 from MorseSegmentLib.runner import Task, WorkerRunner
-from MorseSegmentLib.surface import SurfaceWriter, extractSurface
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.stepping import Later, Stepper, Steps
+from MorseSegmentLib.surface import SurfaceWriter, extractInSteps
+from MorseSegmentLib.surfacequeue import SurfaceQueue
+from MorseSegmentLib.undo import TakenBack, UndoStack
 
-__all__ = ["Refiner", "RefineObserver"]
-
-
-class RefineObserver(Protocol):
-    """Who watches. Either onRefined or onRefineFailed is called, once."""
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None: ...
-
-    def onRefined(self, text: str, shown: SceneResult) -> None:
-        """``shown`` is the result to look at from now on."""
-
-    def onRefineFailed(self, failure: Failure) -> None: ...
+__all__ = ["RefineObserver", "Refiner"]
 
 
 class Refiner:
@@ -38,40 +30,63 @@ class Refiner:
 
     Example::
 
-        refiner = Refiner(slicer.mrmlScene, runner)
-        refiner.renderBox(shown, "-10,10,-5,5,0,20", points=4096, passes=2, observer=panel)
-        refiner.undo.undo()
+        refiner = Refiner(slicer.mrmlScene, runner, later=lambda f: qt.QTimer.singleShot(0, f))
+        refiner.renderBox(
+            shown, "-10,10,-5,5,0,20", points=4096, passes=2, scale=2, observer=panel
+        )
+        refiner.takeBack(done=print, failed=print)
+
+    :param later: None: answers are put into the scene at once, for scripts.
     """
 
-    def __init__(self, scene: vtk.vtkObject, runner: WorkerRunner) -> None:
-        self._scene, self._runner = scene, runner
+    def __init__(
+        self, scene: vtk.vtkObject, runner: WorkerRunner, later: Later | None = None
+    ) -> None:
+        self._scene, self._runner, self._later = scene, runner, later
         self.undo = UndoStack()
-        self._question: _Question | None = None
-        self._tag = scene.AddObserver(scene.StartCloseEvent, self._onStartClose)
+        self._surfaces = SurfaceQueue(scene, later)
+        self._question: Question | None = None
+        self._undoing = Stepper(later)
+        self._tags = [
+            scene.AddObserver(scene.StartCloseEvent, self._onStartClose),
+            scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved),
+        ]
 
     @property
     def isBusy(self) -> bool:
-        """Whether an answer is awaited."""
-        return self._question is not None
+        """Whether an answer is awaited, or a step is being taken back."""
+        return self._question is not None or self._undoing.isBusy
 
     def renderBox(
-        self, shown: SceneResult, box: str, *, points: int, passes: int, observer: RefineObserver
+        self,
+        shown: SceneResult,
+        box: str,
+        *,
+        points: int,
+        passes: int,
+        scale: int = 1,
+        observer: RefineObserver,
     ) -> None:
-        """Render inside a box again, and write what is different into the refined masks."""
+        """Render inside a box again; write what is different into masks and points."""
 
-        def apply(message: Mapping[str, Any], folder: Path) -> tuple[str, SceneResult]:
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
             block = load_segmentation(folder, message)
-            writer = LocalWriter(self._scene, shown, self.undo)
-            changed = writer.write(np.asarray(block.refined), block.geometry)
-            return f"{changed} voxels were changed.", shown
+            writer = LocalWriter(self._scene, shown, self.undo, self._surfaces)
+            count = yield from writer.writeInSteps(
+                block.refined, block.geometry, points=block.points
+            )
+            found = len(block.points)
+            return f"{count} voxels were changed; {found} points were rendered.", shown
 
         self._ask(
+            shown,
             lambda task: Render(
-                id=task.number, output=str(task.folder), box=box, points=points, passes=passes
+                id=task.number, output=str(task.folder), box=box,
+                points=points, passes=passes, scale=scale,
             ),
             apply,
             observer,
-        )
+        )  # fmt: skip
 
     def renderWhole(
         self, shown: SceneResult, *, scale: int, points: int, passes: int, observer: RefineObserver
@@ -79,7 +94,8 @@ class Refiner:
         """Render everything again, on a grid ``scale`` times finer; the former result is hidden."""
         record = readRecord(self._scene, shown)
 
-        def apply(message: Mapping[str, Any], folder: Path) -> tuple[str, SceneResult]:
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
+            yield
             result = load_segmentation(folder, message)
             volumeNode = self._scene.GetNodeByID(record.input) if record.input else None
             name = f"{record.name} x{scale}"
@@ -89,6 +105,7 @@ class Refiner:
             return f"'{name}' is shown instead.", new
 
         self._ask(
+            shown,
             lambda task: Render(
                 id=task.number, output=str(task.folder), points=points, passes=passes, scale=scale
             ),
@@ -101,17 +118,15 @@ class Refiner:
     ) -> None:
         """Add the surface of a structure's probability as a model node."""
 
-        def apply(message: Mapping[str, Any], folder: Path) -> tuple[str, SceneResult]:
-            file, grid = str(message["probability"]), message["geometry"]
-            if Path(file).name != file:
-                raise MorseError(f"'{file}' is not a plain file name.")
-            probability = np.load(folder / file, allow_pickle=False)
-            geometry = Geometry(tuple(grid["shape"]), np.asarray(grid["ijk_to_ras"]))
-            vertices, triangles = extractSurface(probability, geometry)
-            SurfaceWriter(self._scene, shown, self.undo).add(vertices, triangles, structure)
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
+            probability, geometry = _probability(message, folder)
+            vertices, triangles = yield from extractInSteps(probability, geometry)
+            writer = SurfaceWriter(self._scene, shown, self.undo)
+            yield from writer.addInSteps(vertices, triangles, structure)
             return f"A surface of {len(triangles)} triangles was added.", shown
 
         self._ask(
+            shown,
             lambda task: Surface(
                 id=task.number, output=str(task.folder), structure=structure, scale=scale
             ),
@@ -119,59 +134,85 @@ class Refiner:
             observer,
         )
 
+    def takeBack(
+        self, done: Callable[[TakenBack], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Take the last step back.
+
+        :raises MorseError: if there is none, or something else is going on.
+        """
+        self._checkFree()
+        if self.undo.title is None:
+            raise MorseError("There is nothing to take back.")
+        self._undoing.start(self.undo.undoInSteps(), done, failed)
+
     def cancel(self) -> None:
         """Stop the question; the field stays if the worker listens."""
-        if self._question is not None and self._question.task is not None:
-            self._runner.cancel(self._question.task)
+        if self._question is not None:
+            self._question.cancel()
 
     def close(self) -> None:
         """Listen to nothing any more."""
-        self._scene.RemoveObserver(self._tag)
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._tags = []
+        self._forget()
+        if self._question is not None:
+            self._question.drop()
+
+    def _forget(self) -> None:
+        self._undoing.stop()
+        self._surfaces.clear()
+        self.undo.clear()
 
     def _onStartClose(self, *_event: Any) -> None:
-        self.cancel()
-        self.undo.clear()
+        self._forget()
+        if self._question is not None:
+            text = "The scene was closed while its result was refined; nothing was added."
+            self._question.giveUp(Failure(text, kind="SceneClosed"))
+
+    def _onNodeRemoved(self, *_event: Any) -> None:
+        if self._question is not None:
+            self._question.check()
 
     def _ask(
         self,
+        shown: SceneResult,
         makeRequest: Callable[[Task], Request],
-        apply: Callable[[Mapping[str, Any], Path], tuple[str, SceneResult]],
+        apply: Apply,
         observer: RefineObserver,
     ) -> None:
-        if self._question is not None:
-            raise MorseError("The worker is busy with another question.")
-        question = _Question(self._answered, apply, observer)
-        task = self._runner.open(question)
-        question.task, self._question = task, question
-        self._runner.send(makeRequest(task))
+        self._checkFree()
+        record = readRecord(self._scene, shown)
+        needed = dict.fromkeys(
+            (shown.record, shown.refined, shown.coarse, shown.pointTable),
+            f"The result '{record.name}'",
+        )
+        if record.input:
+            needed[record.input] = f"The volume of '{record.name}'"
+        question = Question(
+            self._scene, self._runner, self._later,
+            apply=apply, needed=needed, observer=observer, ended=self._ended,
+        )  # fmt: skip
+        self._question = question
+        try:
+            question.ask(makeRequest)
+        except MorseError:
+            self._question = None
+            raise
 
-    def _answered(self) -> None:
+    def _checkFree(self) -> None:
+        if self.isBusy:
+            raise MorseError("The worker is busy with another question.")
+
+    def _ended(self) -> None:
         self._question = None
 
 
-class _Question:
-    """Listens to the runner for one request."""
-
-    def __init__(
-        self,
-        answered: Callable[[], None],
-        apply: Callable[[Mapping[str, Any], Path], tuple[str, SceneResult]],
-        observer: RefineObserver,
-    ) -> None:
-        self._answered, self._apply, self._observer = answered, apply, observer
-        self.task: Task | None = None
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
-        self._observer.onProgress(stage, percent, secondsLeft)
-
-    def onLog(self, level: str, message: str) -> None:
-        """The run's log is elsewhere."""
-
-    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
-        text, shown = self._apply(message, folder)
-        self._answered()
-        self._observer.onRefined(text, shown)
-
-    def onError(self, failure: Failure) -> None:
-        self._answered()
-        self._observer.onRefineFailed(failure)
+def _probability(message: Mapping[str, Any], folder: Path) -> tuple[np.ndarray, Geometry]:
+    """What the worker answered to *surface*: (K, J, I) float32, read when it is needed."""
+    file, grid = str(message["probability"]), message["geometry"]
+    if Path(file).name != file:
+        raise MorseError(f"'{file}' is not a plain file name.")
+    probability = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+    return probability, Geometry(tuple(grid["shape"]), np.asarray(grid["ijk_to_ras"]))

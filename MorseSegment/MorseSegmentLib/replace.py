@@ -1,11 +1,18 @@
 """A result shown in place of another, for instance at twice the resolution, with a way back."""
 
+import zlib
+from typing import Any
+
+import numpy as np
 import vtk
 
 from MorseCore.result import Segmentation
+from MorseSegmentLib.pointtable import PointTable
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.scene import SceneWriter
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.stepping import Steps
+from MorseSegmentLib.undo import TakenBack, UndoStack
+from MorseSegmentLib.voxels import voxelsOf
 
 __all__ = ["ResultReplacer"]
 
@@ -19,6 +26,8 @@ class ResultReplacer:
         replacer = ResultReplacer(scene, undo)
         finer = replacer.replace(shown, result, volumeNode, name="Liver x2")
         undo.undo()          # ``finer`` is gone, ``shown`` is seen as it was before
+
+    A new result in which a person has worked is hidden instead of removed, and that is said.
     """
 
     def __init__(self, scene: vtk.vtkObject, undo: UndoStack) -> None:
@@ -45,13 +54,50 @@ class ResultReplacer:
             if node is not None and node.GetDisplayNode() is not None:
                 visible[nodeID] = node.GetDisplayNode().GetVisibility()
                 node.GetDisplayNode().SetVisibility(False)
+        made = _content(self._scene, new)
 
-        def back() -> None:
-            writer.remove(new)
+        def back() -> Steps[TakenBack]:
+            note = ""
+            isGone = self._scene.GetNodeByID(new.refined) is None
+            isUntouched = isGone or made == _content(self._scene, new)
+            yield
+            if isUntouched:
+                writer.remove(new)
+            else:  # a person's work is in it
+                for nodeID in (new.coarse, new.refined, *new.points):
+                    self._setVisibility(nodeID, visibility=False)
+                note = f"'{name}' was edited or reviewed since, so it stays in the scene, hidden."
             for nodeID, visibility in visible.items():
-                node = self._scene.GetNodeByID(nodeID)
-                if node is not None and node.GetDisplayNode() is not None:
-                    node.GetDisplayNode().SetVisibility(visibility)
+                self._setVisibility(nodeID, visibility=visibility)
+            return TakenBack(note=note, look=shown)
 
         self._undo.push(title, back)
         return new
+
+    def _setVisibility(self, nodeID: str, *, visibility: bool) -> None:
+        node = self._scene.GetNodeByID(nodeID)
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(visibility)
+
+
+def _content(scene: vtk.vtkObject, shown: SceneResult) -> list[Any]:
+    """What a person can have worked on: the voxels of the masks, as a checksum, and the review."""
+    found: list[Any] = []
+    for nodeID in (shown.coarse, shown.refined):
+        node = scene.GetNodeByID(nodeID)
+        if node is None:
+            continue
+        layers = {}
+        for segmentID in node.GetSegmentation().GetSegmentIDs():
+            value = node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
+            image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
+            if image is not None and not image.IsEmpty():
+                layers.setdefault(image, []).append((segmentID, value))
+        found += [
+            (members, image.GetExtent(), zlib.crc32(np.ascontiguousarray(voxelsOf(image))))
+            for image, members in layers.items()
+        ]
+    table = scene.GetNodeByID(shown.pointTable)
+    if table is not None:
+        found.append(PointTable.read(table).reviews())
+    return found

@@ -61,8 +61,8 @@ class Review:
         """Jump to the row before the current one, from the first to the last."""
         return self._step(-1, undecidedOnly)
 
-    def jump(self, row: int) -> tuple[float, float, float]:
-        """Centre every slice and 3D view on a point; its world RAS."""
+    def jump(self, row: int, *, aimCameras: bool = True) -> tuple[float, float, float]:
+        """Centre every slice on a point, and every 3D view if wanted; its world RAS."""
         if not 0 <= row < len(self._table):
             raise IndexError(f"There are {len(self._table)} points; there is no row {row}.")
         self.current = row
@@ -71,7 +71,8 @@ class Review:
         slicer.vtkMRMLSliceNode.JumpAllSlices(
             self._scene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice
         )
-        self._aimCameras(position)
+        if aimCameras:
+            self._aimCameras(position)
         self._showCrosshair(position)
         return r, a, s
 

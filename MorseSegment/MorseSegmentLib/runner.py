@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from MorseCore.protocol import Cancel, Request, request_line
+from MorseCore.service.protocol import Cancel, Request, request_line
 from MorseSegmentLib.launch import Failure, WorkerCommand, describeEnd, killProcess
 from MorseSegmentLib.lines import EventLines
 

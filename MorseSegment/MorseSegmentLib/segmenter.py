@@ -1,19 +1,23 @@
 """One run, from the volume in the scene to the result in the scene, or to one sentence. No Qt."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import vtk
 
 from MorseCore.errors import MorseError
-from MorseCore.exchange import load_segmentation
-from MorseCore.protocol import Segment
-from MorseSegmentLib.inputs import InputVolume, readVolume
+from MorseCore.service.exchange import load_segmentation
+from MorseCore.service.protocol import Segment
+from MorseSegmentLib.framejob import AllFrames
+from MorseSegmentLib.inputs import readVolume
+from MorseSegmentLib.jobs import Job, OneVolume
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.runner import Task, WorkerRunner
-from MorseSegmentLib.scene import SceneWriter
+from MorseSegmentLib.sequences import findSequence
 from MorseSegmentLib.volumefile import writeInSteps
 
 __all__ = ["RunObserver", "Segmenter", "whyNot"]
@@ -87,29 +91,54 @@ class Segmenter:
         """Another result was made from the same field."""
         self._fieldRecords.add(shown.record)
 
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """Number of the frame that is segmented, from 1, and of all; None if it is a volume."""
+        run = self._run
+        return None if run is None or run.job.count == 1 else (run.number + 1, run.job.count)
+
     def start(
-        self, volumeNode: vtk.vtkObject, options: Mapping[str, Any], observer: RunObserver
+        self,
+        volumeNode: vtk.vtkObject,
+        options: Mapping[str, Any],
+        observer: RunObserver,
+        *,
+        allFrames: bool = False,
     ) -> None:
         """Segment a volume.
 
         :param options: of the request: ``model``, and if wanted ``device``, ``roi``, ``points``,
             ``passes``.
+        :param allFrames: of a volume that shows a frame of a sequence: segment every frame. Either
+            all of them get a result, or none does.
         :raises MorseError: if the volume cannot be segmented or a run is going on.
         """
         if self.isBusy:
             raise MorseError("A run is going on already.")
-        volume = readVolume(volumeNode)
-        run = _Run(self, volumeNode.GetID(), volume, dict(options), observer)
-        task = self._runner.open(run)
+        sequence = findSequence(self._scene, volumeNode) if allFrames else None
+        if sequence is None:
+            job: Job = OneVolume(self._scene, volumeNode)
+        else:
+            job = AllFrames(self._scene, sequence, volumeNode)
+        run = _Run(self, job, dict(options), observer)
         self._fieldWorker = None  # the worker keeps one
-        run.task = task
+        self._begin(run)
+
+    def _begin(self, run: "_Run") -> None:
+        """Hand the run's next image over."""
+        volume = run.job.read(run.number)
+        task = self._runner.open(run)
+        run.begin(task, volume.matrix, volume.name)
         self._run = run
         self._write(run, task, writeInSteps(task.folder / _IMAGE, volume.array))
 
     def cancel(self) -> None:
         """Stop the run; the observer hears of it as soon as the worker has stopped."""
-        if self._run is not None and self._run.task is not None:
-            self._runner.cancel(self._run.task)
+        run = self._run
+        if run is not None and run.task is not None:
+            self._runner.cancel(run.task)
+        elif run is not None:  # between two frames
+            self._abort(Failure("Cancelled; nothing was changed.", kind="Cancelled"))
 
     def close(self) -> None:
         """End the run without a word, and listen to nothing any more."""
@@ -141,10 +170,10 @@ class Segmenter:
 
     def _onNodeRemoved(self, *_event: Any) -> None:
         run = self._run
-        if run is not None and self._scene.GetNodeByID(run.volumeID) is None:
+        if run is not None and not run.job.isInScene():
             self._abort(
                 Failure(
-                    f"The volume '{run.name}' was removed during the run; nothing was added.",
+                    f"The volume '{run.job.name}' was removed during the run; nothing was added.",
                     kind="InputRemoved",
                 )
             )
@@ -158,13 +187,29 @@ class Segmenter:
             )
 
     def finish(self, run: "_Run", message: Mapping[str, Any], folder: Path) -> None:
-        """Import the run's result."""
-        volumeNode = self._scene.GetNodeByID(run.volumeID)
-        result = load_segmentation(folder, message)
-        shown = SceneWriter(self._scene).show(result, volumeNode, name=run.name)
+        """Take the image's result; after the last one, show all."""
+        run.task = None
+        run.job.take(run.number, load_segmentation(folder, message))
+        if run.job.count > 1:
+            run.observer.onLog("info", f"{run.job.title(run.number)} is done.")
+        if run.number + 1 < run.job.count:
+            run.number += 1
+            # Not now: this is within a slot of the worker, which has a folder to clear.
+            self._later(lambda: self._continue(run))
+            return
+        shown = run.job.finish()
         self._run = None
-        self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
+        if run.job.keepsField:
+            self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
         run.observer.onFinished(shown)
+
+    def _continue(self, run: "_Run") -> None:
+        if self._run is not run:
+            return
+        try:
+            self._begin(run)
+        except (MorseError, OSError) as error:
+            self._abort(run.explained(Failure(str(error))))
 
     def fail(self, run: "_Run", failure: Failure) -> None:
         """End the run; after a cancel, the worker with it."""
@@ -173,23 +218,25 @@ class Segmenter:
         self._run = None
         if failure.kind == "Cancelled":
             self._runner.stop()
-        run.observer.onFailed(failure)
+        run.observer.onFailed(run.explained(failure))
 
 
 class _Run:
-    """Listens to the runner for one request."""
+    """Listens to the runner for one image after the other."""
 
     def __init__(
-        self,
-        owner: Segmenter,
-        volumeID: str,
-        volume: InputVolume,
-        options: dict[str, Any],
-        observer: RunObserver,
+        self, owner: Segmenter, job: Job, options: dict[str, Any], observer: RunObserver
     ) -> None:
-        self._owner, self._options, self.observer = owner, options, observer
-        self.volumeID, self.name, self._matrix = volumeID, volume.name, volume.matrix
+        self._owner, self._options, self.job, self.observer = owner, options, job, observer
+        self._matrix: Any = ()
+        self._name = job.name
+        self._started = time.monotonic()
+        self.number = 0
         self.task: Task | None = None
+
+    def begin(self, task: Task, matrix: tuple[tuple[float, ...], ...], name: str) -> None:
+        """The next image has this task."""
+        self.task, self._matrix, self._name = task, matrix, name
 
     def request(self, task: Task) -> Segment:
         """What the worker is asked."""
@@ -198,12 +245,24 @@ class _Run:
             image=str(task.folder / _IMAGE),
             ijk_to_ras=self._matrix,
             output=str(task.folder),
-            name=self.name,
+            name=self._name,
             **self._options,
         )
 
+    def explained(self, failure: Failure) -> Failure:
+        """With the frame in which it happened."""
+        if self.job.count == 1 or failure.kind == "Cancelled":
+            return failure
+        title = self.job.title(self.number)
+        return replace(failure, message=f"{title}: {failure.message} No frame's result was added.")
+
     def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
-        self.observer.onProgress(stage, percent, secondsLeft)
+        """Of all images, as far as the time of those before tells."""
+        share = (self.number + percent / 100) / self.job.count
+        if self.job.count > 1 and secondsLeft is not None and share > 0:
+            elapsed = time.monotonic() - self._started
+            secondsLeft = elapsed * (1 - share) / share
+        self.observer.onProgress(stage, 100 * share, secondsLeft)
 
     def onLog(self, level: str, message: str) -> None:
         self.observer.onLog(level, message)

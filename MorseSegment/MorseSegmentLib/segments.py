@@ -16,6 +16,7 @@ __all__ = [
     "LABELS",
     "TISSUE",
     "addSegmentation",
+    "boundingBox",
     "emptyImage",
     "referenceGeometry",
     "segmentIDs",
@@ -42,6 +43,7 @@ def addSegmentation(
     *,
     geometry: Geometry,
     structures: Sequence[Structure],
+    start: Sequence[int] = (0, 0, 0),
 ) -> vtk.vtkObject:
     """Make a vtkMRMLSegmentationNode with one segment a structure, also for those without voxels.
 
@@ -49,7 +51,8 @@ def addSegmentation(
     took four times as long and half a gigabyte more on a 512 x 512 x 200 CT.
 
     :param labels: (K, J, I) integers; a structure's voxels hold its value.
-    :param geometry: grid of ``labels``; it becomes the reference geometry.
+    :param geometry: the grid, which becomes the reference geometry.
+    :param start: (K, J, I) in it of the first of ``labels``, if they are of a part of it.
     """
     node = ledger.make("vtkMRMLSegmentationNode", name)
     segmentation = node.GetSegmentation()
@@ -58,7 +61,7 @@ def addSegmentation(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(),
         slicer.vtkSegmentationConverter.SerializeImageGeometry(emptyImage(geometry)),
     )
-    layer = _labelImage(labels, geometry)
+    layer = _labelImage(labels, geometry, start)
     for structure in structures:
         segment = slicer.vtkSegment()
         segment.SetName(structure.name)
@@ -124,18 +127,20 @@ def emptyImage(geometry: Geometry) -> vtk.vtkObject:
     return image
 
 
-def _labelImage(labels: np.ndarray, geometry: Geometry) -> vtk.vtkObject:
+def _labelImage(labels: np.ndarray, geometry: Geometry, start: Sequence[int]) -> vtk.vtkObject:
     """A vtkOrientedImageData of the box that holds all labels, by its extent within the grid."""
     image = emptyImage(geometry)
-    box = _boundingBox(labels)
-    (k0, k1), (j0, j1), (i0, i1) = ((axis.start, axis.stop - 1) for axis in box)
+    box = boundingBox(labels)
+    (k0, k1), (j0, j1), (i0, i1) = (
+        (a + axis.start, a + axis.stop - 1) for a, axis in zip(start, box, strict=True)
+    )
     image.SetExtent(i0, i1, j0, j1, k0, k1)
     voxels = np.ascontiguousarray(labels[box])
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels.ravel(), deep=True))
     return image
 
 
-def _boundingBox(labels: np.ndarray) -> tuple[slice, slice, slice]:
+def boundingBox(labels: np.ndarray) -> tuple[slice, slice, slice]:
     """Slices (K, J, I) around the nonzero voxels; the first voxel if there is none."""
     sides = []
     for axis in range(3):

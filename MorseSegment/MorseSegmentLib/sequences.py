@@ -8,6 +8,8 @@ from MorseSegmentLib.inputs import InputVolume, readVolume
 
 __all__ = ["Frame", "SequenceFrames", "findSequence"]
 
+_PROXY, _SEQUENCE = "dataNodeRef", "sequenceNodeRef"  # a browser's roles, also in scene files
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -36,18 +38,25 @@ class SequenceFrames:
     sequence: vtk.vtkObject
     """vtkMRMLSequenceNode."""
 
+    def __len__(self) -> int:
+        return self.sequence.GetNumberOfDataNodes()
+
     def frames(self) -> list[Frame]:
         """All frames, in their order."""
         unit = self.sequence.GetIndexUnit() or ""
         return [
             Frame(n, f"{self.sequence.GetNthIndexValue(n)} {unit}".strip())
-            for n in range(self.sequence.GetNumberOfDataNodes())
+            for n in range(len(self))
         ]
 
     @property
     def current(self) -> int:
         """Number of the frame that is seen."""
-        return self.browser.GetSelectedItemNumber()
+        # The browser counts the items of its master sequence, which may be another one.
+        value = self.browser.GetMasterSequenceNode().GetNthIndexValue(
+            self.browser.GetSelectedItemNumber()
+        )
+        return self.sequence.GetItemNumberFromIndexValue(value, False)
 
     def read(self, number: int) -> InputVolume:
         """Voxels and grid of a frame, without showing it.
@@ -59,7 +68,7 @@ class SequenceFrames:
 
     def show(self, number: int) -> None:
         """Let the browser go to a frame."""
-        self.browser.SetSelectedItemNumber(number)
+        self.browser.SetSelectedItemByIndexValue(self.sequence.GetNthIndexValue(number), False)
 
 
 def findSequence(scene: vtk.vtkObject, volumeNode: vtk.vtkObject | None) -> SequenceFrames | None:
@@ -68,7 +77,18 @@ def findSequence(scene: vtk.vtkObject, volumeNode: vtk.vtkObject | None) -> Sequ
         return None
     for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
         browser = scene.GetNthNodeByClass(n, "vtkMRMLSequenceBrowserNode")
-        sequence = browser.GetSequenceNode(volumeNode)
+        sequence = _sequenceOf(scene, browser, volumeNode.GetID())
         if sequence is not None and sequence.GetNumberOfDataNodes():
             return SequenceFrames(browser, sequence)
+    return None
+
+
+def _sequenceOf(scene: vtk.vtkObject, browser: vtk.vtkObject, proxyID: str) -> vtk.vtkObject | None:
+    # Not browser.GetSequenceNode(): asked while a sequence is being removed from the scene, as
+    # panels do that follow the scene, it follows a pointer to what is gone, and Slicer crashes.
+    for n in range(browser.GetNumberOfNodeReferenceRoles()):
+        role = browser.GetNthNodeReferenceRole(n)
+        if role.startswith(_PROXY) and browser.GetNodeReferenceID(role) == proxyID:
+            sequenceID = browser.GetNodeReferenceID(_SEQUENCE + role.removeprefix(_PROXY))
+            return scene.GetNodeByID(sequenceID) if sequenceID else None
     return None

@@ -60,6 +60,10 @@ class ModuleState:
         if parameters != self.parameters:
             writeParameters(self.node, parameters)
 
+    def changed(self) -> None:
+        """Tell the panels that the result itself is different: other voxels, other points."""
+        self._tell()
+
     def onChange(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change of settings or nodes."""
         self._listeners.append(listener)

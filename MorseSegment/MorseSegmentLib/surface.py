@@ -6,14 +6,17 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
+from MorseCore.steps import finished
 from MorseSegmentLib.extras import addExtra, removeExtra
 from MorseSegmentLib.nodes import NodeLedger
 from MorseSegmentLib.record import SceneResult, readRecord
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.stepping import Steps, updated
+from MorseSegmentLib.undo import TakenBack, UndoStack
 
-__all__ = ["SurfaceWriter", "extractSurface"]
+__all__ = ["SurfaceWriter", "extractInSteps", "extractSurface"]
 
 _KIND = "surface"
+_SLAB = 16  # slices of a probability that are copied at once
 
 
 def extractSurface(
@@ -25,25 +28,38 @@ def extractSurface(
 
     :param probability: (K, J, I), 0..1.
     """
-    closed = np.pad(np.asarray(probability, dtype=np.float32), 1)
+    return finished(extractInSteps(probability, geometry, level))
+
+
+def extractInSteps(
+    probability: np.ndarray, geometry: Geometry, level: float = 0.5
+) -> Steps[tuple[np.ndarray, np.ndarray]]:
+    """As :func:`extractSurface`, in short pieces."""
+    closed = np.zeros([n + 2 for n in probability.shape], np.float32)
+    for k in range(0, len(probability), _SLAB):
+        closed[k + 1 : k + 1 + len(probability[k : k + _SLAB]), 1:-1, 1:-1] = probability[
+            k : k + _SLAB
+        ]
+        yield
     image = vtk.vtkImageData()
     image.SetDimensions(*closed.shape[::-1])
     image.SetOrigin(-1.0, -1.0, -1.0)
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(closed.ravel(), deep=True))
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(closed.ravel()))  # keeps ``closed``
     contour = vtk.vtkFlyingEdges3D()
     contour.SetInputData(image)
     contour.SetValue(0, level)
     contour.ComputeNormalsOff()
     contour.ComputeGradientsOff()
-    contour.Update()
-    polygons = contour.GetOutput()
+    polygons = yield from updated(contour)
     if not polygons.GetNumberOfPolys():
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     indices = numpy_support.vtk_to_numpy(polygons.GetPoints().GetData())
     cells = numpy_support.vtk_to_numpy(polygons.GetPolys().GetConnectivityArray())
+    yield
     triangles = cells.reshape(-1, 3).astype(np.int64)
     if np.linalg.det(geometry.ijk_to_ras[:3, :3]) < 0:
         triangles = triangles[:, ::-1]
+    yield
     return geometry.to_world(indices.astype(np.float64)), np.ascontiguousarray(triangles)
 
 
@@ -73,6 +89,12 @@ class SurfaceWriter:
         :param title: for the undo button.
         :raises MorseError: if there is no triangle or no such structure.
         """
+        return finished(self.addInSteps(vertices, triangles, structure, title))
+
+    def addInSteps(
+        self, vertices: np.ndarray, triangles: np.ndarray, structure: int, title: str = "Surface"
+    ) -> Steps[str]:
+        """As :meth:`add`, in short pieces; the scene is changed in the last one."""
         record = readRecord(self._scene, self._shown)
         known = {s.value: s for s in record.structures}
         if structure not in known:
@@ -80,21 +102,33 @@ class SurfaceWriter:
         name = known[structure].name
         if not len(triangles):
             raise MorseError(f"'{name}' has no surface at this level.")
+        mesh = yield from _polygons(vertices, triangles)
         with NodeLedger(self._scene) as ledger:
             node = ledger.make("vtkMRMLModelNode", f"{record.name} {name} surface")
-            node.SetAndObserveMesh(_polygons(vertices, triangles))
+            node.SetAndObserveMesh(mesh)
             node.CreateDefaultDisplayNodes()
             display = node.GetDisplayNode()
             display.SetColor(*known[structure].color)
             display.SetVisibility2D(True)  # its cut with the slices, as a line
             display.SetSliceIntersectionThickness(2)
             addExtra(self._scene, self._shown, _KIND, node)
-        nodeID = node.GetID()
-        self._undo.push(title, lambda: removeExtra(self._scene, nodeID))
+        nodeID, made = node.GetID(), (mesh, mesh.GetMTime())
+        self._undo.push(title, lambda: self._takeBack(nodeID, made))
         return nodeID
 
+    def _takeBack(self, nodeID: str, made: tuple[vtk.vtkObject, int]) -> Steps[TakenBack]:
+        """Remove the model, unless a person made something else of it."""
+        yield
+        node = self._scene.GetNodeByID(nodeID)
+        if node is None:
+            return TakenBack(note="The surface had been removed already.")
+        if (node.GetMesh(), node.GetMesh().GetMTime()) != made:
+            return TakenBack(note=f"'{node.GetName()}' was edited since, so it stays in the scene.")
+        removeExtra(self._scene, nodeID)
+        return TakenBack()
 
-def _polygons(vertices: np.ndarray, triangles: np.ndarray) -> vtk.vtkObject:
+
+def _polygons(vertices: np.ndarray, triangles: np.ndarray) -> Steps[vtk.vtkObject]:
     points = vtk.vtkPoints()
     points.SetData(
         numpy_support.numpy_to_vtk(np.ascontiguousarray(vertices, np.float32), deep=True)
@@ -104,12 +138,13 @@ def _polygons(vertices: np.ndarray, triangles: np.ndarray) -> vtk.vtkObject:
     mesh = vtk.vtkPolyData()
     mesh.SetPoints(points)
     mesh.SetPolys(cells)
+    yield
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputData(mesh)
     normals.SplittingOff()  # keeps the vertices
     normals.ConsistencyOff()
-    normals.Update()
-    return normals.GetOutput()
+    result = yield from updated(normals)
+    return result
 
 
 def _connectivity(triangles: np.ndarray) -> vtk.vtkObject:

@@ -11,7 +11,7 @@ from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.segments import emptyImage, segmentIDs
 
-__all__ = ["filledBox", "labelsOf", "maskOf"]
+__all__ = ["Slices", "filledBox", "labelsOf", "maskOf", "overlapOf", "voxelsOf"]
 
 _TOUCH = 1e-3  # voxels by which two lattices may differ and still be the same
 Slices = tuple[slice, ...]
@@ -31,11 +31,11 @@ def labelsOf(node: vtk.vtkObject, geometry: Geometry) -> np.ndarray:
             inLayer = node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
             layers.setdefault(image, {})[inLayer] = value
     for image, meaning in layers.items():
-        overlap = _overlap(image, geometry)
+        overlap = overlapOf(image, geometry)
         if overlap is None:
             return _resampled(node, ids, geometry).astype(labels.dtype)
         here, there = overlap
-        voxels = _voxels(image)[there]
+        voxels = voxelsOf(image)[there]
         table = np.zeros(max(int(voxels.max(initial=0)), *meaning) + 1, labels.dtype)
         table[list(meaning)] = list(meaning.values())
         found = table[voxels]
@@ -52,7 +52,7 @@ def maskOf(node: vtk.vtkObject, segmentID: str, geometry: Geometry) -> np.ndarra
     mask = np.zeros(geometry.shape, bool)
     if image is None or image.IsEmpty():
         return mask
-    overlap = _overlap(image, geometry)
+    overlap = overlapOf(image, geometry)
     if overlap is None:
         raise GeometryError(
             f"The segment '{segmentID}' is on another grid than its segmentation; "
@@ -60,7 +60,7 @@ def maskOf(node: vtk.vtkObject, segmentID: str, geometry: Geometry) -> np.ndarra
         )
     here, there = overlap
     mask[here] = (
-        _voxels(image)[there] == node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
+        voxelsOf(image)[there] == node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
     )
     return mask
 
@@ -78,7 +78,7 @@ def filledBox(
             image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
             if image is None or image.IsEmpty():
                 continue
-            overlap = _overlap(image, grid)
+            overlap = overlapOf(image, grid)
             if overlap is None:
                 return (0, 0, 0), grid.shape
             low = np.minimum(low, [part.start for part in overlap[0]])
@@ -88,7 +88,7 @@ def filledBox(
     return tuple(low.tolist()), tuple(high.tolist())
 
 
-def _overlap(image: vtk.vtkObject, geometry: Geometry) -> tuple[Slices, Slices] | None:
+def overlapOf(image: vtk.vtkObject, geometry: Geometry) -> tuple[Slices, Slices] | None:
     """What a vtkOrientedImageData and a grid share, in each; None if the lattices differ."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
@@ -108,7 +108,7 @@ def _overlap(image: vtk.vtkObject, geometry: Geometry) -> tuple[Slices, Slices] 
     return here, there
 
 
-def _voxels(image: vtk.vtkObject) -> np.ndarray:
+def voxelsOf(image: vtk.vtkObject) -> np.ndarray:
     """(K, J, I) view of a vtkOrientedImageData."""
     values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     return values.reshape(image.GetDimensions()[::-1])
@@ -124,4 +124,4 @@ def _resampled(node: vtk.vtkObject, ids: dict[int, str], geometry: Geometry) -> 
     extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
     grid = emptyImage(geometry)
     node.GenerateMergedLabelmapForAllSegments(merged, extent, grid, names, values)
-    return _voxels(merged)
+    return voxelsOf(merged)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: argparse.Namespace) -> int:
     import slicer
 
-    from MorseCore.batch import find_cases, run_batch
+    from MorseCore.commands.batch import find_cases, run_batch
     from MorseSegmentLib.bundle import saveBundle
 
     def saveScene(name: str, result: Any, volume: Any) -> None:
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
 def _saveMissingScenes(cases: dict[str, Path], output: Path, saveScene: Any) -> int:
     """Scenes of cases that an earlier run finished without them; 1 if one fails, else 0."""
     from MorseCore.errors import MorseError
-    from MorseCore.imageio import read_volume
+    from MorseCore.images.imageio import read_volume
     from MorseCore.output import read_result
 
     failed = 0

@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Serve stdin and stdout; see MorseCore/protocol.py."""
+    """Serve stdin and stdout; see MorseCore/service/protocol.py."""
     # Installed, MorseCore lies beside Scripts/; in the source tree, a folder further up.
     module = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(module), str(module.parent)]
     if len(sys.argv) > 1:
-        from MorseCore.cli import main as run
+        from MorseCore.commands.cli import main as run
 
         return run(sys.argv[1:])
-    from MorseCore.worker import main as serve
+    from MorseCore.service.worker import main as serve
 
     return serve()
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from MorseCore.cli import main
+from MorseCore.commands.cli import main
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import Volume, write_volume
-from MorseCore.phantoms import make_phantom
+from MorseCore.images.imageio import Volume, write_volume
+from MorseCore.learning.phantoms import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (24, 24, 24)  # one window of phantom-tiny
@@ -65,12 +66,18 @@ class CommandLine:
         return self("segment", *inputs, "--model", model, "--output", output, *words)
 
 
+def _hear_interruptions() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and children inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*words: str | Path) -> "subprocess.Popen[str]":
     """``python -m MorseCore`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "MorseCore", *map(str, words)], cwd=ROOT, text=True,
         encoding="utf-8", errors="replace",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=None if os.name == "nt" else _hear_interruptions,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def slice_predictor() -> Any:
 @pytest.fixture(scope="session")
 def finished(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a case that the command line segmented; not to be changed."""
-    from MorseCore.cli import main
+    from MorseCore.commands.cli import main
 
     output = tmp_path_factory.mktemp("finished")
     words = ["segment", scan, "--model", "phantom-tiny", "--output", output, "--device", "cpu"]

@@ -14,7 +14,7 @@ from cli_client import CommandLine, names, phantom_volume, snapshot, write_scan
 
 from MorseCore.errors import ImageError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import read_volume, write_labels, write_volume
+from MorseCore.images.imageio import read_volume, write_labels, write_volume
 
 
 def voxels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], Path]:

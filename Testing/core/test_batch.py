@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -20,12 +19,12 @@ from cli_client import (
     write_scan,
 )
 
-from MorseCore.batch import run_batch
-from MorseCore.batchtable import SUMMARY, BatchTable
-from MorseCore.cases import find_cases, input_hashes
+from MorseCore.commands.batch import run_batch
+from MorseCore.commands.batchtable import SUMMARY, BatchTable
+from MorseCore.commands.cases import find_cases, input_hashes
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_volume
+from MorseCore.images.imageio import write_volume
 
 
 @pytest.fixture(scope="module")
@@ -235,9 +234,16 @@ def test_an_interrupted_or_killed_batch_leaves_finished_cases_and_nothing_half(
         start("segment", long_batch, "--model", "phantom-tiny", "--output", output)
         for output in outputs
     ]
-    for number, output, process in zip(numbers, outputs, processes, strict=True):
-        wait_for(output / "a" / "report.json", process)
-        process.send_signal(number)
+    waiting = list(zip(numbers, outputs, processes, strict=True))
+    while waiting:  # each as soon as it is ready, or another would be through by then
+        for entry in list(waiting):
+            number, output, process = entry
+            if (output / "a" / "report.json").exists():
+                process.send_signal(number)
+                waiting.remove(entry)
+            else:
+                assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1, -signal.SIGKILL], errors
     for output, error in zip(outputs[:2], errors[:2], strict=True):
@@ -260,10 +266,3 @@ def test_what_a_kill_in_the_middle_of_writing_left_is_cleared_away(
     (folder / ".tmp-44556677").touch()
     assert command.segment(mixed / "a.nii.gz", output=tmp_path).code == 0
     assert names(folder) == RESULT_FILES
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Until a file is there; fails if the process ended without it."""
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from MorseCore.checkpoint import CheckpointStore
 from MorseCore.errors import ModelError, OutputError
+from MorseCore.learning.checkpoint import CheckpointStore
 
 
 def weights(value: float, count: int = 4) -> dict[str, torch.Tensor]:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from cli_client import ROOT, CommandLine, names, start
 
-from MorseCore import cli, progress
-from MorseCore.comparison import compare_masks, format_changes
+from MorseCore.commands import cli, progress
 from MorseCore.devices import check_memory, describe_device, resolve_device
 from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_labels
+from MorseCore.images.imageio import write_labels
 from MorseCore.result import Structure
+from MorseCore.scoring.comparison import compare_masks, format_changes
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,8 @@ def test_every_command_explains_itself(command: CommandLine, words: list[str]) -
 
 def test_help_and_version_do_not_wait_for_torch() -> None:
     code = (
-        "import sys, MorseCore.cli; print([m for m in ('torch', 'SimpleITK') if m in sys.modules])"
+        "import sys, MorseCore.commands.cli; "
+        "print([m for m in ('torch', 'SimpleITK') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -65,7 +66,7 @@ def test_an_unexpected_error_is_one_sentence_with_details_only_on_wish(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("MorseCore.methods.list_methods", fail)
+    monkeypatch.setattr("MorseCore.commands.methods.list_methods", fail)
     assert cli.main(["methods"]) == 1
     assert capsys.readouterr().err == "error: unexpected ZeroDivisionError: division by zero\n"
     assert cli.main(["--verbose", "methods"]) == 1

@@ -1,19 +1,26 @@
 """The demo on its real inputs: the template, the shipped model, the figure."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from MorseCore import demo, demo_figure
+from MorseCore.commands import demo, demo_figure
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import Volume
-from MorseCore.metrics import overlap
+from MorseCore.images.imageio import Volume
 from MorseCore.output import read_result
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.scoring.metrics import overlap
+from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
 
 pytest.importorskip("nilearn", reason="the demo's brain comes with nilearn: install '.[demo]'")
 pytest.importorskip("matplotlib", reason="the demo's figure needs matplotlib: install '.[demo]'")
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,32 @@ def test_the_demo_leaves_a_figure_and_all_result_files(demo_folder):
         "coarse.nii.gz", "refined.nii.gz", "uncertainty.nii.gz", "points.csv", "points.mrk.json",
         "report.json",
     }  # fmt: skip
+
+
+def test_the_figure_shows_slicers_own_views_where_they_can_be_drawn(demo_folder):
+    if not canRender():
+        pytest.skip(f"NOT TESTED: {INSTALL_HINT}")
+    names = {path.name for path in (demo_folder / "views").iterdir()}
+    assert names == {"axial.png", "coronal.png", "sagittal.png", "surface.png"}
+    assert not (demo_folder / "slices.png").exists()
+
+
+@pytest.mark.slow
+def test_without_opengl_the_demo_names_the_packages_and_draws_plain_slices(tmp_path):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("NOT TESTED: only Linux can be asked to hide its EGL driver")
+    hidden = {"__EGL_VENDOR_LIBRARY_FILENAMES": os.devnull, "DISPLAY": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "MorseCore", "demo", "--output", str(tmp_path / "demo")],
+        env={**os.environ, **hidden}, cwd=REPOSITORY, capture_output=True, text=True,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"Plain 2D figures only. {INSTALL_HINT}" in done.stderr
+    assert "libegl1 libegl-mesa0 libgl1-mesa-dri" in INSTALL_HINT
+    assert (tmp_path / "demo" / "slices.png").stat().st_size > 50_000
+    assert (tmp_path / "demo" / "figure.png").stat().st_size > 50_000
+    assert not (tmp_path / "demo" / "views").exists()
 
 
 def test_where_slicers_views_cannot_draw_the_demo_says_why_and_goes_on(tmp_path, caplog):

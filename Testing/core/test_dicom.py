@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from MorseCore.errors import GeometryError, ImageError
-from MorseCore.imageio import read_volume
+from MorseCore.images.imageio import read_volume
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "dicom_ct"
 ROOT = "1.2.826.0.1.3680043.10.543"

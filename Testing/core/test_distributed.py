@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from MorseCore.distributed import ALONE, World, join_world
 from MorseCore.errors import ConfigError, DeviceError
+from MorseCore.learning.distributed import ALONE, World, join_world
 
 
 def test_without_torchrun_there_is_one_process():

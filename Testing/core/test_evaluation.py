@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from MorseCore.errors import DatasetError, GeometryError, ImageError
-from MorseCore.evaluation import bootstrap_difference, evaluate_folder, format_table
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_labels, write_volume
-from MorseCore.segmentationfile import write_segmentation_nrrd
+from MorseCore.images.imageio import write_labels, write_volume
+from MorseCore.images.segmentationfile import write_segmentation_nrrd
+from MorseCore.scoring.casetable import read_cases
+from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder, format_table
 
 SHAPE = (6, 8, 10)
 GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))  # i, j: 1 mm, k: 3 mm
@@ -263,10 +264,34 @@ def test_the_interval_is_paired_seeded_and_around_the_difference() -> None:
     assert first["high"] - first["low"] == pytest.approx(2 * 1.96 * 0.01 / 200**0.5, rel=0.2)
 
 
+def test_what_was_written_of_the_cases_is_read_again(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    evaluate_folder(*folders, output=tmp_path / "scores.csv")
+    cases = read_cases(tmp_path / "scores.csv")
+    assert set(cases) == {"a", "b"}
+    half = cases["b"]["prediction"]
+    assert (half.structures[1].dice, half.structures[1].hd95) == (0.5, 3)
+    assert half.structures[1].status == "both"
+    assert 0.9 < half.background_jaccard < 1
+    (tmp_path / "other.csv").write_text("case,dice\na,1\n")
+    with pytest.raises(DatasetError, match="no table of scores"):
+        read_cases(tmp_path / "other.csv")
+
+
+def test_the_rule_of_the_papers_code_is_named_where_it_was_used(
+    folders: tuple[Path, Path],
+) -> None:
+    (folders[0] / "b.nii.gz").unlink()
+    summary = evaluate_folder(*folders, rule="legacy")
+    assert summary["stages"]["prediction"]["mean"]["hd95"]["mean"] == 0  # b is missed
+    assert "Not to be compared" in format_table(summary)
+
+
 def test_the_table_is_aligned(folders: tuple[Path, Path]) -> None:
     table = format_table(evaluate_folder(*folders, labels={1: "liver", 2: "left adrenal gland"}))
     lines = table.split("\n\n")[0].splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split() == [
-        *("structure", "DSC", "Jaccard", "HD95", "mm", "ASD", "mm", "missed"),
+        *("structure", "DSC", "Jaccard", "HD95", "ASD", "missed"),
     ]

@@ -56,7 +56,7 @@ def test_at_inference_all_experts_take_part_and_nothing_is_random():
     network, image = make_network(), make_image(3)
     first, second = (network(image).logits(torch.zeros(2, 1, 3)) for _ in range(2))
     assert torch.equal(first, second)
-    weights = network(image).expert_weights(torch.zeros(2, 1, 3))
+    weights = network(image).features.weights(torch.zeros(2, 1, 3))
     assert (weights > 0).all()
     assert torch.allclose(weights.sum(-1), torch.ones(2, 1), atol=1e-6)
 
@@ -80,7 +80,9 @@ def test_a_new_gate_gives_every_expert_the_same_weight():
     network = make_network("unet", TINY_MORSE, dims=2)
     fresh = type(network.head)(network.head.config, network.backbone.spec, num_classes=3).eval()
     field = fresh.prepare(network.backbone(make_image(2)))
-    assert torch.allclose(field.expert_weights(torch.zeros(2, 1, 2)), torch.full((2, 1, 3), 1 / 3))
+    assert torch.allclose(
+        field.features.weights(torch.zeros(2, 1, 2)), torch.full((2, 1, 3), 1 / 3)
+    )
 
 
 def test_the_mixture_is_the_weighted_sum_of_expert_outputs_sampled_at_the_point():

@@ -7,13 +7,13 @@ import torch
 from training_runs import phantom_cases, run_config
 
 from MorseCore.config import encode
-from MorseCore.dataset import Decathlon
 from MorseCore.errors import ConfigError, ModelError
-from MorseCore.export import describe_structures, export_model
 from MorseCore.files import sha256
+from MorseCore.learning.dataset import Decathlon
+from MorseCore.learning.export import describe_structures, export_model
+from MorseCore.learning.training_config import RunConfig
+from MorseCore.learning.validation import Validator
 from MorseCore.model_folder import load_network, read_model
-from MorseCore.training_config import RunConfig
-from MorseCore.validation import Validator
 
 LABELS = {0: "background", 1: "ball", 2: "rod"}
 

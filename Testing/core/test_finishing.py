@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from networks import make_network
 
-from MorseCore.finishing import finish_rendering
-from MorseCore.phantoms import make_phantom
+from MorseCore.learning.finishing import finish_rendering
+from MorseCore.learning.minibatch import Minibatch
+from MorseCore.learning.phantoms import make_phantom
 from MorseCore.samplers import UncertainConfig
 
 
@@ -16,7 +17,11 @@ def batches(count: int):
         images, labels = zip(
             *(make_phantom(2 * n + k, shape=(16, 24)) for k in range(2)), strict=True
         )
-        yield torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(labels)).long()
+        image = torch.from_numpy(np.stack(images))[:, None]
+        place = torch.eye(2, 3).expand(2, -1, -1)
+        yield Minibatch(
+            image, torch.from_numpy(np.stack(labels)).long(), place, torch.empty(2, 0, 2)
+        )
 
 
 def finish(network, steps: int) -> float:

@@ -12,6 +12,7 @@ from MorseCore.losses import (
     render_weight,
 )
 from MorseCore.samplers import UncertainConfig
+from MorseCore.targets import Targets
 
 
 def test_the_adaptive_weight_is_equation_4():
@@ -51,7 +52,7 @@ def test_while_its_weight_is_zero_the_rendering_branch_is_not_computed():
     network = make_network().train()
     image, sampler = make_image(3), UncertainConfig(points=16).build()
     labels = torch.zeros(2, 8, 16, 24, dtype=torch.long)
-    losses = network.head.losses(network(image), labels, sampler=sampler, active=("sup",))
+    losses = network.head.losses(network(image), Targets(labels), sampler=sampler, active=("sup",))
     assert set(losses) == {"sup"}
     losses["sup"].backward()
     assert all(p.grad is None for p in network.head.render.parameters())
@@ -62,7 +63,7 @@ def test_the_rendering_loss_also_trains_the_backbone_and_the_coarse_logits():
     labels = torch.randint(0, 3, (2, 8, 16, 24))
     sampler = UncertainConfig(points=16).build()
     losses = network.head.losses(
-        network(make_image(3)), labels, sampler=sampler, active=("sup", "rend")
+        network(make_image(3)), Targets(labels), sampler=sampler, active=("sup", "rend")
     )
     losses["rend"].backward()
     assert network.head.classify.weight.grad.abs().sum() > 0
@@ -77,7 +78,7 @@ def test_a_strided_supervision_takes_labels_and_logits_at_the_same_pixels():
         generator = torch.Generator().manual_seed(seed)
         sampler = UncertainConfig(points=16).build()
         losses = head.losses(
-            field, labels, sampler=sampler, active=("sup",), stride=2, generator=generator
+            field, Targets(labels), sampler=sampler, active=("sup",), stride=2, generator=generator
         )
         return losses["sup"].item()
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from MorseCore.backbones import BACKBONES
-from MorseCore.cli import main
+from MorseCore.commands.cli import main
+from MorseCore.commands.methods import list_methods
 from MorseCore.heads import HEADS
-from MorseCore.methods import list_methods
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
 
@@ -41,7 +41,7 @@ def test_the_list_can_be_read_by_a_machine(capsys):
 
 def test_importing_the_package_and_asking_for_help_needs_no_torch():
     code = (
-        "import sys, MorseCore, MorseCore.result, MorseCore.geometry, MorseCore.cli; "
+        "import sys, MorseCore, MorseCore.result, MorseCore.geometry, MorseCore.commands.cli; "
         "assert not {'torch', 'monai', 'SimpleITK'} & set(sys.modules), 'heavy import'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

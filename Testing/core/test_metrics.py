@@ -16,10 +16,9 @@ from monai.metrics import (
 )
 from scipy.ndimage import gaussian_filter
 
-from MorseCore import metrics
 from MorseCore.errors import GeometryError
-from MorseCore.metrics import (
-    absent_prediction,
+from MorseCore.scoring import metrics
+from MorseCore.scoring.metrics import (
     boundary_shift,
     legacy_score,
     overlap,
@@ -162,7 +161,6 @@ def test_each_label_of_a_map_is_scored_alone_with_the_penalty_of_the_whole_image
     assert [scores[label].status for label in (1, 2, 3)] == ["both", "missed", "absent"]
     assert scores[1].dice == 1
     assert scores[2].hd95 == pytest.approx(math.hypot(20, 20))  # not the cropped box's diagonal
-    assert absent_prediction(target, [1], (1.0, 1.0))[1].status == "missed"
 
 
 def test_the_order_of_spacing_is_the_order_of_the_array() -> None:
@@ -224,6 +222,35 @@ def test_the_legacy_score_repeats_the_old_rules() -> None:
     assert legacy_score(mask, other) == (pytest.approx(2 / 3), 0.5, pytest.approx(9), 0)
 
 
+def test_the_rule_chooses_unit_and_handling_of_what_is_missing() -> None:
+    target = np.zeros((1, 1, 20), dtype=np.uint8)
+    target[0, 0, :10], target[0, 0, 15] = 1, 2
+    prediction = np.zeros_like(target)
+    prediction[0, 0, :12] = 1  # two voxels of 3 mm too long; structure 2 is missed
+    scores = {
+        rule: score_labels(prediction, target, [1, 2], (1.0, 1.0, 3.0), rule=rule)
+        for rule in ("mm", "voxel", "legacy")
+    }
+    assert [scores[rule][1].hd95 for rule in ("mm", "voxel")] == pytest.approx([5.7, 1.9])
+    assert scores["mm"][2].hd95 == pytest.approx(math.hypot(1, 1, 60))
+    assert scores["voxel"][2].hd95 == pytest.approx(math.hypot(1, 1, 20))
+    assert (scores["legacy"][2].hd95, scores["legacy"][2].status) == (0, "missed")
+    assert {rule: score[1].target_ml for rule, score in scores.items()} == dict.fromkeys(
+        scores, 0.03
+    )
+
+
+def test_miou_counts_the_background_as_a_class() -> None:
+    target = np.array([[0, 0, 0, 1]])
+    prediction = np.array([[0, 0, 1, 1]])
+    scores = score_labels(prediction, target, [1], (1.0, 1.0))
+    background = overlap(prediction == 0, target == 0)[1]
+    summary = summarise([scores], background=[background])
+    assert summary.miou is not None
+    assert summary.miou.mean == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert summarise([scores]).miou is None
+
+
 def test_shapes_and_spacings_that_do_not_fit_are_refused() -> None:
     mask = box((3, 4), (1, 1), (2, 2))
     with pytest.raises(GeometryError, match=r"\(3, 4\) and \(3, 3\)"):
@@ -234,6 +261,6 @@ def test_shapes_and_spacings_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_metrics_need_neither_torch_nor_monai() -> None:
-    code = "import sys, MorseCore.metrics; assert not {'torch', 'monai'} & set(sys.modules)"
-    root = Path(metrics.__file__).parents[1]
+    code = "import sys, MorseCore.scoring.metrics; assert not {'torch', 'monai'} & set(sys.modules)"
+    root = Path(metrics.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

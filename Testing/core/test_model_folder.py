@@ -14,9 +14,11 @@ import torch
 from cli_client import CommandLine, names, snapshot
 from safetensors.torch import load_file, save_file
 
+from MorseCore.config import decode
 from MorseCore.errors import ModelError
 from MorseCore.model_folder import CARD, INFO, WEIGHTS, load_network, read_model, write_model
 from MorseCore.models_library import BUILT_IN
+from MorseCore.network import NetworkConfig
 
 
 @pytest.fixture
@@ -87,6 +89,20 @@ def no_safetensors(model: Path) -> None:
     sign(model)
 
 
+def unetr_of_another_size(model: Path) -> None:
+    sizes = {"hidden": 6, "mlp": 4, "heads": 2, "layers": 2, "patch": 4, "channels": 2}
+    network = {
+        "spatial_dims": 3,
+        "backbone": {"name": "unetr", "image_size": [8, 8, 4], **sizes},
+        "head": {"name": "plain"},
+    }
+    edit(model, set_at("network", value=network))
+    classes = 1 + len(json.loads((model / INFO).read_text(encoding="utf-8"))["structures"])
+    built = decode(NetworkConfig, network, "").build(num_classes=classes)
+    save_file(built.state_dict(), model / WEIGHTS)
+    sign(model)
+
+
 DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "altered weights": (flip_a_bit, "altered or damaged"),
     "no weights": (lambda m: (m / WEIGHTS).unlink(), "lacks 'weights.safetensors'"),
@@ -100,9 +116,11 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other architecture": (
         json_change("network", "backbone", "channels", value=[8, 16, 24]), "do not fit its network",
     ),
+    "temperature": (json_change("temperature", value=0), "'temperature' must be positive"),
     "unknown architecture": (json_change("network", "head", "name", value="mors"), "'morse'"),
     "no safetensors": (no_safetensors, "damaged or no safetensors file"),
     "window": (json_change("preparation", "window", value=[24, 24, 23]), "must be multiples of"),
+    "window of another size": (unetr_of_another_size, "must be the backbone's 'image_size'"),
     "huge network": (
         json_change("network", "backbone", "channels", value=[10**9] * 3), "65536 at most",
     ),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from training_runs import script
 
-from MorseCore.dataset import open_dataset, prepare_case
-from MorseCore.phantoms import LABELS, make_phantom, write_phantom_dataset
-from MorseCore.preparation import Preparation
+from MorseCore.images.preparation import Preparation
+from MorseCore.learning.dataset import open_dataset, prepare_case
+from MorseCore.learning.phantoms import LABELS, make_phantom, write_phantom_dataset
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (12, 20, 16), (32, 32)])

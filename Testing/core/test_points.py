@@ -15,6 +15,7 @@ from MorseCore.points import (
     sample_rows,
     scatter_points,
     to_rows,
+    top_two,
 )
 
 SIZES = [(5, 7), (3, 4, 6)]
@@ -93,3 +94,12 @@ def test_between_two_sure_pixels_the_logits_tie():
     middle = sample_rows(to_rows(logits), (1, 2), torch.zeros(1, 1, 2))
     assert margin(middle).item() == pytest.approx(0.0)
     assert margin(logits, dim=1).max().item() == -9.0
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_the_two_largest_are_those_of_topk(classes):
+    values = torch.randint(0, 5, (2, classes, 40)).float()  # with ties
+    first, second = top_two(values, dim=1)
+    expected = values.topk(2, dim=1).values
+    assert torch.equal(first, expected[:, 0])
+    assert torch.equal(second, expected[:, 1])

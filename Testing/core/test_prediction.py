@@ -109,3 +109,46 @@ def test_progress_rises_to_one(dims):
     predict(dims, make_volume(), progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_a_temperature_makes_the_answers_less_sure_and_changes_no_points():
+    volume, renderer = make_volume()[:, :16, :8], RefineConfig(points=50)  # one window
+    kept = KeptFields(WINDOWS[3], limit=LARGE, temperature=2.0)
+    plain, calm = predict(3, volume, renderer), predict(3, volume, renderer, temperature=2.0)
+    expected = plain.refined.log().div(2).softmax(0)
+    assert torch.allclose(calm.refined, expected, atol=1e-5)
+    assert torch.equal(calm.rendered, plain.rendered)
+    predict(3, volume, renderer, temperature=2.0, keep=kept)
+    again = kept.render(renderer.build(), ((0, 0, 0), tuple(volume.shape)))
+    assert torch.allclose(again.refined, expected, atol=1e-5)
+
+
+def test_what_is_not_rendered_is_not_blended_twice():
+    prediction = predict(3, make_volume(), RefineConfig(passes=0))
+    assert prediction.refined is prediction.coarse
+
+
+class RendersFromTheSecondWindow:
+    """A renderer that finds nothing to do in the first window."""
+
+    def __init__(self):
+        self.windows = 0
+
+    def render(self, field, axes=None):
+        self.windows += 1
+        config = DenseConfig() if self.windows > 1 else RefineConfig(passes=0)
+        return config.build().render(field, axes)
+
+
+def test_windows_with_and_without_rendered_points_are_blended_alike():
+    class Config:
+        def build(self):
+            return RendersFromTheSecondWindow()
+
+    volume = torch.randn(8, 32, 8, generator=torch.Generator().manual_seed(3))  # two windows
+    one = WindowConfig(overlap=0)
+    mixed = predict(3, volume, Config(), windows=one)
+    full = predict(3, volume, windows=one)
+    assert torch.allclose(mixed.refined[..., :16, :], full.coarse[..., :16, :], atol=1e-6)
+    assert torch.allclose(mixed.refined[..., 16:, :], full.refined[..., 16:, :], atol=1e-6)
+    assert torch.allclose(mixed.coarse, full.coarse, atol=1e-6)

@@ -10,11 +10,11 @@ from cli_client import SHAPE, phantom_volume
 from MorseCore.assembly import finer
 from MorseCore.errors import Cancelled, ConfigError, ModelError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import Volume
+from MorseCore.images.imageio import Volume
+from MorseCore.images.roi import Roi, parse_roi
+from MorseCore.learning.phantoms import make_phantom
 from MorseCore.models_library import find_model
-from MorseCore.phantoms import make_phantom
 from MorseCore.predictor import PredictOptions, Predictor, large_view_warning
-from MorseCore.roi import Roi, parse_roi
 
 
 def turn(array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> np.ndarray:
@@ -156,7 +156,7 @@ def test_a_twice_finer_mask_is_the_same_structure(predictor, upright) -> None:
     importlib.util.find_spec("nilearn") is None, reason="the brain comes with nilearn"
 )
 def test_a_twice_finer_hippocampus_has_its_volume_within_5_per_cent() -> None:
-    from MorseCore.demo import REGIONS, load_template
+    from MorseCore.commands.demo import REGIONS, load_template
 
     predictor = Predictor(find_model("hippocampus-t1"), device="cpu")
     one, two = (

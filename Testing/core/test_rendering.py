@@ -1,16 +1,54 @@
-"""Positional encoding, rendering head, renderers and samplers."""
+"""Positional encoding, rendering head, and what holds for renderers of every kind."""
 
+import json
 import math
+import shutil
+from math import prod
+from pathlib import Path
 
 import pytest
 import torch
+from cli_client import CommandLine, read_report
 from networks import TINY_MORSE, Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
 from MorseCore.heads.fourier import FourierEncoding
-from MorseCore.points import coords_to_index, gather_points, margin, pixel_axes
-from MorseCore.renderers import DenseConfig, RefineConfig
-from MorseCore.samplers import UncertainConfig, select_uncertain_points
+from MorseCore.models_library import find_model
+from MorseCore.network import Network
+from MorseCore.points import gather_points, margin, pick_coords, pixel_axes
+from MorseCore.predictor import PredictOptions
+from MorseCore.renderers import (
+    RENDERERS,
+    DenseConfig,
+    MiseConfig,
+    RefineConfig,
+    ReleasedMiseConfig,
+    Renderer,
+    SubdivideConfig,
+)
+
+SOME = {
+    "dense": {},
+    "refine": {"points": 11, "passes": 2},
+    "subdivide": {"points": 11, "stride": 4},
+    "mise": {"stride": 4},
+    "mise_released": {},
+}
+EVERY = [(name, dims) for name in RENDERERS for dims in (2, 3)]
+
+
+def renderer(name: str) -> Renderer:
+    return RENDERERS.decode({"name": name, **SOME[name]}, "").build()
+
+
+def make_balanced(dims: int) -> Network:
+    """A network whose random answers hold every class, so that there are boundaries to render."""
+    network = make_network("unet" if dims == 2 else "unet3d", dims=dims)
+    field = network(make_image(dims))
+    with torch.no_grad():
+        mean = field.query_grid(field.pixels(), rendered=True).transpose(0, 1).flatten(1).mean(1)
+        network.head.render.predict.bias -= mean
+    return network
 
 
 def test_the_encoding_is_equation_3_with_trained_frequencies():
@@ -115,61 +153,25 @@ def test_a_coarse_stride_approximates_the_coarse_map_but_not_the_points():
     assert torch.allclose(points, gather_points(dense, strided.index), atol=1e-5)
 
 
-def test_of_the_candidates_the_most_uncertain_are_kept_and_the_rest_is_drawn_from_the_others():
-    uncertainty = torch.tensor([[-5.0, -1.0, -4.0, -2.0, -3.0, -6.0]])
-    generator = torch.Generator().manual_seed(0)
-    chosen = select_uncertain_points(uncertainty, 2, num_random=3, generator=generator)[0].tolist()
-    assert chosen[:2] == [1, 3]
-    assert len(set(chosen)) == 5
-
-
-def test_random_points_are_drawn_from_all_remaining_candidates():
-    seen = set()
-    for seed in range(60):
-        generator = torch.Generator().manual_seed(seed)
-        chosen = select_uncertain_points(
-            -torch.arange(6.0)[None], 2, num_random=1, generator=generator
-        )
-        seen.add(int(chosen[0, 2]))
-    assert seen == {2, 3, 4, 5}
-
-
-@pytest.mark.parametrize("continuous", [False, True])
-def test_three_quarters_of_the_training_points_lie_where_the_network_is_unsure(continuous):
-    config = UncertainConfig(points=64, oversample=10, continuous=continuous)
-    field = Disc()
-    coarse, axes = field.coarse_grid(field.pixels()), field.pixels()
-    generator = torch.Generator().manual_seed(0)
-    coords = config.build().select(field, coarse, axes, generator=generator)
-    assert coords.shape == (1, 64, 2)
-    distance = (coords.norm(dim=-1) - 0.5).abs()[0]
-    assert distance[:48].max() < 0.12  # the coarse boundary is at 0.5
-    assert distance[48:].max() > 0.3
-
-
-def test_training_points_on_pixels_are_pixel_centres_without_repetition():
-    field = Disc()
-    coords = (
-        UncertainConfig(points=200)
-        .build()
-        .select(field, field.coarse_grid(field.pixels()), field.pixels())
-    )
-    index = coords_to_index(coords, field.size)
-    assert len(set(index[0].tolist())) == 200
-    steps = (coords + 1) * 16 - 0.5
-    assert torch.allclose(steps, steps.round(), atol=1e-4)
+def test_a_share_of_the_pixels_may_stand_in_for_a_number_of_points():
+    field = make_network("unet", dims=2)(make_image(2))
+    result = RefineConfig(points=7, passes=2, points_fraction=0.25).build().render(field)
+    assert result.index.shape == (2, 2 * 8 * 16 // 4)
+    assert result.evaluations == 2 * 2 * 8 * 16 // 4
 
 
 def test_impossible_numbers_are_refused_by_name():
-    for arguments, name in (
-        ({"points": 0}, "points"),
-        ({"oversample": 0.5}, "oversample"),
-        ({"importance": 2}, "importance"),
+    for config, arguments, name in (
+        (RefineConfig, {"coarse_stride": 0}, "coarse_stride"),
+        (RefineConfig, {"points_fraction": 1.5}, "points_fraction"),
+        (SubdivideConfig, {"points": -1}, "points"),
+        (SubdivideConfig, {"stride": 6}, "stride"),
+        (MiseConfig, {"stride": 3}, "stride"),
+        (MiseConfig, {"rings": -1}, "rings"),
+        (ReleasedMiseConfig, {"width": 4}, "width"),
     ):
-        with pytest.raises(ConfigError, match=name):
-            UncertainConfig(**arguments)
-    with pytest.raises(ConfigError, match="coarse_stride"):
-        RefineConfig(coarse_stride=0)
+        with pytest.raises(ConfigError, match=f"'{name}'"):
+            config(**arguments)
 
 
 def test_a_part_of_the_image_is_rendered_as_in_the_whole():
@@ -180,3 +182,85 @@ def test_a_part_of_the_image_is_rendered_as_in_the_whole():
     assert torch.allclose(part.refined, whole.refined[..., 2:5, 3:11], atol=1e-5)
     strided = RefineConfig(points=0, coarse_stride=2).build().render(field, (rows[2:6], columns))
     assert strided.coarse.shape == (1, 3, 4, 16)
+
+
+@pytest.mark.parametrize(("name", "dims"), EVERY)
+def test_at_the_rendered_pixels_stands_the_fields_own_answer(name, dims):
+    """Indices go round: number -> coordinate -> number, over all axes (the released 3D code wrote
+    every voxel into the first slice)."""
+    field = make_balanced(dims)(make_image(dims))
+    axes = [axis[n + 1 : -2] for n, axis in enumerate(pixel_axes((16, 32, 48)[:dims]))]
+    result = renderer(name).render(field, axes)
+    answers = field.logits(pick_coords(axes, result.index))
+    assert result.refined.shape == result.coarse.shape == (2, 3, *(13, 28, 43)[:dims])
+    assert torch.allclose(gather_points(result.refined, result.index), answers, atol=1e-5)
+    assert result.index.max() >= prod(len(axis) for axis in axes[1:])  # beyond the first slice
+    assert not torch.allclose(result.refined, result.coarse, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "dims"), EVERY)
+def test_an_image_is_rendered_alike_alone_and_in_a_batch(name, dims):
+    network, image = make_balanced(dims), make_image(dims)
+    image[1] *= 0.3  # another image needs other points, maybe fewer
+    together, alone = (renderer(name).render(network(x)) for x in (image, image[1:]))
+    assert torch.allclose(together.refined[1:], alone.refined, atol=1e-4)
+    assert set(together.index[1].tolist()) == set(alone.index[0].tolist())
+
+
+@pytest.mark.parametrize(("name", "dims"), EVERY)
+def test_every_renderer_works_in_half_precision(name, dims):
+    network = make_balanced(dims)
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        result = renderer(name).render(network(make_image(dims)))
+    assert torch.isfinite(result.refined).all()
+    assert torch.isfinite(result.coarse).all()
+
+
+@pytest.mark.parametrize("name", list(RENDERERS))
+def test_a_user_may_choose_the_numbers_that_a_renderer_has_and_no_others(name):
+    config = RENDERERS.decode({"name": name}, "")
+    assert PredictOptions().renderer(config) == config
+    for number in ("points", "passes"):
+        options = PredictOptions(**{number: 3})
+        if hasattr(config, number):
+            assert getattr(options.renderer(config), number) == 3
+        else:
+            with pytest.raises(ConfigError, match=f"'{name}'.* no number of {number}"):
+                options.renderer(config)
+
+
+def test_a_chosen_number_of_points_counts_more_than_a_models_share():
+    chosen = PredictOptions(points=5).renderer(RefineConfig(points_fraction=0.5))
+    assert chosen.points_of(1000) == 5
+    assert RefineConfig(points_fraction=0.5).points_of(1000) == 500
+
+
+def model_with(renderer: dict, folder: Path) -> Path:
+    """phantom-tiny with another renderer."""
+    shutil.copytree(find_model("phantom-tiny"), folder / "phantom-tiny")
+    path = folder / "phantom-tiny" / "model.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data | {"renderer": renderer}), encoding="utf-8")
+    return folder / "phantom-tiny"
+
+
+def test_a_number_that_a_models_renderer_lacks_is_refused_before_the_first_case(
+    command: CommandLine, scan: Path, tmp_path: Path
+):
+    model = model_with({"name": "mise"}, tmp_path)
+    for number in ("points", "passes"):
+        outcome = command.segment(scan, output=tmp_path / "out", model=model, **{number: 3})
+        assert outcome.code == 2
+        assert f"'mise', which has no number of {number}" in outcome.sentence
+    assert not list((tmp_path / "out").glob("phantom/*"))
+
+
+@pytest.mark.parametrize("name", ["subdivide", "mise"])
+def test_a_model_may_be_rendered_in_another_way(
+    command: CommandLine, scan: Path, tmp_path: Path, name: str
+):
+    model = model_with({"name": name, "stride": 2}, tmp_path)
+    assert command.segment(scan, output=tmp_path / "out", model=model).code == 0
+    report = read_report(tmp_path / "out" / "phantom")
+    assert (report["parameters"]["renderer"], report["parameters"]["stride"]) == (name, 2)
+    assert 0 < report["points"]["rendered_voxels"] <= report["points"]["evaluated"]

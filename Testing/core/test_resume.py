@@ -23,7 +23,7 @@ from training_runs import (
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError, ModelError
 from MorseCore.files import sha256
-from MorseCore.phantoms import write_phantom_dataset
+from MorseCore.learning.phantoms import write_phantom_dataset
 
 STEPS = 30
 EVERY = 8
@@ -80,7 +80,7 @@ def assert_same_run(home: Path, output: str) -> None:
         assert sha256(ours / name) == sha256(theirs / name), name
     model, other = (place / "model" / "weights.safetensors" for place in (ours, theirs))
     assert sha256(model) == sha256(other)
-    assert sorted(path.name for path in ours.glob("*-*")) == [
+    assert sorted(path.name for path in ours.glob("*-[0-9]*")) == [
         f"trainer-{STEPS}.pt",
         f"weights-{STEPS}.safetensors",
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from MorseCore.errors import ConfigError, GeometryError
 from MorseCore.geometry import Geometry
-from MorseCore.roi import Roi, parse_roi, roi_to_box
+from MorseCore.images.roi import Roi, parse_roi, roi_to_box
 
 UNIT = Geometry((10, 20, 30), np.eye(4))  # voxel (i, j, k) is centred on r, a, s = i, j, k mm
 

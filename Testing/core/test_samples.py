@@ -6,10 +6,11 @@ import torch
 from torch.utils.data import DataLoader
 from training_runs import phantom_cases
 
-from MorseCore.augmentation import AugmentationConfig
-from MorseCore.dataset import PreparedCase
-from MorseCore.interruption import ignore_interruption
-from MorseCore.samples import CropDataset, StepSampler
+from MorseCore.learning.augmentation import AugmentationConfig
+from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.interruption import ignore_interruption
+from MorseCore.learning.minibatch import Minibatch
+from MorseCore.learning.samples import CropDataset, StepSampler
 
 
 def samples(cases: list[PreparedCase], crop: tuple[int, ...], **changes: object) -> CropDataset:
@@ -32,8 +33,8 @@ def numbered(count: int, shape: tuple[int, ...] = (4, 4, 4)) -> list[PreparedCas
     ]
 
 
-def equal(a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor]) -> bool:
-    return torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+def equal(a: Minibatch, b: Minibatch) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_a_sample_does_not_depend_on_what_was_drawn_before():
@@ -54,8 +55,8 @@ def test_a_sample_does_not_depend_on_the_number_of_workers(workers):
         data, sampler=range(6), batch_size=1, num_workers=workers,
         worker_init_fn=ignore_interruption,
     )  # fmt: skip
-    for n, (image, labels) in enumerate(loader):
-        assert equal((image[0], labels[0]), data[n])
+    for n, batch in enumerate(loader):
+        assert equal(Minibatch(*(part[0] for part in batch)), data[n])
 
 
 def test_another_seed_draws_other_samples():
@@ -110,7 +111,7 @@ def test_in_2d_every_slice_is_a_case():
 
 
 def test_images_are_floats_and_labels_are_indices():
-    image, labels = samples(phantom_cases(0), (8, 8, 8))[0]
+    image, labels, *_ = samples(phantom_cases(0), (8, 8, 8))[0]
     assert (image.dtype, labels.dtype) == (torch.float32, torch.int64)
     assert (image.shape, labels.shape) == ((1, 8, 8, 8), (8, 8, 8))
 

@@ -8,9 +8,9 @@ import pytest
 
 from MorseCore.errors import GeometryError, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import read_volume
+from MorseCore.images.imageio import read_volume
+from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.result import Structure
-from MorseCore.segmentationfile import write_segmentation_nrrd
 
 TISSUE = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~"

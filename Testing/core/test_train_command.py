@@ -10,9 +10,13 @@ import torch
 from training_runs import records, run_data, script
 
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_labels
+from MorseCore.images.imageio import write_labels
+from MorseCore.learning.phantoms import write_phantom_dataset
 from MorseCore.model_folder import load_network, read_model
-from MorseCore.phantoms import write_phantom_dataset
+
+UNETR_OF_ANOTHER_SIZE = json.dumps(
+    {"name": "unetr", "image_size": [16, 16, 32], "hidden": 12, "mlp": 8, "layers": 4}
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,7 @@ def test_without_validation_and_test_cases_there_is_a_model_without_figures(home
         (["optimisation.batch_size=0"], "'batch_size' must be positive"),
         (["nonsense"], "not of the form key=value"),
         (["preparation.window=[16,16,10]"], "must be a multiple of 4"),
+        ([f"network.backbone={UNETR_OF_ANOTHER_SIZE}"], "'image_size' (16, 16, 32)"),
         (['card.structures={"bal": {}}'], "did you mean 'ball'?"),
     ],
 )

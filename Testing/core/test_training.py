@@ -21,14 +21,15 @@ from training_runs import (
     spoiled,
 )
 
-from MorseCore.dataset import PreparedCase
 from MorseCore.errors import MorseError
-from MorseCore.objective import is_trained, learning_rate, loss_weights
-from MorseCore.phantoms import make_phantom
+from MorseCore.images.preparation import normalise
+from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.objective import is_trained, loss_weights
+from MorseCore.learning.optimisers import learning_rate
+from MorseCore.learning.phantoms import make_phantom
+from MorseCore.learning.run_log import RunLog
+from MorseCore.learning.training_config import OptimisationConfig
 from MorseCore.precision import choose_precision
-from MorseCore.preparation import normalise
-from MorseCore.run_log import RunLog
-from MorseCore.training_config import OptimisationConfig
 
 STEPS = {"iterations": 4, "learning_rate": 0.003}
 
@@ -204,11 +205,13 @@ def test_weights_of_before_rendering_was_trained_give_way_to_any_of_after(tmp_pa
 
 def test_the_branches_of_a_head_are_trained_once_their_loss_has_weight():
     options = OptimisationConfig(iterations=10)
-    assert loss_weights(("sup", "rend"), 5, options) == {"sup": 1.0}
-    assert loss_weights(("sup", "rend"), 9, options) == {"sup": 1.0, "rend": pytest.approx(0.04)}
-    trained = [is_trained(("sup", "rend"), steps, options) for steps in (0, 6, 7, 10)]
+    base = {"sup": 1.0, "rend": 1.0, "gate": 0.25}
+    assert loss_weights(base, 5, options) == {"sup": 1.0, "gate": 0.25}
+    weights = loss_weights({**base, "rend": 2.0}, 9, options)
+    assert weights == {"sup": 1.0, "rend": pytest.approx(0.08), "gate": 0.25}
+    trained = [is_trained(base, steps, options) for steps in (0, 6, 7, 10)]
     assert trained == [False, False, True, True]
-    assert is_trained(("sup",), 1, options)
+    assert is_trained({"sup": 1.0, "rend": 0.0}, 1, options)
 
 
 def test_the_rate_decays_to_zero_by_a_power():
@@ -277,8 +280,8 @@ def test_only_the_main_process_writes_a_log(tmp_path: Path):
 
 
 def test_a_log_without_a_terminal_tells_the_time_left(monkeypatch, caplog):
-    monkeypatch.setattr("MorseCore.training_progress._PAUSE", 0.0)
-    from MorseCore.training_progress import training_progress
+    monkeypatch.setattr("MorseCore.learning.training_progress._PAUSE", 0.0)
+    from MorseCore.learning.training_progress import training_progress
 
     with (
         caplog.at_level(logging.INFO),

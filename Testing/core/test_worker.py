@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 from worker_client import ROOT, WorkerClient, save_image
 
-from MorseCore.exchange import load_segmentation
+from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import Volume
+from MorseCore.images.imageio import Volume
+from MorseCore.learning.phantoms import make_phantom
 from MorseCore.models_library import find_model
-from MorseCore.phantoms import make_phantom
-from MorseCore.predictor import Predictor
+from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.service.exchange import load_segmentation
+from MorseCore.service.session import Session
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def test_the_worker_describes_devices_models_and_versions(worker):
     phantom = next(m for m in answer["models"] if m["name"] == "phantom-tiny")
     assert phantom["structures"] == ["ball", "rod"]
     assert phantom["points"] == 1024
-    assert {"MorseSegment", "torch", "python"} <= set(answer["versions"])
+    assert {"MorseSegment", "torch", "python", "driver"} <= set(answer["versions"])
 
 
 def test_a_segmentation_through_the_worker_equals_one_in_this_process(worker, request_arguments):
@@ -206,6 +213,46 @@ def test_the_worker_ends_when_its_stdin_is_closed_in_the_middle_of_a_run(tmp_pat
     assert client.close() == 0
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux limits a running process")
+@pytest.mark.parametrize("request_name", ["render", "surface"])
+def test_too_little_memory_is_one_sentence_and_the_field_stays(
+    request_arguments, tmp_path, request_name
+):
+    client = WorkerClient()
+    client.read()
+    assert client.ask("segment", **request_arguments)["event"] == "result"
+    output = str(tmp_path / "output")
+    question = {"output": output, "scale": 4} | (
+        {"structure": 1} if request_name == "surface" else {}
+    )
+    taken = int(Path(f"/proc/{client.process.pid}/statm").read_text().split()[0])
+    limit = taken * resource.getpagesize() + (1 << 20)
+    resource.prlimit(client.process.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    answer = client.ask(request_name, **question)
+    assert (answer["event"], answer["kind"]) == ("error", "DeviceError"), answer
+    assert "choose a region of interest" in answer["message"]
+    assert "\n" not in answer["message"]
+    resource.prlimit(client.process.pid, resource.RLIMIT_AS, (-1, -1))
+    Path(output).mkdir(exist_ok=True)
+    again = client.ask(request_name, **question | {"scale": 1})
+    assert again["event"] == "result", "the field is still there"
+    client.close()
+
+
+def test_an_output_larger_than_the_memory_is_refused_before_it_is_begun(
+    request_arguments, monkeypatch
+):
+    image = np.load(request_arguments["image"])
+    volume = Volume(image, Geometry(image.shape, np.eye(4)), "image")
+    session = Session(Predictor(find_model("phantom-tiny"), device="cpu"), volume, PredictOptions())
+    session.segment()
+    monkeypatch.setattr("MorseCore.devices.physical_memory", lambda: 1 << 20)
+    with pytest.raises(DeviceError, match="smaller scale"):
+        session.render(PredictOptions(scale=4))
+    with pytest.raises(DeviceError, match="smaller scale"):
+        session.probability(1, scale=4)
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
 def test_no_worker_survives_the_program_that_started_it(tmp_path):
     script = (
@@ -243,7 +290,7 @@ def is_gone(pid: int) -> bool:
 
 def test_what_libraries_print_does_not_disturb_the_protocol():
     code = (
-        "import MorseCore.worker as w, MorseCore.describing as d\n"
+        "import MorseCore.service.worker as w, MorseCore.service.describing as d\n"
         "old = d.describe_devices\n"
         "def noisy():\n"
         "    print('noise'); import os; os.write(1, b'more noise\\n'); return old()\n"

@@ -14,14 +14,14 @@ import torch
 from networks import BACKBONES, TINY_MORSE
 
 from MorseCore.config import decode
-from MorseCore.dataset import PreparedCase
-from MorseCore.distributed import ALONE, World
-from MorseCore.phantoms import make_phantom
-from MorseCore.preparation import normalise
+from MorseCore.images.preparation import normalise
+from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.distributed import ALONE, World
+from MorseCore.learning.phantoms import make_phantom
+from MorseCore.learning.training import Trainer
+from MorseCore.learning.training_config import RunConfig
+from MorseCore.learning.validation import Validator
 from MorseCore.seeds import seed_for
-from MorseCore.training import Trainer
-from MorseCore.training_config import RunConfig
-from MorseCore.validation import Validator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE = 16

@@ -13,14 +13,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from MorseCore.exchange import save_segmentation
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.service.exchange import save_segmentation
 
-MODELS = ("quick", "slow", "deaf", "dies", "out of memory", "refuses")
+SECOND = " the second"
+"""Ends the name of a model that is quick with the first image."""
+MODELS = (
+    "quick", "slow", "deaf", "dies", "out of memory", "refuses", "slow from the second",
+    "refuses the second",
+)  # fmt: skip
 
 lock = threading.Lock()
 cancelled: set[int] = set()
+asked: list[str] = []
 
 
 def send(**event: Any) -> None:
@@ -31,6 +37,9 @@ def send(**event: Any) -> None:
 
 def segment(request: dict[str, Any]) -> None:
     number, model = request["id"], request["model"]
+    if model.endswith(SECOND):
+        model = model.removesuffix(SECOND).removesuffix(" from") if asked else "quick"
+        asked.append(model)
     send(event="log", level="info", message=str(os.getpid()))
     send(event="progress", id=number, stage="netwörk", percent=12.5, seconds_left=None)
     if model == "noisy":
@@ -70,10 +79,15 @@ def bright_voxels(request: dict[str, Any]) -> dict[str, Any]:
     points = RenderedPoints(position, index, sure, 0 * one, one, 0.5 * sure, 0.9 * sure)
     structures = (Structure(1, "Bright", (1.0, 0.8, 0.2)),)
     change = {
-        "name": "Bright", "coarse_ml": 1.0, "refined_ml": 1.5, "change_ml": 0.5,
+        "value": 1, "name": "Bright", "coarse_ml": 1.0, "refined_ml": 1.5, "change_ml": 0.5,
+        "added_voxels": 9, "removed_voxels": 9,
         "change_percent": 50.0, "shift_mean_mm": 0.25, "shift_p95_mm": 1.5,
     }  # fmt: skip
     report = {
+        "windows": 1,
+        "points": {"evaluated": (request.get("points") or 0) * (request.get("passes") or 0)},
+        "input": {"segmented_shape_kji": list(image.shape)},
+        "seconds": {"prepare": 1.0, "network": 40.0, "restore": 1.0},
         "structures": [change],
         "asked": {k: request.get(k) for k in ("roi", "points", "passes")},
     }
@@ -84,6 +98,7 @@ def bright_voxels(request: dict[str, Any]) -> dict[str, Any]:
 
 def describe(number: int) -> None:
     entry = {"modality": "CT", "structures": ["Bright"], "points": 100, "passes": 2}
+    entry |= {"window": [8, 9, 10], "spacing": None, "overlap": 0.25}
     models = [{"name": name, "title": name, "task": f"Is {name}.", **entry} for name in MODELS]
     models.append({"name": "broken", "folder": "/b", "broken": "The model 'broken' is damaged."})
     devices = [{"id": "auto", "title": "Auto (cpu)"}, {"id": "cpu", "title": "CPU, 1 threads"}]

@@ -16,7 +16,8 @@ install()
 
 from MorseCore.errors import MorseError
 from MorseSegmentLib import environment
-from MorseSegmentLib.environment import REQUIREMENTS, consentText, missing, report
+from MorseSegmentLib.catalog import Catalog
+from MorseSegmentLib.environment import REQUIREMENTS, consentText, missing, report, statusText
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,10 +106,54 @@ def test_the_button_asks_once_and_installs_only_after_consent(
     assert installers == ([["safetensors>=0.5"]] if agrees else [])
 
 
-def test_a_report_names_no_folder_of_the_person() -> None:
-    from MorseSegmentLib.catalog import Catalog
+WITH_GPU = Catalog(
+    devices=(
+        ("auto", "Auto (cuda:0)"),
+        ("cuda:0", "Card, 3.0 of 8.0 GiB free"),
+        ("cpu", "CPU, 4 threads, 2.5 of 16.0 GiB free"),
+    ),
+    versions=(
+        ("MorseSegment", "0.1.0"),
+        ("torch", "2.13.0+cu130"),
+        ("cuda", "13.0"),
+        ("driver", "550.54.15"),
+    ),
+)
 
-    text = report(Catalog(devices=(("cpu", "CPU"),)), "", "a line")
+
+def test_the_status_row_names_slicer_torch_gpu_driver_and_memory(
+    a_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slicer.app, "applicationVersion", "5.12.4", raising=False)
+    a_widget.board.environment.setCatalog(WITH_GPU)
+    assert a_widget.ui.environmentLabel.text.splitlines() == [
+        "Slicer 5.12.4, MorseSegment 0.1.0",
+        "torch 2.13.0+cu130, CUDA 13.0",
+        "GPU: Card, 3.0 of 8.0 GiB free",
+        "Graphics driver: 550.54.15",
+        "CPU, 4 threads, 2.5 of 16.0 GiB free",
+    ]
+
+
+def test_what_is_absent_is_said_as_absent() -> None:
+    text = statusText(Catalog(devices=(("cpu", "CPU, 4 threads, memory unknown"),)))
+    assert "GPU: none that torch can use" in text
+    assert "Graphics driver: unknown" in text
+    assert "memory unknown" in text
+
+
+def test_the_copied_report_holds_what_the_status_row_says(a_widget: Any) -> None:
+    import qt
+
+    a_widget.board.environment.setCatalog(WITH_GPU)
+    a_widget.ui.copyReportButton.click()
+    text = qt.QApplication.clipboard().text()
+    for part in ("torch: 2.13.0+cu130", "driver: 550.54.15", "Device cuda:0: Card, 3.0 of 8.0"):
+        assert part in text
+
+
+def test_a_report_names_no_folder_of_the_person() -> None:
+    text = report(WITH_GPU, "", "a line")
     assert "Device cpu: CPU" in text
     assert str(Path.home()) not in text
 

@@ -85,6 +85,42 @@ def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
     assert "No points" in a_widget.ui.costLabel.text
 
 
+def test_the_time_of_a_run_is_told_once_it_was_measured(a_widget: Any, a_volume: Any) -> None:
+    slicer.app.userSettings().remove("MorseSegment")
+    choose(a_widget, a_volume, "quick")
+    text = a_widget.ui.costLabel
+    assert "One window, 200 points: the first such run" in text.text
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    assert "about 42 s" in text.text
+    a_widget.ui.qualitySlider.value = 4
+    assert "One window, 400 points: the first such run" in text.text
+    choose(a_widget, a_volume, "slow")
+    assert "unknown" in text.text, "another model"
+    a_widget.ui.qualitySlider.value = 3
+    choose(a_widget, a_volume, "quick")
+    a_widget.ui.deviceSelector.currentIndex = a_widget.ui.deviceSelector.findData("cpu")
+    assert "unknown" in text.text, "another device"
+
+
+def test_the_cost_follows_the_region(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    slicer.app.userSettings().remove("MorseSegment")
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    text = a_widget.ui.costLabel
+    assert "about 42 s" in text.text
+    region = a_scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
+    region.SetXYZ(4.5, 4, 3.5)
+    region.SetRadiusXYZ(5, 4.5, 2)
+    a_widget.ui.regionSelector.setCurrentNode(region)
+    assert "about 41 s" in text.text, "half of the voxels"
+    region.SetRadiusXYZ(5, 4.5, 4)
+    waitFor(lambda: "about 42 s" in text.text, seconds=5)
+    region.SetXYZ(500, 4, 3.5)
+    waitFor(lambda: "window, " not in text.text, seconds=5)
+    assert "200 points" not in text.text, "there is no such run"
+
+
 def test_a_run_shows_progress_and_ends_with_the_result_in_the_scene(
     a_widget: Any, a_volume: Any, a_scene: Any
 ) -> None:

@@ -15,7 +15,7 @@ from slicerqt import install, processEvents, waitFor
 
 install()
 
-from MorseCore.phantoms import make_phantom
+from MorseCore.learning.phantoms import make_phantom
 from MorseSegmentLib.parameters import parameterNode, readParameters
 from MorseSegmentLib.record import findResults
 
@@ -60,7 +60,7 @@ def test_a_phantom_is_segmented_in_the_scene_as_by_the_library(a_widget: Any, a_
     assert any(0 < percent < 100 for percent in seen), "progress was shown"
     (shown,) = findResults(a_scene)
     from MorseCore.geometry import Geometry
-    from MorseCore.imageio import Volume
+    from MorseCore.images.imageio import Volume
     from MorseCore.models_library import find_model
     from MorseCore.predictor import Predictor
 
@@ -117,12 +117,12 @@ def test_a_box_the_whole_and_a_surface_are_made_and_taken_back(a_widget: Any, a_
     press(ui.renderBoxButton)
     assert "voxels were changed" in ui.refineLabel.text
     if ui.undoButton.enabled:
-        ui.undoButton.click()
+        press(ui.undoButton)
     assert refined_voxels(a_scene) == before
     press(ui.renderWholeButton)
     assert len(findResults(a_scene)) == 2
     assert 5 < refined_voxels(a_scene) / before < 11, "twice as fine along three axes"
-    ui.undoButton.click()
+    press(ui.undoButton)
     assert len(findResults(a_scene)) == 1
     assert ui.renderWholeButton.enabled, "the field is still there"
     press(ui.surfaceButton)
@@ -130,7 +130,7 @@ def test_a_box_the_whole_and_a_surface_are_made_and_taken_back(a_widget: Any, a_
         a_scene.GetNumberOfNodesByClass("vtkMRMLModelNode") - 1, "vtkMRMLModelNode"
     )
     assert model.GetPolyData().GetNumberOfPolys() > 100
-    ui.undoButton.click()
+    press(ui.undoButton)
     assert a_scene.GetNumberOfNodes() == nodes
     assert not ui.undoButton.enabled
 

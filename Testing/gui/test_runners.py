@@ -12,7 +12,7 @@ from slicerqt import install, waitFor
 
 install()
 
-from MorseCore.protocol import Segment
+from MorseCore.service.protocol import Segment
 from MorseSegmentLib.launch import WorkerCommand, workerCommand
 from MorseSegmentLib.qprocessrunner import QProcessRunner
 from MorseSegmentLib.runner import Runner, Task

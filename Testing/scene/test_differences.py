@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import slicer
 
-from MorseCore.comparison import compare_masks
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
+from MorseCore.scoring.comparison import compare_masks
 from MorseSegmentLib.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.difference import DifferenceView, differenceLabels
 from MorseSegmentLib.localwrite import LocalWriter

@@ -9,7 +9,7 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.roi import parse_roi, roi_to_box
+from MorseCore.images.roi import parse_roi, roi_to_box
 from MorseSegmentLib.inputs import readVolume, regionText
 from MorseSegmentLib.sequences import Frame, findSequence
 

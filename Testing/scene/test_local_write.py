@@ -10,10 +10,13 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation, Structure
+from MorseCore.steps import finished
 from MorseSegmentLib.localwrite import LocalWriter
 from MorseSegmentLib.scene import SceneResult, SceneWriter
 from MorseSegmentLib.segments import LABELS, segmentIDs
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.stepping import Steps
+from MorseSegmentLib.surfacequeue import SurfaceQueue
+from MorseSegmentLib.undo import TakenBack, UndoStack
 from MorseSegmentLib.voxels import labelsOf
 
 BOX = (slice(1, 7), slice(2, 8), slice(2, 10))
@@ -69,7 +72,7 @@ def test_a_block_is_written_exactly_and_undone_exactly(
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
     assert number == (expected != a_touching_result.refined).sum()
     assert segmentation.GetNumberOfLayers() == before_layers
-    assert undo.undo() == "Re-rendered box"
+    assert undo.undo() == TakenBack("Re-rendered box")
     np.testing.assert_array_equal(
         labels(a_scene, shown, a_touching_result), a_touching_result.refined
     )
@@ -137,9 +140,19 @@ def test_several_steps_are_undone_one_by_one(
 
 def test_the_oldest_steps_are_forgotten() -> None:
     undo, done = UndoStack(limit=2), []
+
+    def step(name: str) -> Steps[TakenBack]:
+        yield
+        done.append(name)
+        return TakenBack(note=name.upper())
+
     for name in "abc":
-        undo.push(name, lambda name=name: done.append(name))
-    assert [undo.undo(), undo.undo(), undo.undo()] == ["c", "b", None]
+        undo.push(name, lambda name=name: step(name))
+    assert [undo.undo(), undo.undo(), undo.undo()] == [
+        TakenBack("c", "C"),
+        TakenBack("b", "B"),
+        None,
+    ]
     assert done == ["c", "b"]
 
 
@@ -182,37 +195,87 @@ def test_a_finer_block_is_written_on_the_segmentation_s_own_grid(
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
 
 
-def test_surfaces_are_made_anew_once_and_only_if_there_were_some(
-    a_scene: Any,
-    a_touching_result: Segmentation,
-    a_mixed_block: np.ndarray,
+@pytest.mark.parametrize("smoothing", ["0.5", "0.2", "0.0"])
+def test_surfaces_are_made_anew_as_slicer_makes_them_and_only_if_there_were_some(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray, smoothing: str
 ) -> None:
-    writer, undo = SceneWriter(a_scene), UndoStack()
-    shown = writer.show(a_touching_result)
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
     node, box = node_of(a_scene, shown), a_touching_result.geometry.crop(START, STOP)
     LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
     undo.undo()
-    writer.createSurface(node)
+    node.GetSegmentation().SetConversionParameter("Smoothing factor", smoothing)
+    SceneWriter.createSurface(node)
     first = surface_points(node, "Head")
-    converted = []
-    node.GetSegmentation().AddObserver(
-        slicer.vtkSegmentation.ContainedRepresentationNamesModified,
-        lambda *_: converted.append(
-            node.GetSegmentation().ContainsRepresentation("Closed surface")
-        ),
-    )
     LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
-    assert surface_points(node, "Head") != first
-    assert converted.count(True) == 1
+    mine = {key: surface_points(node, key) for key in ("Head", "Tail", "Roof")}
+    node.RemoveClosedSurfaceRepresentation()
+    SceneWriter.createSurface(node)
+    for key, points in mine.items():
+        np.testing.assert_array_equal(points, surface_points(node, key))
+    assert mine["Head"].shape != first.shape
     undo.undo()
-    assert surface_points(node, "Head") == first
+    np.testing.assert_array_equal(surface_points(node, "Head"), first)
 
 
-def surface_points(node: Any, segment_id: str) -> int:
+def test_a_surface_is_seen_until_the_new_one_is_there(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown, turns = SceneWriter(a_scene).show(a_touching_result), []
+    node, box = node_of(a_scene, shown), a_touching_result.geometry.crop(START, STOP)
+    SceneWriter.createSurface(node)
+    first = surface_points(node, "Head")
+    queue = SurfaceQueue(a_scene, later=turns.append)
+    queue._stepper.start = lambda *_: None  # nothing is done yet
+    LocalWriter(a_scene, shown, UndoStack(), queue).write(a_mixed_block, box)
+    np.testing.assert_array_equal(surface_points(node, "Head"), first)
+
+
+def surface_points(node: Any, segment_id: str) -> np.ndarray:
     surface = vtk.vtkPolyData()
     node.GetClosedSurfaceRepresentation(segment_id, surface)
-    return surface.GetNumberOfPoints()
+    return vtk.util.numpy_support.vtk_to_numpy(surface.GetPoints().GetData()).copy()
+
+
+def test_what_a_person_edited_in_between_stays_and_is_counted(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    box = a_touching_result.geometry.crop(START, STOP)
+    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    node = node_of(a_scene, shown)
+    after = labels(a_scene, shown, a_touching_result)
+    changed = np.argwhere((after != a_touching_result.refined) & (after > 0))[:2]
+    image = node.GetBinaryLabelmapInternalRepresentation("Head")
+    i0, _, j0, _, k0, _ = image.GetExtent()
+    voxels = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "Head")
+    for k, j, i in changed:
+        voxels[k - k0, j - j0, i - i0] = 0  # erased by hand
+    image.Modified()
+    back = undo.undo()
+    expected = a_touching_result.refined.copy()
+    expected[tuple(changed.T)] = 0
+    np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
+    assert back.note == "2 voxels that were edited since stay as they were edited."
+
+
+def test_nothing_is_seen_before_the_last_piece_and_an_edit_meanwhile_is_not_overwritten(
+    a_scene: Any, a_touching_result: Segmentation, a_mixed_block: np.ndarray
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
+    box = a_touching_result.geometry.crop(START, STOP)
+    steps = LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box)
+    next(steps)
+    np.testing.assert_array_equal(
+        labels(a_scene, shown, a_touching_result), a_touching_result.refined
+    )
+    node_of(a_scene, shown).GetBinaryLabelmapInternalRepresentation("Head").Modified()
+    with pytest.raises(MorseError, match="edited meanwhile; nothing was changed"):
+        finished(steps)
+    np.testing.assert_array_equal(
+        labels(a_scene, shown, a_touching_result), a_touching_result.refined
+    )
+    assert undo.title is None
 
 
 def test_a_deleted_segmentation_is_named_and_the_step_forgotten(

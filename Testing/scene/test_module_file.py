@@ -13,6 +13,7 @@ import slicer
 
 from MorseCore.output import write_result
 from MorseCore.result import Segmentation
+from MorseSegmentLib.selftests.phantomscene import sceneContent
 
 MODULE_FILE = Path(__file__).parents[2] / "MorseSegment" / "MorseSegment.py"
 
@@ -65,8 +66,14 @@ def test_a_result_folder_is_shown_by_one_call(
     np.testing.assert_array_equal(found > 0, a_result.refined == 1)
 
 
-def test_the_module_s_own_test_passes(a_module: types.ModuleType) -> None:
-    a_module.MorseSegmentTest().runTest()
+def test_a_result_is_removed_without_a_trace(
+    a_module: types.ModuleType, a_result: Segmentation, a_volume_node: Any
+) -> None:
+    logic, before = a_module.MorseSegmentLogic(), sceneContent()
+    shown = logic.showResult(a_result, a_volume_node)
+    assert len(sceneContent()) > len(before)
+    logic.removeResult(shown)
+    assert sceneContent() == before
 
 
 def test_starting_slicer_does_not_load_torch() -> None:

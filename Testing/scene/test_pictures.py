@@ -13,7 +13,7 @@ import pytest
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import write_volume
+from MorseCore.images.imageio import write_volume
 from MorseCore.output import write_result
 from MorseCore.result import Segmentation
 from MorseSegmentLib.offscreen import __main__ as command

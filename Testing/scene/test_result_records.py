@@ -20,7 +20,7 @@ from MorseSegmentLib.record import findResults, readRecord
 from MorseSegmentLib.replace import ResultReplacer
 from MorseSegmentLib.scene import SceneResult, SceneWriter
 from MorseSegmentLib.segments import segmentIDs
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.undo import TakenBack, UndoStack
 
 HIPPOCAMPUS = (
     "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
@@ -140,8 +140,27 @@ def test_a_finer_result_takes_the_place_of_another_and_gives_it_back(
     )
     assert not any(visibilities(a_scene, shown))
     assert findResults(a_scene) == [shown, finer]
-    assert undo.undo() == "Resolution x2"
+    assert undo.undo() == TakenBack("Resolution x2", look=shown)
     assert (node_ids(a_scene), visibilities(a_scene, shown)) == before
+
+
+@pytest.mark.parametrize("work", ["voxels", "review"])
+def test_a_finer_result_in_which_a_person_worked_is_hidden_instead_of_removed(
+    a_scene: Any, a_result: Segmentation, work: str
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_result), UndoStack()
+    before = visibilities(a_scene, shown)
+    finer = ResultReplacer(a_scene, undo).replace(shown, twice(a_result), name="x2")
+    if work == "voxels":
+        node = a_scene.GetNodeByID(finer.refined)
+        slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "Head")[0] = 0
+    else:
+        PointTable.read(a_scene.GetNodeByID(finer.pointTable)).setReview(0, "flagged")
+    back = undo.undo()
+    assert back.note == "'x2' was edited or reviewed since, so it stays in the scene, hidden."
+    assert findResults(a_scene) == [shown, finer]
+    assert not any(visibilities(a_scene, finer))
+    assert visibilities(a_scene, shown) == before
 
 
 def visibilities(scene: Any, shown: SceneResult) -> list[bool]:

@@ -11,9 +11,9 @@ import pytest
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseCore.imageio import read_volume, write_volume
-from MorseCore.metrics import overlap
-from MorseCore.phantoms import make_phantom
+from MorseCore.images.imageio import read_volume, write_volume
+from MorseCore.learning.phantoms import make_phantom
+from MorseCore.scoring.metrics import overlap
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "MorseSegment" / "Scripts" / "segment_batch.py"
@@ -144,7 +144,7 @@ def test_an_unexpected_error_ends_with_code_1_and_one_sentence(
     an_image: Path, tmp_path: Path
 ) -> None:
     code = (
-        "import runpy, sys; sys.modules['MorseCore.batch'] = None; "
+        "import runpy, sys; sys.modules['MorseCore.commands.batch'] = None; "
         f"sys.argv = ['x', '--input', 'a', '--output', 'b', '--model', 'c']; "
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     )
@@ -159,4 +159,6 @@ def test_an_unexpected_error_ends_with_code_1_and_one_sentence(
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: This Slicer lacks the Python package 'MorseCore.batch'")
+    assert done.stderr.startswith(
+        "error: This Slicer lacks the Python package 'MorseCore.commands.batch'"
+    )

@@ -12,7 +12,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseSegmentLib.scene import SceneWriter
 from MorseSegmentLib.surface import SurfaceWriter, extractSurface
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.undo import TakenBack, UndoStack
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_undo_takes_the_model_away_with_all_that_came_with_it(
     vertices, triangles = extractSurface(a_ball, Geometry(a_ball.shape, np.eye(4)))
     node_id = SurfaceWriter(a_scene, shown, undo).add(vertices, triangles, structure=1)
     assert a_scene.GetNumberOfNodes() > before
-    assert undo.undo() == "Surface"
+    assert undo.undo() == TakenBack("Surface")
     assert a_scene.GetNodeByID(node_id) is None
     assert a_scene.GetNumberOfNodes() == before
 
@@ -105,3 +105,17 @@ def test_a_level_that_is_not_reached_is_said(
         writer.add(*surface, structure=1)
     with pytest.raises(MorseError, match="no structure of the value 5"):
         writer.add(*surface, structure=5)
+
+
+def test_a_surface_that_a_person_edited_stays_and_that_is_said(
+    a_scene: Any, a_result: Segmentation, a_ball: np.ndarray
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_result), UndoStack()
+    vertices, triangles = extractSurface(a_ball, Geometry(a_ball.shape, np.eye(4)))
+    node = a_scene.GetNodeByID(SurfaceWriter(a_scene, shown, undo).add(vertices, triangles, 1))
+    smoother = vtk.vtkSmoothPolyDataFilter()
+    smoother.SetInputData(node.GetPolyData())
+    smoother.Update()
+    node.SetAndObserveMesh(smoother.GetOutput())
+    assert "was edited since, so it stays" in undo.undo().note
+    assert a_scene.IsNodePresent(node)

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(INSTALL_HINT, file=sys.stderr)
         return 3
     # Not before: these load VTK and Slicer's libraries, seconds that --help can do without.
-    from MorseCore.imageio import read_volume
+    from MorseCore.images.imageio import read_volume
     from MorseCore.output import read_result
     from MorseSegmentLib.offscreen.figure import renderScenePictures
 

@@ -19,7 +19,8 @@ __all__ = ["renderScenePictures"]
 _WHITE, _DARK = (1.0, 1.0, 1.0), (0.25, 0.25, 0.25)
 _SMALLEST_VIEW = 24  # voxels; closer up, a slice shows squares instead of a shape
 _LEGEND = (
-    "outline: coarse   fill: refined   dots: rendered points, orange 0.2 - magenta 1 uncertain"
+    "outline: coarse   fill: refined\n"
+    "dots: rendered points, uncertain from 0.2 (orange) to 1 (magenta)"
 )
 
 
@@ -70,7 +71,7 @@ def _saveSurface(outputDir: Path) -> Path:
         view.node.SetBackgroundColor(*_WHITE)
         view.node.SetBackgroundColor2(*_WHITE)
         view.fit(azimuth=30.0, elevation=20.0, zoom=1.2)
-        view.annotate("refined surface, points of uncertainty 0.6 and more", color=_DARK)
+        view.annotate("refined surface\nrendered points, uncertain from 0.6", color=_DARK)
         return view.save(outputDir / "surface.png")
 
 
@@ -96,7 +97,7 @@ def _pointAt(view: SliceView, volumeNode: vtk.vtkObject, result: Segmentation) -
     number = _mostChangedSlice(result, 2 - axis)
     corners = _corners(result, axis=2 - axis, number=number)
     smallest = _SMALLEST_VIEW * max(result.geometry.spacing)
-    view.frame(corners, through=corners.mean(axis=0), margin=1.35, smallest=smallest)
+    view.frame(corners, through=corners.mean(axis=0), margin=1.3, smallest=smallest)
 
 
 def _mostChangedSlice(result: Segmentation, axis: int) -> int:

@@ -78,7 +78,7 @@ class OffscreenView:
         actor.SetPosition(12, self.window.GetSize()[1] - 10)
         style = actor.GetTextProperty()
         style.SetVerticalJustificationToTop()
-        style.SetFontSize(15)
+        style.SetFontSize(20)  # of 700 pixels; a figure shows a view at half that size
         style.SetColor(*color)
         style.SetBackgroundColor(*(1.0 - channel for channel in color))
         style.SetBackgroundOpacity(0.6)

@@ -45,7 +45,8 @@ class Board:
         self.run = RunPanel(ui, self.state, self.segmenter, lambda: self.input.model, self.tell)
         self.compare = ComparePanel(ui, self.state)
         self.points = PointsPanel(ui, self.state)
-        self.refiner = Refiner(scene, self.runner)
+        # After 1 ms: what the person does, and the views that draw it, come first.
+        self.refiner = Refiner(scene, self.runner, lambda f: qt.QTimer.singleShot(1, f))
         self.refine = RefinePanel(
             ui, self.state, self.refiner,
             segmenter=self.segmenter, modelOf=self.input.modelOf, tell=self.tell,
@@ -73,6 +74,9 @@ class Board:
     def close(self) -> None:
         """End the worker and listen to nothing any more."""
         self.exit()
+        self.run.close()
+        self.compare.close()
+        self.points.close()
         self.state.close()
         self._models.stop()
         self.refiner.close()

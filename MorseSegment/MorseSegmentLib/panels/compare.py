@@ -1,5 +1,6 @@
 """Compare: coarse, refined or both; what the rendering changed in each structure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,123 +9,246 @@ import slicer
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
-from MorseSegmentLib.compare import COLUMNS, VIEWS, nextView, rows, showView
+from MorseCore.result import Structure
+from MorseSegmentLib.changes import ChangeTable
+from MorseSegmentLib.compare import VIEWS, flippedView, jumpTo, showView
 from MorseSegmentLib.difference import DifferenceView
-from MorseSegmentLib.panels.slots import blocked, connect
+from MorseSegmentLib.masks import MaskWatch, masksInSteps
+from MorseSegmentLib.panels.changetable import ChangeTableView
+from MorseSegmentLib.panels.elsewhere import openInSegmentEditor, openInSegmentStatistics
+from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
 from MorseSegmentLib.record import SceneResult, readRecord
 from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.stepping import Stepper, Steps
 
 __all__ = ["ComparePanel"]
 
 _KEY = "F8"
+_PAUSE = 300  # ms without a further change of the masks before they are measured again
 
 
 class ComparePanel:
-    """Views and table of the result that is looked at."""
+    """Views, difference and table of the result that is looked at.
+
+    Whatever changes the masks while the module is in front – a box rendered again, an undo, a
+    sequence browser – they are measured again, and the difference is made again, in short steps;
+    changes made meanwhile by other modules follow as soon as the module is in front again.
+    """
 
     def __init__(self, ui: Any, state: ModuleState) -> None:
         self._ui, self._state = ui, state
-        self._applied: tuple[str, str] | None = None
-        self._tabled: str | None = None
+        self._applied: tuple[str, str] | None = None  # result and view
+        self._listed = ""  # the result of the table
+        self._structures: Sequence[Structure] = ()
+        self._known: dict[str, tuple[Any, list[dict[str, Any]]]] = {}  # by result: stamp, rows
+        self._measured: Any = None  # stamp of the masks that the table describes
+        self._differing: Any = None  # and of those of the difference
+        self._wanted: bool | None = None  # a difference that is being made, or is to go
+        self._imported = self._isInFront = False
         self._shortcut: Any = None
+        self._watch = MaskWatch(state.scene, self._schedule)
+        # Not 0 ms: what the person does, and the views that draw it, come first.
+        self._steps = Stepper(lambda f: qt.QTimer.singleShot(1, f))
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        connect(self._timer, "timeout()", self._onTimer)
+        self._tag = state.scene.AddObserver(state.scene.StartImportEvent, self._onImport)
         self._buttons = dict(
             zip(VIEWS, (ui.coarseViewButton, ui.bothViewButton, ui.refinedViewButton), strict=True)
         )
         for view, button in self._buttons.items():
             connect(button, "clicked()", lambda view=view: self._choose(view))
         connect(ui.differenceCheckBox, "toggled(bool)", self._onDifference)
-        connect(ui.segmentEditorButton, "clicked()", self._onSegmentEditor)
-        connect(ui.statisticsButton, "clicked()", self._onStatistics)
-        ui.structureTable.setColumnCount(len(COLUMNS))
-        ui.structureTable.setHorizontalHeaderLabels(list(COLUMNS))
+        connect(ui.differenceStructureSelector, "currentIndexChanged(int)", self._onStructure)
+        connect(ui.segmentEditorButton, "clicked()", lambda: openInSegmentEditor(*self._nodes()))
+        connect(ui.statisticsButton, "clicked()", lambda: openInSegmentStatistics(*self._nodes()))
+        connect(ui.changesTableButton, "clicked()", self._onTableNode)
+        self._table = ChangeTableView(
+            ui.structureTable, onChosen=self._chooseStructure, onJump=self._jump
+        )
         state.onChange(self.refresh)
         self.refresh()
 
     def enter(self, window: Any) -> None:
-        """The key works while the module is in front.
+        """The key works, and the masks are measured, while the module is in front.
 
         :param window: the widget in which the key is heard.
         """
+        self._isInFront = True
+        self._schedule()
         if self._shortcut is None:
             self._shortcut = qt.QShortcut(qt.QKeySequence(_KEY), window)
             connect(self._shortcut, "activated()", self.flip)
 
     def exit(self) -> None:
-        """The key is free for others again."""
+        """The key is free for others again; so is the time that measuring takes."""
+        self._isInFront = False
+        self._timer.stop()
+        self._steps.stop()
         if self._shortcut is not None:
             self._shortcut.setParent(None)
             self._shortcut.delete()
             self._shortcut = None
 
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        self.exit()
+        self._timer.deleteLater()  # while it lives, its slot keeps this panel
+        self._watch.look(None)
+        self._state.scene.RemoveObserver(self._tag)
+
     def flip(self) -> None:
-        """Show the next of the three views."""
+        """Show the other mask: coarse and refined in turn."""
         if self._state.shown is not None:
-            self._choose(nextView(self._state.parameters.view))
+            self._choose(flippedView(self._state.parameters.view))
 
     def refresh(self) -> None:
         """Show what the state holds."""
-        shown, view = self._state.shown, self._state.parameters.view
-        for button in (*self._buttons.values(), self._ui.segmentEditorButton):
-            button.enabled = shown is not None
-        for widget in (self._ui.statisticsButton, self._ui.differenceCheckBox):
+        ui, shown, parameters = self._ui, self._state.shown, self._state.parameters
+        self._list(shown)
+        for widget in (
+            *self._buttons.values(), ui.segmentEditorButton, ui.statisticsButton,
+            ui.differenceCheckBox, ui.differenceStructureSelector, ui.changesTableButton,
+        ):  # fmt: skip
             widget.enabled = shown is not None
-        with blocked(*self._buttons.values(), self._ui.differenceCheckBox):
-            self._buttons[view].checked = True
-            self._ui.differenceCheckBox.checked = self._hasDifference(shown)
-        if shown is not None and self._applied != (shown.record, view):
-            showView(self._state.scene, shown, view)
-            self._applied = (shown.record, view)
-        self._fillTable(shown)
+        with blocked(
+            *self._buttons.values(), ui.differenceCheckBox, ui.differenceStructureSelector
+        ):
+            self._buttons[parameters.view].checked = True
+            ui.differenceCheckBox.checked = self._hasDifference(shown)
+            row = ui.differenceStructureSelector.findData(parameters.compareStructure)
+            ui.differenceStructureSelector.currentIndex = max(0, row)
+        self._table.select(parameters.compareStructure)
+        if shown is not None and self._applied != (shown.record, parameters.view):
+            showView(self._state.scene, shown, parameters.view)
+            self._applied = (shown.record, parameters.view)
+
+    def _list(self, shown: SceneResult | None) -> None:
+        """Take over another result: first the worker's numbers, which are there at once."""
+        record = "" if shown is None else shown.record
+        if record == self._listed:
+            return
+        self._keep()
+        self._listed, self._wanted = record, None
+        self._steps.stop()
+        self._watch.look(shown)
+        self._structures, rows = (), []
+        if shown is None:
+            self._known.clear()  # another scene gives the same names again
+        else:
+            try:
+                self._structures = readRecord(self._state.scene, shown).structures
+                rows = ChangeTable(self._state.scene, shown).reported()
+            except MorseError as error:  # of another version
+                self._onError(error)
+        fresh = None if self._imported else self._watch.stamp()
+        self._measured, rows = self._known.get(record, (fresh, rows))
+        entries = [(_("All structures"), 0), *((s.name, s.value) for s in self._structures)]
+        fillCombo(self._ui.differenceStructureSelector, entries, 0)
+        self._table.show(self._structures, rows)
+        if len(self._table.rows) < len(self._structures):
+            self._measured = None
+        self._differing = self._measured
+        self._imported = False
+        self._ui.measureLabel.text = ""
+        self._schedule()
+
+    def _keep(self) -> None:
+        """Remember the numbers of the result that was looked at; its masks may be edited."""
+        if self._listed:
+            self._known[self._listed] = (self._measured, self._table.rows)
 
     def _choose(self, view: str) -> None:
         self._state.set(replace(self._state.parameters, view=view))
 
+    def _chooseStructure(self, value: int) -> None:
+        if value != self._state.parameters.compareStructure:
+            self._state.set(replace(self._state.parameters, compareStructure=value))
+            self._schedule(0)
+
+    def _onStructure(self, row: int) -> None:
+        self._chooseStructure(self._ui.differenceStructureSelector.itemData(row) or 0)
+
+    def _jump(self, value: int) -> None:
+        shown = self._state.shown
+        if shown is not None and not jumpTo(self._state.scene, shown, value):
+            self._ui.measureLabel.text = _("The structure is in neither mask.")
+
+    def _structure(self) -> int | None:
+        """The structure whose difference is wanted; None for all."""
+        value = self._state.parameters.compareStructure
+        return value if any(s.value == value for s in self._structures) else None
+
     def _hasDifference(self, shown: SceneResult | None) -> bool:
+        if self._wanted is not None:
+            return self._wanted
         return shown is not None and DifferenceView(self._state.scene, shown).nodeID is not None
 
     def _onDifference(self, on: bool) -> None:
         shown = self._state.shown
         if shown is None:
             return
-        difference = DifferenceView(self._state.scene, shown)
         if on:
-            difference.show()
+            self._wanted = True
+            self._schedule(0)
         else:
-            difference.hide()
+            self._wanted = None
+            self._steps.stop()
+            DifferenceView(self._state.scene, shown).hide()
+            self._schedule()
 
-    def _fillTable(self, shown: SceneResult | None) -> None:
-        record = shown.record if shown is not None else ""
-        if record == self._tabled:
-            return
-        self._tabled = record
-        table = self._ui.structureTable
-        lines = []
+    def _schedule(self, pause: int = _PAUSE) -> None:
+        """Look whether there is something to do, once nothing has changed for a while."""
+        if self._isInFront:
+            self._timer.start(pause)
+
+    def _onImport(self, *_event: Any) -> None:
+        # What is in a file may have been edited since it was measured.
+        self._imported, self._listed = True, ""
+        self._known.clear()
+
+    def _onTimer(self) -> None:
+        shown = self._state.shown
+        if shown is not None and (self._isStale() or self._differenceIsStale(shown)):
+            self._steps.start(self._work(shown), lambda _done: self._schedule(), self._onError)
+
+    def _isStale(self) -> bool:
+        return self._measured != self._watch.stamp()
+
+    def _differenceIsStale(self, shown: SceneResult) -> bool:
+        if not self._hasDifference(shown):
+            return False
+        difference = DifferenceView(self._state.scene, shown)
+        return (
+            difference.nodeID is None
+            or difference.structure != self._structure()
+            or self._differing != self._watch.stamp()
+        )
+
+    def _work(self, shown: SceneResult) -> Steps[None]:
+        """Make the difference and the numbers anew; started again if the masks change."""
+        scene, stamp = self._state.scene, self._watch.stamp()
+        self._ui.measureLabel.text = _("Measuring the masks as they are now...")
+        masks = yield from masksInSteps(scene, shown)
+        if self._differenceIsStale(shown):
+            self._wanted = True  # although the former node goes
+            yield from DifferenceView(scene, shown).showInSteps(self._structure(), masks)
+            self._differing, self._wanted = stamp, None
+        if self._isStale():
+            yield from self._table.measureInSteps(ChangeTable(scene, shown), masks)
+            self._measured = stamp
+        self._ui.measureLabel.text = _("These are the numbers of the masks as they are now.")
+
+    def _onError(self, error: Exception) -> None:
+        self._wanted = None
+        self._ui.measureLabel.text = str(error)
+
+    def _onTableNode(self) -> None:
+        shown = self._state.shown
         if shown is not None:
-            try:
-                lines = rows(readRecord(self._state.scene, shown).report.get("structures", []))
-            except (MorseError, KeyError):  # a result of another version has no such report
-                lines = []
-        table.setRowCount(len(lines))
-        for row, line in enumerate(lines):
-            for column, text in enumerate(line):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.resizeColumnsToContents()
-
-    def _onSegmentEditor(self) -> None:
-        refined, volume = self._nodes()
-        slicer.util.selectModule("SegmentEditor")
-        editor = slicer.util.getModuleWidget("SegmentEditor").editor
-        editor.setSegmentationNode(refined)
-        if volume is not None:
-            editor.setSourceVolumeNode(volume)
-
-    def _onStatistics(self) -> None:
-        refined, volume = self._nodes()
-        slicer.util.selectModule("SegmentStatistics")
-        widget = slicer.util.getModuleWidget("SegmentStatistics")
-        widget.segmentationSelector.setCurrentNode(refined)
-        if volume is not None:
-            widget.scalarSelector.setCurrentNode(volume)
+            nodeID = ChangeTable(self._state.scene, shown).addNode(self._table.rows)
+            name = self._state.scene.GetNodeByID(nodeID).GetName()
+            slicer.util.showStatusMessage(_("Table: {name}").format(name=name), 2000)
 
     def _nodes(self) -> tuple[Any, Any]:
         """The refined mask and the segmented volume, if they are in the scene."""

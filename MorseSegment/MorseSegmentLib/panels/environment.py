@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MorseSegmentLib.catalog import Catalog
-from MorseSegmentLib.environment import consentText, install, missing, report
+from MorseSegmentLib.environment import consentText, install, missing, report, statusText
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.panels.slots import connect
 
@@ -31,14 +31,7 @@ class EnvironmentPanel:
     def setCatalog(self, catalog: Catalog) -> None:
         """Show what the worker found."""
         self._catalog = catalog
-        versions = dict(catalog.versions)
-        lines = [
-            _("torch {torch}, CUDA {cuda}").format(
-                torch=versions.get("torch", "?"), cuda=versions.get("cuda", "?")
-            )
-        ]
-        lines += [title for name, title in catalog.devices if name != "auto"]
-        self._ui.environmentLabel.setText("\n".join(lines))
+        self._ui.environmentLabel.text = statusText(catalog)
 
     def setFailure(self, failure: Failure | None) -> None:
         """Show why the worker could not answer; None: it could."""

@@ -1,4 +1,4 @@
-"""Input: the volume, a region of it, and the model."""
+"""Input: the volume, its frames, a region of it, and the model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from MorseSegmentLib.catalog import Catalog, Model
 from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
 from MorseSegmentLib.regions import activeVolumeID
+from MorseSegmentLib.sequences import findSequence
 from MorseSegmentLib.state import ModuleState
 
 __all__ = ["InputPanel"]
@@ -39,6 +40,7 @@ class InputPanel:
             NodeSelector(ui.regionSelector, state, "roi"),
         )
         placeNewBoxes(ui.regionSelector, state)
+        connect(ui.framesSelector, "currentIndexChanged(int)", self._onFrames)
         connect(ui.modelSelector, "currentIndexChanged(int)", self._onModel)
         connect(ui.importModelButton, "clicked()", self._onImport)
         connect(ui.loadResultButton, "clicked()", self._onLoadFolder)
@@ -72,6 +74,7 @@ class InputPanel:
         if not parameters.inputVolume:
             volumeID = activeVolumeID(self._state.scene)
             self._state.set(replace(parameters, inputVolume=volumeID))
+        self.refresh()  # a sequence browser may have come meanwhile
 
     def refresh(self) -> None:
         """Show what the state holds."""
@@ -81,6 +84,23 @@ class InputPanel:
         ui.modelSelector.enabled = bool(self._catalog.models)
         chosen = next((m for m in self._catalog.models if m.name == parameters.model), None)
         ui.modelCardLabel.text = "" if chosen is None else chosen.problem or chosen.card
+        self._refreshFrames()
+
+    def _refreshFrames(self) -> None:
+        """Offer all frames of a volume that is one of a sequence's."""
+        parameters, selector = self._state.parameters, self._ui.framesSelector
+        sequence = findSequence(
+            self._state.scene, self._state.scene.GetNodeByID(parameters.inputVolume)
+        )
+        entries = [(_("The one that is shown"), "current")]
+        if sequence is not None:
+            entries.append((_("All {count} frames").format(count=len(sequence)), "all"))
+        fillCombo(selector, entries, parameters.frames)
+        selector.enabled = sequence is not None
+
+    def _onFrames(self, row: int) -> None:
+        frames = self._ui.framesSelector.itemData(row)
+        self._state.set(replace(self._state.parameters, frames=frames or "current"))
 
     def _onModel(self, row: int) -> None:
         name = self._ui.modelSelector.itemData(row)

@@ -8,16 +8,22 @@ import slicer
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
+from MorseSegmentLib.nodewatch import NodeWatch
+from MorseSegmentLib.panels.pointlines import PointLines
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.pointsfilter import PointCriteria, PointRow, PointsFilter
+from MorseSegmentLib.pointsfilter import PointCriteria, PointsFilter
+from MorseSegmentLib.pointswatch import PointsWatch
+from MorseSegmentLib.projection import Click3D, nearestProjected
 from MorseSegmentLib.review import Review
 from MorseSegmentLib.state import ModuleState
 from MorseSegmentLib.viewclicks import ViewClicks
 
 __all__ = ["PointsPanel"]
 
-_NEAR = 3.0  # mm from a click to the point that was meant
+_NEAR = 3.0  # mm from a click into a slice to the point that was meant
+_NEAR_PIXELS = 8.0  # and into a 3D view, where points are drawn
 _LISTED = 100
+_PAUSE = 50  # ms without a further change of the points before they are read again
 
 
 class PointsPanel:
@@ -25,31 +31,29 @@ class PointsPanel:
 
     def __init__(self, ui: Any, state: ModuleState) -> None:
         self._ui, self._state = ui, state
+        self._isInFront = False
         self._filter: PointsFilter | None = None
         self._review: Review | None = None
         self._applied: tuple[str, PointCriteria | None] = ("", None)
-        self._rows: list[int] = []  # of the point table, by line of the widget
-        self._clicks = ViewClicks(self._onViewClick)
-        self._headers = (
-            _("Rank"), _("Uncertainty"), _("Coarse"), _("Refined"), _("Changed"), _("Review")
-        )  # fmt: skip
-        self._words = {
-            "undecided": "", "accepted": _("accepted"), "flagged": _("flagged"),
-        }  # fmt: skip
+        self._lines = PointLines(ui.pointTable, self._onLine)
+        self._clicks = ViewClicks(self._onSliceClick, self._on3DClick)
+        # Another layout may have views that are new, once it has been laid out.
+        self._layout = NodeWatch(lambda: qt.QTimer.singleShot(0, self._listen))
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._watch = PointsWatch(state.scene, lambda: self._timer.start(_PAUSE))
         self._connect()
         state.onChange(self.refresh)
         self.refresh()
 
     def _connect(self) -> None:
         ui = self._ui
-        ui.pointTable.setColumnCount(len(self._headers))
-        ui.pointTable.setHorizontalHeaderLabels(list(self._headers))
         changes = [(_("All"), "any"), (_("Changed"), "changed"), (_("Unchanged"), "unchanged")]
         fillCombo(ui.pointChangeSelector, changes, "any")
         connect(ui.uncertaintySlider, "valueChanged(double)", self._onUncertainty)
         connect(ui.pointStructureSelector, "currentIndexChanged(int)", self._onStructure)
         connect(ui.pointChangeSelector, "currentIndexChanged(int)", self._onChanged)
-        connect(ui.pointTable, "currentCellChanged(int,int,int,int)", self._onLine)
+        connect(self._timer, "timeout()", self._onOtherPoints)
         connect(ui.previousPointButton, "clicked()", lambda: self._walk(forward=False))
         connect(ui.nextPointButton, "clicked()", lambda: self._walk(forward=True))
         connect(ui.acceptPointButton, "clicked()", lambda: self._decide("accepted"))
@@ -57,11 +61,22 @@ class PointsPanel:
 
     def enter(self) -> None:
         """Listen to clicks into the views while the module is in front."""
-        self._clicks.listen(slicer.app.layoutManager())
+        self._isInFront = True
+        self._layout.look(self._state.scene.GetFirstNodeByClass("vtkMRMLLayoutNode"))
+        self._listen()
 
     def exit(self) -> None:
         """Clicks are for others again."""
+        self._isInFront = False
+        self._layout.look(None)
         self._clicks.close()
+
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        self.exit()
+        self._timer.stop()
+        self._timer.deleteLater()  # while it lives, its slot keeps this panel
+        self._watch.look(None)
 
     def refresh(self) -> None:
         """Show what the state holds; points are only filtered anew if that has changed."""
@@ -101,8 +116,8 @@ class PointsPanel:
         names = {} if self._filter is None else self._filter.structures
         entries = [(name, value) for value, name in names.items() if value]
         fillCombo(self._ui.pointStructureSelector, [(_("All"), 0), *entries], 0)
-        self._ui.pointTable.setRowCount(0)
-        self._rows = []
+        self._lines.show([])
+        self._watch.look(shown)
 
     def _apply(self, criteria: PointCriteria) -> None:
         """Show the chosen points in the views, and list the worst."""
@@ -110,31 +125,11 @@ class PointsPanel:
             return
         count = self._filter.apply(criteria)
         self._review.setRows(self._filter.rows())
-        worst = self._filter.worst(_LISTED)
-        self._rows = [point.row for point in worst]
-        table = self._ui.pointTable
-        with blocked(table):
-            table.setRowCount(len(worst))
-            for line, point in enumerate(worst):
-                self._fillLine(line, point)
-            table.clearSelection()
-        table.resizeColumnsToContents()
+        self._lines.show(self._filter.worst(_LISTED))
         self._ui.pointLabel.text = _("{count} points are shown.").format(count=count)
 
-    def _fillLine(self, line: int, point: PointRow) -> None:
-        texts = (
-            str(point.rank),
-            f"{point.uncertainty:.3f}",
-            f"{point.coarse} ({point.coarseProbability:.2f})",
-            f"{point.refined} ({point.refinedProbability:.2f})",
-            _("yes") if point.changed else "",
-            self._words[point.review],
-        )
-        for column, text in enumerate(texts):
-            self._ui.pointTable.setItem(line, column, qt.QTableWidgetItem(text))
-
     def _enable(self) -> None:
-        ui, some = self._ui, bool(self._rows)
+        ui, some = self._ui, bool(self._lines)
         for widget in (ui.uncertaintySlider, ui.pointStructureSelector, ui.pointChangeSelector):
             widget.enabled = self._filter is not None
         for button in (ui.previousPointButton, ui.nextPointButton):
@@ -154,16 +149,41 @@ class PointsPanel:
         change = self._ui.pointChangeSelector.itemData(row)
         self._state.set(replace(self._state.parameters, pointChange=change))
 
-    def _onLine(self, line: int, column: int, lineBefore: int, columnBefore: int) -> None:
-        if self._review is not None and 0 <= line < len(self._rows):
-            self._review.jump(self._rows[line])
-            self._show(self._rows[line])
+    def _onOtherPoints(self) -> None:
+        self._applied = ("", None)
+        self.refresh()
 
-    def _onViewClick(self, position: tuple[float, float, float]) -> None:
-        row = None if self._review is None else self._review.nearest(position, within=_NEAR)
-        if self._review is not None and row is not None:
+    def _listen(self) -> None:
+        if self._isInFront:
+            self._clicks.listen(slicer.app.layoutManager())
+
+    def _onLine(self, row: int) -> None:
+        if self._review is not None:
             self._review.jump(row)
             self._show(row)
+
+    def _onSliceClick(self, position: tuple[float, float, float]) -> None:
+        review = self._review
+        row = None if review is None else review.nearest(position, within=_NEAR)
+        if review is not None and row is not None and not self._isPlacing():
+            review.jump(row)
+            self._show(row)
+
+    def _on3DClick(self, click: Click3D) -> None:
+        review, points = self._review, self._filter
+        if review is None or points is None or self._isPlacing():
+            return
+        rows = points.rowsIn3D()
+        found = nearestProjected(points.positions(rows), click, _NEAR_PIXELS)
+        if found is not None:
+            # The person looks at the point already: the camera stays where it is.
+            review.jump(int(rows[found]), aimCameras=False)
+            self._show(int(rows[found]))
+
+    def _isPlacing(self) -> bool:
+        """Whether a click places a markup, so that it chooses nothing."""
+        node = self._state.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        return node is not None and node.GetCurrentInteractionMode() == node.Place
 
     def _walk(self, *, forward: bool) -> None:
         if self._review is not None:
@@ -178,22 +198,16 @@ class PointsPanel:
             return
         row = review.current
         review.setState(row, state)
-        if row in self._rows:
-            with blocked(self._ui.pointTable):
-                self._fillLine(self._rows.index(row), points.row(row))
+        self._lines.update(points.row(row))
         following = review.next(undecidedOnly=True)
         self._show(row if following is None else following)
 
     def _show(self, row: int) -> None:
-        """Select the row's line, if it is listed, and say how far the review has come."""
+        """Select the row's line, and say how far the review has come."""
         if self._review is None or self._filter is None:
             return
-        table, point, counts = self._ui.pointTable, self._filter.row(row), self._review.counts()
-        with blocked(table):
-            if row in self._rows:
-                table.selectRow(self._rows.index(row))
-            else:
-                table.clearSelection()
+        point, counts = self._filter.row(row), self._review.counts()
+        self._lines.select(point)
         self._ui.pointLabel.text = _(
             "Point {rank}: {coarse} before, {refined} after. "
             "{accepted} accepted, {flagged} flagged, {left} left."

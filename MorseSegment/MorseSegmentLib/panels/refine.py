@@ -16,6 +16,7 @@ from MorseSegmentLib.record import SceneResult, readRecord
 from MorseSegmentLib.refiner import Refiner
 from MorseSegmentLib.segmenter import Segmenter
 from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.undo import TakenBack
 
 __all__ = ["RefinePanel"]
 
@@ -53,6 +54,7 @@ class RefinePanel:
         connect(ui.surfaceButton, "clicked()", self._onSurface)
         connect(ui.cancelRefineButton, "clicked()", self._refiner.cancel)
         connect(ui.undoButton, "clicked()", self._onUndo)
+        connect(ui.segmentButton, "clicked()", self.refresh)  # a run takes the worker's field
         state.onChange(self.refresh)
         self.refresh()
 
@@ -83,8 +85,7 @@ class RefinePanel:
     def onRefined(self, text: str, shown: SceneResult) -> None:
         """Look at the result."""
         self._segmenter.keepField(shown)
-        self._state.set(replace(self._state.parameters, result=shown.record))
-        self.refresh()
+        self._look(shown)
         self._ui.refineLabel.text = text
 
     def onRefineFailed(self, failure: Failure) -> None:
@@ -124,15 +125,16 @@ class RefinePanel:
         box = regionText(roiNode, volumeNode or refined, check=volumeNode is not None)
         if box is None:
             raise MorseError(_("Choose a box, or create one and draw it in the views."))
-        self._refiner.renderBox(shown, box, points=points, passes=passes, observer=self)
+        scale = parameters.refineScale
+        self._refiner.renderBox(
+            shown, box, points=points, passes=passes, scale=scale, observer=self
+        )
         self._started()
 
     def _onWhole(self) -> None:
-        points, passes = self._rendering()
+        shown, (points, passes) = self._shown(), self._rendering()
         scale = self._state.parameters.refineScale
-        self._refiner.renderWhole(
-            self._shown(), scale=scale, points=points, passes=passes, observer=self
-        )
+        self._refiner.renderWhole(shown, scale=scale, points=points, passes=passes, observer=self)
         self._started()
 
     def _onSurface(self) -> None:
@@ -145,17 +147,34 @@ class RefinePanel:
     def _started(self) -> None:
         self._ui.refineProgressBar.value = 0
         self.refresh()
-        self._ui.refineLabel.text = _("Computing")
+        if self._refiner.isBusy:
+            self._ui.refineLabel.text = _("Computing")
 
     def _onUndo(self) -> None:
-        title = self._refiner.undo.undo()
+        self._refiner.takeBack(self._onTakenBack, self._onNotTakenBack)
         self.refresh()
-        self._ui.refineLabel.text = _("Taken back: {step}").format(step=title)
+
+    def _onTakenBack(self, back: TakenBack) -> None:
+        self._look(back.look)
+        self._ui.refineLabel.text = (
+            _("Taken back: {step}. {note}").format(step=back.title, note=back.note).strip()
+        )
+
+    def _onNotTakenBack(self, error: Exception) -> None:
+        self.onRefineFailed(Failure(str(error), kind=type(error).__name__))
+
+    def _look(self, shown: SceneResult | None) -> None:
+        """Let all panels show a result, which may be the same with other voxels and points."""
+        if shown is not None and self._state.scene.GetNodeByID(shown.record) is not None:
+            self._state.set(replace(self._state.parameters, result=shown.record))
+        self._state.changed()
 
     def _shown(self) -> SceneResult:
         shown = self._state.shown
         if shown is None:
             raise MorseError(_("There is no result in the scene."))
+        if not self._segmenter.hasField(shown):
+            raise MorseError(_("Segment again to refine further: the field is gone."))
         return shown
 
     def _rendering(self) -> tuple[int, int]:

@@ -11,12 +11,17 @@ from slicer.i18n import tr as _
 from MorseSegmentLib.catalog import Catalog, Model
 from MorseSegmentLib.inputs import regionText
 from MorseSegmentLib.launch import Failure
+from MorseSegmentLib.nodewatch import NodeWatch
+from MorseSegmentLib.panels.costs import costText, frameCount, planned
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.record import SceneResult
+from MorseSegmentLib.record import SceneResult, readRecord
+from MorseSegmentLib.runtimes import readTimes, rememberRun
 from MorseSegmentLib.segmenter import Segmenter, whyNot
 from MorseSegmentLib.state import ModuleState
 
 __all__ = ["RunPanel"]
+
+_PAUSE = 200  # ms without a further change of the region before its cost is told
 
 
 class RunPanel:
@@ -37,6 +42,11 @@ class RunPanel:
         self._ui, self._state, self._segmenter = ui, state, segmenter
         self._chosenModel, self._tell = chosenModel, tell
         self._cancelling = False
+        self._asked = ("", "")  # model and device of the run
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        connect(self._timer, "timeout()", self._refreshCost)
+        self._region = NodeWatch(lambda: self._timer.start(_PAUSE))
         connect(ui.deviceSelector, "currentIndexChanged(int)", self._onDevice)
         connect(ui.qualitySlider, "valueChanged(double)", self._onQuality)
         connect(ui.segmentButton, "clicked()", self._onButton)
@@ -58,9 +68,10 @@ class RunPanel:
         with blocked(ui.qualitySlider, ui.deviceSelector):
             ui.qualitySlider.value = parameters.quality
             ui.deviceSelector.currentIndex = ui.deviceSelector.findData(parameters.device)
-        ui.costLabel.text = "" if model is None else _costText(model, parameters.quality)
-        for widget in (ui.qualitySlider, ui.deviceSelector):
-            widget.enabled = model is not None and not busy
+        ui.deviceSelector.enabled = model is not None and not busy
+        ui.qualitySlider.enabled = model is not None and model.hasQuality and not busy
+        self._region.look(self._state.scene.GetNodeByID(parameters.roi) if parameters.roi else None)
+        self._refreshCost()
         reason = self._whyNot(model)
         ui.segmentButton.text = self._buttonText()
         ui.segmentButton.enabled = not self._cancelling and (busy or not reason)
@@ -70,11 +81,33 @@ class RunPanel:
         ui.runProgressBar.visible = busy
         ui.copyLogButton.enabled = bool(ui.logEdit.plainText)
 
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        self._timer.stop()
+        self._timer.deleteLater()  # while it lives, its slot keeps this panel
+        self._region.look(None)
+
+    def _refreshCost(self) -> None:
+        """Say what the next run takes, as far as that is known."""
+        model, parameters, text = self._chosenModel(), self._state.parameters, ""
+        if model is not None:
+            times = readTimes(slicer.app.userSettings(), model.name, parameters.device)
+            text = costText(
+                model, parameters.quality, planned(self._state, model), times,
+                frameCount(self._state),
+            )  # fmt: skip
+        self._ui.costLabel.text = text
+
     def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far the run is."""
         self._ui.runProgressBar.value = int(percent)
         name = {"prepare": _("Preparing"), "network": _("Computing"), "restore": _("Finishing")}
         text = name.get(stage, stage)
+        if self._segmenter.frame is not None:
+            number, count = self._segmenter.frame
+            text = _("Frame {number} of {count}: {stage}").format(
+                number=number, count=count, stage=text
+            )
         if secondsLeft is not None:
             text = _("{stage}, about {seconds} s left").format(
                 stage=text, seconds=max(1, round(secondsLeft))
@@ -88,7 +121,9 @@ class RunPanel:
         self._ui.copyLogButton.enabled = True
 
     def onFinished(self, shown: SceneResult) -> None:
-        """Look at the result."""
+        """Look at the result, and remember how long it took."""
+        record = readRecord(self._state.scene, shown)
+        rememberRun(slicer.app.userSettings(), *self._asked, record.report)
         self._ended(_("Done."))
         self._state.set(replace(self._state.parameters, result=shown.record))
         self._tell(_("The result is in the scene."), None)
@@ -145,21 +180,13 @@ class RunPanel:
         roiNode = scene.GetNodeByID(parameters.roi) if parameters.roi else None
         if roiNode is not None:
             options["roi"] = regionText(roiNode, volumeNode)
+        self._asked = (model.name, parameters.device)
         self._tell("", None)
         self._ui.logEdit.plainText = ""
         self._ui.stageLabel.text = _("Starting")
-        self._segmenter.start(volumeNode, options, self)
+        self._segmenter.start(volumeNode, options, self, allFrames=parameters.frames == "all")
         self.refresh()
 
     def _onCopy(self) -> None:
         qt.QApplication.clipboard().setText(self._ui.logEdit.plainText)
         slicer.util.showStatusMessage(_("The log was copied."), 2000)
-
-
-def _costText(model: Model, quality: int) -> str:
-    points, passes = model.rendering(quality)
-    if not passes:
-        return _("No points are rendered: the refined mask is the coarse one.")
-    return _(
-        "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
-    ).format(passes=passes, points=points, cost=f"{model.relativeCost(quality):g}")

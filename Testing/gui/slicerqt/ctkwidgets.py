@@ -6,6 +6,7 @@ from PySide6.QtCore import Property, Signal
 __all__ = ["CLASSES"]
 
 
+_UNLIMITED = 16777215  # QWIDGETSIZE_MAX
 _STEPS = 1000  # of the slider, whatever the numbers are
 
 
@@ -17,6 +18,8 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._collapsed = False
+        preferred = QtWidgets.QSizePolicy.Policy.Preferred  # a button's own height is fixed
+        self.setSizePolicy(preferred, preferred)
         self.setContentsMargins(4, 24, 4, 4)
         self.clicked.connect(lambda: self._setCollapsed(not self._collapsed))
 
@@ -30,6 +33,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
                 child.setVisible(not self._collapsed)
+        self.setMaximumHeight(24 if self._collapsed else _UNLIMITED)
         self.updateGeometry()
 
     collapsed = Property(bool, lambda self: self._collapsed, _setCollapsed)

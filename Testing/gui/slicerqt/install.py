@@ -6,7 +6,8 @@ from typing import Any
 
 import slicer
 
-from slicerqt import ctk, mrml, qt, scripted
+from slicerqt import ctk, modules, mrml, qt, scripted
+from slicerqt.events import processEvents
 from slicerqt.slots import connect
 from slicerqt.wrapper import wrap, wrapperClass
 
@@ -18,6 +19,7 @@ class GuiApplication:
 
     def __init__(self, offscreen: Any) -> None:
         self._offscreen = offscreen
+        self._modules = modules.ModuleManager()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._offscreen, name)
@@ -25,6 +27,14 @@ class GuiApplication:
     def connect(self, signal: str, slot: Any) -> bool:
         """Signals of the application, such as ``aboutToQuit()``."""
         return connect(qt.application, signal, slot, wrap)
+
+    def processEvents(self) -> None:
+        """Let everything that waits happen."""
+        processEvents()
+
+    def moduleManager(self) -> Any:
+        """Knows the modules that a test has loaded."""
+        return self._modules
 
     def topLevelWidgets(self) -> tuple[Any, ...]:
         """There is no main window."""
@@ -51,8 +61,9 @@ def install() -> None:
         return
     slicer.app = GuiApplication(slicer.app)
     sys.modules["qt"], sys.modules["ctk"] = qt, ctk
-    for name, owner in mrml.CLASSES.items():
+    for name, owner in {**mrml.CLASSES, **modules.CLASSES}.items():
         setattr(slicer, name, wrapperClass(owner))
+    slicer.qSlicerScriptedLoadableModule = modules.ScriptedModule
     _addModule("slicer.i18n", {"tr": scripted.tr, "translate": scripted.translate})
     _addModule("slicer.ScriptedLoadableModule", scripted.BASES)
 

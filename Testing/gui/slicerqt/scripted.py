@@ -1,5 +1,6 @@
 """The classes that a scripted module derives from, as small as the module needs them."""
 
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Called before the widget is destroyed."""
 
+    def onReload(self) -> None:
+        """The developer's button *Reload*; what it calls is Slicer's own."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
 
 class ScriptedLoadableModuleLogic:
     """Computes."""
@@ -60,7 +65,7 @@ class ScriptedLoadableModuleLogic:
         self.moduleName = type(self).__name__.removesuffix("Logic")
 
 
-class ScriptedLoadableModuleTest:
+class ScriptedLoadableModuleTest(unittest.TestCase):
     """Tests inside Slicer."""
 
 

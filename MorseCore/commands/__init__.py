@@ -1,0 +1,1 @@
+"""What `python -m MorseCore` does: the command line, batches, output files, the demo."""

@@ -1,0 +1,105 @@
+"""The table of a batch: which cases failed and why, and which to look at first."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from MorseCore.commands.staging import replaced_together
+from MorseCore.errors import ConfigError, OutputError
+from MorseCore.files import printable
+
+__all__ = ["SUMMARY", "BatchTable", "summary_row"]
+
+SUMMARY = "summary.csv"
+_FIRST = ("case", "status", "attention", "rendered_voxels", "changed_points", "seconds")
+_LAST = "message"
+Row = Mapping[str, Any]
+
+
+class BatchTable:
+    """``summary.csv`` of an output folder, written anew after every case.
+
+    Cases of earlier runs into the same folder stay in it as long as their results are there.
+
+    :raises ConfigError: if the folder has a ``summary.csv`` that is somebody else's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: dict[str, Row] = {row["case"]: row for row in _read(folder / SUMMARY)}
+
+    def add(self, row: Row) -> None:
+        """Put in a case, in place of what an earlier run said of it."""
+        self._rows[printable(row["case"])] = row
+
+    def write(self) -> None:
+        """Write the table: failed cases first, then by the attention they call for.
+
+        :raises OutputError: if it cannot be written, e.g. while Excel has it open on Windows.
+        """
+        rows = sorted(self._rows.values(), key=_urgency)
+        others = dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, _LAST))
+        try:
+            with replaced_together(self._folder, last=SUMMARY) as staged:
+                path = staged / SUMMARY
+                with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as f:
+                    writer = csv.DictWriter(f, [*_FIRST, *others, _LAST], restval="")
+                    writer.writeheader()
+                    writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
+        except OSError as error:
+            raise OutputError(
+                f"{self._folder / SUMMARY} cannot be written: {error.strerror}."
+            ) from error
+
+
+def summary_row(name: str, status: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table says of a finished case."""
+    points = report.get("points", {})
+    row = {
+        "case": name,
+        "status": status,
+        "attention": report.get("attention", ""),
+        "rendered_voxels": points.get("rendered_voxels", 0),
+        "changed_points": points.get("changed", 0),
+        "seconds": round(sum(report.get("seconds", {}).values()), 2),
+        "message": " ".join(report.get("warnings", [])),
+    }
+    for item in report.get("structures", []):
+        for key in ("refined_ml", "change_ml", "shift_p95_mm"):
+            row[f"{item['name']} {key}"] = item[key]
+    return row
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The rows of an earlier run that still have their results, or still have none."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restkey="", restval="")
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error):
+        rows, columns = [], []
+    if not {"case", "status", "attention", _LAST} <= set(columns):
+        raise ConfigError(
+            f"'{path}' is not a table of an earlier run and would be overwritten; "
+            "choose another output folder."
+        )
+    return [
+        {key: value for key, value in row.items() if key and value}
+        for row in rows
+        if row["status"] == "failed" or (path.parent / row["case"] / "report.json").is_file()
+    ]
+
+
+def _urgency(row: Row) -> tuple[bool, float]:
+    try:
+        attention = float(row.get("attention", ""))
+    except ValueError:
+        attention = -1.0
+    return row["status"] != "failed", -attention
+
+
+def _plain(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value

@@ -1,0 +1,291 @@
+"""The command line. Exit codes: 0 all done, 1 something failed, 2 wrong usage.
+
+torch is imported by the commands that need it, so that ``--help`` answers at once.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from MorseCore import __version__
+from MorseCore.errors import Cancelled, ConfigError, DeviceError, ModelError, MorseError
+
+__all__ = ["main"]
+
+_USAGE_ERRORS = (ConfigError, DeviceError, ModelError)  # wrong before any scan was looked at
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; every error becomes one sentence on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(_join_region(words))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows a mark
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with _terminating(), _speaking(is_verbose=options.verbose):
+            return int(options.run(options))
+    except KeyboardInterrupt:
+        print("interrupted; finished cases are kept, run it again to go on", file=sys.stderr)
+    except BrokenPipeError:  # the reader of our output, e.g. head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Cancelled as error:
+        print(error, file=sys.stderr)
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, _USAGE_ERRORS) else 1
+    except Exception as error:
+        if options.verbose:
+            traceback.print_exc()
+        print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _speaking(*, is_verbose: bool) -> Iterator[None]:
+    """Meanwhile what is logged goes to stderr, and what is meant for programmers nowhere."""
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stderr)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if is_verbose else logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            if not is_verbose:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Meanwhile SIGTERM unwinds as Ctrl-C does, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _join_region(words: list[str]) -> list[str]:
+    """``--roi -20,20,…`` as ``--roi=-20,20,…``, which argparse would take for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--roi" and word[:1] == "-" and word[1:2] in {*"0123456789."}:
+            joined[-1] = f"--roi={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m MorseCore",
+        description="Segment CT and MR; render the boundary again where the network is unsure.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--verbose", action="store_true", help="details of unexpected errors")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_methods, _add_worker):
+        add(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser("demo", help="segment a real brain MR and draw the result")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
+    parser.set_defaults(run=_demo)
+
+
+def _add_segment(commands: Any) -> None:
+    parser = commands.add_parser(
+        "segment", help="segment images, DICOM folders or folders of images"
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    parser.add_argument("--model", required=True, metavar="M", help="name or folder of a model")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--roi",
+        metavar="BOX",
+        help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
+    )
+    parser.add_argument(
+        "--points", type=int, metavar="N", help="points rendered per window and pass"
+    )
+    parser.add_argument("--passes", type=int, metavar="K", help="rendering passes; 0: coarse only")
+    parser.add_argument(
+        "--scale", type=int, default=1, metavar="S", help="output S times finer (1 to 4)"
+    )
+    parser.add_argument(
+        "--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"), help="of the masks"
+    )
+    parser.set_defaults(run=_segment)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser("evaluate", help="score masks against reference masks")
+    parser.add_argument("--prediction", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--reference", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--model", help="take the names of the structures from this model")
+    parser.add_argument(
+        "--rule", choices=("mm", "voxel", "legacy"), default="mm",
+        help="distances in mm, in voxels, or all as in the code behind the papers' tables",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="JSON; a CSV is written beside it"
+    )
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_models(commands: Any) -> None:
+    parser = commands.add_parser("models", help="list, show, import or verify models")
+    actions = parser.add_subparsers(required=True, metavar="list | show | import | verify")
+    actions.add_parser("list").set_defaults(run=_models_list)
+    for name, run, metavar in (
+        ("show", _models_show, "M"),
+        ("verify", _models_verify, "M"),
+        ("import", _models_import, "PATH"),
+    ):  # fmt: skip
+        action = actions.add_parser(name)
+        action.add_argument("model", metavar=metavar)
+        action.set_defaults(run=run)
+
+
+def _add_methods(commands: Any) -> None:
+    parser = commands.add_parser("methods", help="everything a training configuration can name")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_methods)
+
+
+def _add_worker(commands: Any) -> None:
+    parser = commands.add_parser("worker", help="serve the Slicer module over stdin and stdout")
+    parser.set_defaults(run=_worker)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from MorseCore.commands.demo import run_demo
+
+    return run_demo(options.output)
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from MorseCore.commands.batch import run_batch
+    from MorseCore.commands.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        return run_batch(
+            options.inputs, options.output, model=options.model, device=options.device,
+            points=options.points, passes=options.passes, roi=options.roi, scale=options.scale,
+            mask_format=options.format, progress=progress,
+        )  # fmt: skip
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from MorseCore.scoring.evaluation import evaluate_folder
+    from MorseCore.scoring.evaluationtable import format_table
+
+    labels = None
+    if options.model:
+        from MorseCore.model_folder import read_model
+        from MorseCore.models_library import find_model
+
+        labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
+    summary = evaluate_folder(
+        options.prediction,
+        options.reference,
+        output=options.output,
+        labels=labels,
+        rule=options.rule,
+    )
+    print(format_table(summary))
+    return 0
+
+
+def _models_list(_: argparse.Namespace) -> int:
+    from MorseCore.model_folder import read_model
+    from MorseCore.models_library import list_models
+
+    for name, folder in list_models().items():
+        try:
+            info = read_model(folder)
+        except ModelError as error:
+            print(f"{name:20} broken: {error}")
+            continue
+        dims = info.preparation.spatial_dims
+        print(f"{name:20} {info.modality:4} {dims}D  {info.title} ({folder})")
+    return 0
+
+
+def _models_show(options: argparse.Namespace) -> int:
+    from MorseCore.model_folder import read_card, read_model
+    from MorseCore.models_library import find_model
+
+    folder = find_model(options.model)
+    read_model(folder)
+    print(read_card(folder))
+    return 0
+
+
+def _models_verify(options: argparse.Namespace) -> int:
+    from MorseCore.model_folder import load_network, read_model
+    from MorseCore.models_library import find_model
+
+    folder = find_model(options.model)
+    info = read_model(folder)
+    load_network(folder, info)
+    print(f"{info.name}: model.json, SHA-256 and weights are in order ({folder})")
+    return 0
+
+
+def _models_import(options: argparse.Namespace) -> int:
+    from MorseCore.models_library import import_model
+
+    folder, info = import_model(Path(options.model))
+    print(f"{info.name}: imported to {folder}")
+    return 0
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from MorseCore.commands.methods import list_methods
+
+    methods = list_methods()
+    if options.json:
+        print(json.dumps([asdict(method) for method in methods], indent=2))
+        return 0
+    for method in methods:
+        print(f"{method.kind:9} {method.name:19} {method.paper:40} {method.where}")
+    return 0
+
+
+def _worker(_: argparse.Namespace) -> int:
+    from MorseCore.service.worker import main as serve
+
+    return serve()

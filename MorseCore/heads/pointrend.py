@@ -1,0 +1,105 @@
+"""PointRend as MORSE compares with it, and MORSE's row IAR, which adds a positional encoding."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.errors import ConfigError
+from MorseCore.heads.feature_head import CoarseSource, FeatureHead
+from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
+from MorseCore.heads.morse_options import FeatureOptions, RenderingOptions
+from MorseCore.heads.rendering_head import RenderingHead
+
+__all__ = ["IarConfig", "PointRendConfig", "PointRendHead"]
+
+
+@dataclass(frozen=True)
+class IarConfig(RenderingOptions, FeatureOptions):
+    """``+IAR``: MORSE's rendering on the feature of a linear pyramid."""
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
+        """The head."""
+        filled = self.filled(spec)
+        return PointRendHead(
+            spec, num_classes=num_classes, levels=filled.experts, width=filled.width,
+            dropout=filled.dropout, coarse_source=filled.coarse_source,
+            rendering=partial(
+                filled.build_rendering, spec, features=filled.width, num_classes=num_classes
+            ),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PointRendConfig:
+    """``+PointRend``; the defaults are those of MORSE's released code."""
+
+    width: int = 256
+    """Channels of the fine features."""
+    levels: int = 0
+    """How many of the finest maps they are made of; 0 takes all, 1 the finest alone."""
+    point_width: int = 256
+    """Width of the point head's three hidden layers."""
+    reinject: bool = True
+    """Feed the coarse logits to every layer (detectron2's default; its semantic configurations
+    have it off)."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.point_width < 1 or self.levels < 0:
+            raise ConfigError(
+                "'width' and 'point_width' must be positive and 'levels' must not be negative; "
+                f"found {self.width}, {self.point_width} and {self.levels}."
+            )
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
+        """The head.
+
+        :raises ConfigError: if the backbone has fewer maps than asked for.
+        """
+        if self.levels > len(spec.channels):
+            raise ConfigError(
+                f"'levels' is {self.levels}, but the backbone has {len(spec.channels)} maps."
+            )
+        return PointRendHead(
+            spec, num_classes=num_classes, levels=self.levels or len(spec.channels),
+            width=self.width, dropout=0.0, coarse_source="backbone",
+            rendering=partial(
+                RenderingHead, self.width, width=self.point_width, num_classes=num_classes,
+                encoding=None, reinject=self.reinject, residual=False,
+            ),
+        )  # fmt: skip
+
+
+class PointRendHead(FeatureHead):
+    """PointRend (Kirillov 2020) for semantic segmentation: a point head on uncertain points.
+
+    Its input is [fine features at p, coarse logits at p]. The fine features are MORSE's linear
+    pyramid (detectron2: chosen maps of an FPN); the coarse logits are the backbone's own, at the
+    resolution of its finest map (detectron2: stride 4, doubled between passes).
+    """
+
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        *,
+        num_classes: int,
+        levels: int,
+        width: int,
+        dropout: float,
+        coarse_source: CoarseSource,
+        rendering: Callable[[], RenderingHead],
+    ) -> None:
+        """:param levels: number of the finest maps that the features are made of.
+        :param width: channels of the features.
+        """
+        super().__init__(dropout=dropout, coarse_source=coarse_source)
+        self.pyramid = LinearPyramid(spec, levels=levels, width=width)
+        self.set_answers(spec, width=width, num_classes=num_classes, rendering=rendering)
+
+    def features(
+        self, pyramid: Pyramid, *, generator: torch.Generator | None = None
+    ) -> LinearPyramidFeatures:
+        """x_out; nothing in it is random."""
+        return self.pyramid(pyramid)

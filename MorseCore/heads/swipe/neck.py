@@ -1,0 +1,110 @@
+"""SwIPE's neck E_n: pyramid in, one embedding per patch and one per image out."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from MorseCore.backbones.layers import conv
+from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.errors import ConfigError
+from MorseCore.heads.swipe.cascade import aggregate, average_pool
+from MorseCore.heads.swipe.mea import Fusion, build_fusion
+from MorseCore.heads.swipe.patches import patch_grid
+from MorseCore.heads.swipe.rfb import RFBLite, conv_norm
+from MorseCore.points import pixel_axes, sample_grid
+
+__all__ = ["Embeddings", "Neck", "NeckSizes", "Resize", "resize_map"]
+
+Resize = Literal["before", "after", "none"]
+
+
+@dataclass(frozen=True)
+class NeckSizes:
+    """Sizes and switches of a :class:`Neck`; :class:`SwipeConfig` says what they mean."""
+
+    levels: int
+    hidden: int
+    embedding: int
+    patch_stride: int
+    resize: Resize
+    rfb: bool
+    cascade: bool
+    mea: Fusion
+    image_embedding: Literal["coarsest", "patches"]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """What the neck makes of a batch of images."""
+
+    patches: Tensor
+    """z^P: (B, d, *G), one vector per patch of the grid G."""
+    image: Tensor
+    """z^I: (B, d)."""
+
+
+class Neck(nn.Module):
+    """RFB-Lite per level, cascade, 1x1 convolutions to e_n, attention over the levels (MEA).
+
+    The paper's levels are the four maps of Res2Net at strides 4 to 32, and e_n lives at 32 = S. For
+    other backbones: the coarsest maps are taken, e_n lives at the coarsest one's stride, and is
+    brought to the S-grid (see :func:`resize_map`).
+    """
+
+    def __init__(self, spec: PyramidSpec, sizes: NeckSizes) -> None:
+        super().__init__()
+        self.sizes, dims = sizes, spec.spatial_dims
+        channels = spec.channels[: sizes.levels][::-1]  # fine to coarse, as the cascade runs
+        strides = spec.strides[: sizes.levels][::-1]
+        self.factors = [b // a for a, b in pairwise(strides)]
+        hidden, width = sizes.hidden, sizes.embedding
+        self.levels = nn.ModuleList(
+            RFBLite(dims, c, hidden) if sizes.rfb
+            else nn.Sequential(conv_norm(dims, c, hidden, 1), nn.ReLU())
+            for c in channels
+        )  # fmt: skip
+        # Without MEA only the coarsest embedding is used.
+        self.used = range(len(channels))[-1:] if sizes.mea == "off" else range(len(channels))
+        self.embed = nn.ModuleList(conv(dims)(hidden, width, 1) for _ in self.used)
+        self.fuse = build_fusion(sizes.mea, dims, width=width, hidden=hidden, levels=len(self.used))
+
+    def forward(self, pyramid: Pyramid) -> Embeddings:
+        """z^P on the patch grid and z^I."""
+        levels = pyramid.levels[: self.sizes.levels][::-1]
+        coarse = levels[-1]
+        if self.training and coarse.shape[0] == 1 and coarse[0, 0].numel() == 1:
+            raise ConfigError(
+                f"SwIPE normalises over batch and patches, and cannot be trained on one image of "
+                f"size {pyramid.size} at a time: its coarsest map is one pixel. Take a larger crop "
+                "or batch."
+            )
+        maps = [module(level) for module, level in zip(self.levels, levels, strict=True)]
+        joined = aggregate(maps, self.factors, cascade=self.sizes.cascade)
+        embedded = [layer(joined[n]) for n, layer in zip(self.used, self.embed, strict=True)]
+        resize = self.sizes.resize
+        grid = (
+            tuple(coarse.shape[2:])
+            if resize == "none"
+            else patch_grid(pyramid.size, self.sizes.patch_stride)
+        )
+        inputs = [resize_map(e, grid) for e in embedded] if resize == "before" else embedded
+        patches = resize_map(self.fuse(inputs), grid)
+        source = embedded[-1] if self.sizes.image_embedding == "coarsest" else patches
+        return Embeddings(patches, source.flatten(2).mean(2))
+
+
+def resize_map(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """A map on another grid: means over blocks where one fits whole into the other, else linear.
+
+    The paper resizes without saying how; the released 3D code takes trilinear interpolation, which
+    skips pixels when it shrinks a map by more than two.
+    """
+    size = tuple(x.shape[2:])
+    if size == grid:
+        return x
+    factors = {a // b if a % b == 0 else 0 for a, b in zip(size, grid, strict=True)}
+    if len(factors) == 1 and 0 not in factors:
+        return average_pool(x, factors.pop())
+    return sample_grid(x, pixel_axes(grid, device=x.device))

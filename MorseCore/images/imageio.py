@@ -1,0 +1,257 @@
+"""Reading a scan from a file or a DICOM folder, and writing maps on its grid."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK
+
+from MorseCore.errors import GeometryError, ImageError, OutputError
+from MorseCore.files import atomic_path, printable
+from MorseCore.geometry import Geometry
+from MorseCore.images.dicom import sorted_series
+from MorseCore.images.imageheaders import (
+    check_headers,
+    is_nifti,
+    read_missing_voxels,
+    read_nifti_header,
+)
+
+__all__ = ["Volume", "read_volume", "write_itk_image", "write_labels", "write_volume"]
+
+logger = logging.getLogger(__name__)
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+_PLAUSIBLE = (0.02, 20.0)  # mm; outside, somebody mistook the unit
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One scalar image and where it is."""
+
+    array: np.ndarray
+    """(K, J, I), float32 or the file's integer type; NaN where the file has no number."""
+    geometry: Geometry
+    source: str
+    """Name of the file or folder, without its path, which may name a patient."""
+    ndim: int = 3
+    """2 for a picture, whose array has one slice."""
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI, NRRD, MetaImage, DICOM or picture file, or a folder with one DICOM series.
+
+    :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
+    :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
+    """
+    if not path.exists():
+        raise ImageError(f"There is no file or folder '{path.name}'.")
+    _check_names(path)
+    with _quiet_itk():
+        if path.is_dir():
+            image = _read(path, files=sorted_series(path))
+        else:
+            _check_file(path)
+            image = _read(path, files=[path])
+    image = _as_scalar(image, path)
+    array = SimpleITK.GetArrayFromImage(image)
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    if np.issubdtype(array.dtype, np.floating) and path.is_file() and is_nifti(path):
+        missing = read_missing_voxels(path)
+        if missing is not None:
+            array[missing.reshape(array.shape)] = np.nan
+    geometry = _geometry(image)
+    volume = Volume(array.reshape(geometry.shape), geometry, path.name, image.GetDimension())
+    _warn_about_geometry(volume, path)
+    return volume
+
+
+def write_volume(
+    path: Path,
+    array: np.ndarray,
+    geometry: Geometry,
+    *,
+    kind: Literal["scalar", "labels"] = "scalar",
+) -> None:
+    """Write (K, J, I) as .nii.gz, .nii, .nrrd or .mha: as float32, or as labels.
+
+    Labels are stored as uint8, or as uint16 if one is above 255.
+
+    :raises OutputError: if the file cannot be written or its name ends otherwise.
+    :raises GeometryError: if the array does not fit the grid.
+    :raises ValueError: if labels are not whole numbers from 0 to 65535.
+    """
+    if not path.name.lower().endswith(_WRITABLE):
+        raise OutputError(f"{path.name} must end in one of {', '.join(_WRITABLE)}.")
+    values = _as_labels(array) if kind == "labels" else array.astype(np.float32, copy=False)
+    write_itk_image(path, values, geometry)
+
+
+def write_labels(path: Path, labels: np.ndarray, geometry: Geometry) -> None:
+    """Write a label map; see :func:`write_volume`."""
+    write_volume(path, labels, geometry, kind="labels")
+
+
+def write_itk_image(
+    path: Path, array: np.ndarray, geometry: Geometry, *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write (K, J, I) as it is, compressed, in the suffix's format, and check that all arrived.
+
+    :raises OutputError: if that fails. :raises GeometryError: if the array does not fit the grid.
+    """
+    if array.shape != geometry.shape:
+        raise GeometryError(f"A map of shape {array.shape} does not fit the grid {geometry.shape}.")
+    if not _is_text(path):
+        raise OutputError(f"{printable(path.name)}: the path has bytes that are no UTF-8 text.")
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
+    spacing, origin, direction = geometry.lps()
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    with atomic_path(path) as temporary, _quiet_itk():
+        try:
+            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+            check_headers(temporary)  # a full disk does not make every ITK writer fail
+        except (RuntimeError, ImageError) as error:
+            raise OutputError(f"{path} cannot be written completely; is the disk full?") from error
+
+
+@contextmanager
+def _quiet_itk() -> Iterator[None]:
+    """ITK writes warnings to the terminal; ours go through logging, with the reason in words."""
+    before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _check_names(path: Path) -> None:
+    """SimpleITK ends the whole program when it is given a path that is no text."""
+    for item in [path, *(path.iterdir() if path.is_dir() else ())]:
+        if not _is_text(item):
+            raise ImageError(
+                f"{printable(item.name)}: its path has bytes that are no UTF-8 text; rename it."
+            )
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_file(path: Path) -> None:
+    if path.name.startswith("._"):
+        raise ImageError(
+            f"{path.name} is a companion file that macOS made, not an image; "
+            f"choose '{path.name[2:]}'."
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path.name} is empty (0 bytes).")
+        check_headers(path)
+    except OSError as error:
+        raise ImageError(
+            f"{path.name} cannot be read: {error.strerror or 'unknown reason'}."
+        ) from error
+
+
+def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:
+    try:
+        if len(files) == 1:
+            return SimpleITK.ReadImage(str(files[0]))
+        return SimpleITK.ReadImage([str(file) for file in files])
+    except RuntimeError as error:
+        text = str(error)
+        if "orthonormal" in text:
+            raise GeometryError(
+                f"The axes of {path.name} are not at right angles; "
+                "resample it to a rectangular grid first."
+            ) from error
+        if "spacing" in text.lower():
+            raise GeometryError(
+                f"{path.name} has voxels of zero size; each size must be positive."
+            ) from error
+        if "determine ImageIO" in text:
+            raise ImageError(
+                f"{path.name} is not an image in a format that can be read."
+            ) from error
+        raise ImageError(
+            f"{path.name} cannot be read: it is damaged or of an unusual kind."
+        ) from error
+
+
+def _as_scalar(image: SimpleITK.Image, path: Path) -> SimpleITK.Image:
+    if image.GetDimension() > 3:
+        size = " x ".join(map(str, image.GetSize()))
+        raise ImageError(
+            f"{path.name} has {image.GetDimension()} dimensions ({size}); choose one volume of it."
+        )
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise ImageError(f"{path.name} has complex voxels; export its magnitude.")
+    channels = image.GetNumberOfComponentsPerPixel()
+    if channels == 1:
+        return image
+    if path.suffix.lower() in _PICTURES and channels == 3:
+        planes = [SimpleITK.VectorIndexSelectionCast(image, n) for n in range(3)]
+        first, *others = (SimpleITK.GetArrayViewFromImage(plane) for plane in planes)
+        if all(np.array_equal(first, other) for other in others):  # grey, stored as colour
+            return planes[0]
+    raise ImageError(
+        f"{path.name} has {channels} values a voxel (colour?); one grey value is expected."
+    )
+
+
+def _geometry(image: SimpleITK.Image) -> Geometry:
+    spacing, origin, direction = image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+    size = (*image.GetSize(), 1)[:3]
+    if image.GetDimension() == 2:  # the picture lies in the plane of the first two LPS axes
+        spacing, origin = (*spacing, 1.0), (*origin, 0.0)
+        a, b, c, d = direction
+        direction = (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0)
+    return Geometry.from_lps(size[::-1], spacing=spacing, origin=origin, direction=direction)
+
+
+def _warn_about_geometry(volume: Volume, path: Path) -> None:
+    low, high = _PLAUSIBLE
+    if not all(low <= step <= high for step in volume.geometry.spacing):
+        found = " x ".join(f"{step:g}" for step in volume.geometry.spacing)
+        logger.warning(
+            "%s has voxels of %s mm, which is implausible; is the unit right?", path.name, found
+        )
+    if path.is_file() and is_nifti(path) and volume.ndim == 3:
+        sform = read_nifti_header(path).sform
+        if sform is None:
+            return
+        corners = np.array(
+            [[0, 0, 0], [n - 1 for n in volume.geometry.shape[::-1]]], dtype=np.float64
+        )
+        shift = np.abs(
+            corners @ sform[:, :3].T + sform[:, 3] - volume.geometry.to_world(corners)
+        ).max()
+        if shift > max(volume.geometry.spacing) / 2 and max(volume.geometry.spacing) < high:
+            logger.warning(
+                "%s states two positions that differ by %.1f mm (sform and qform); "
+                "the one that Slicer uses is taken.",
+                path.name,
+                shift,
+            )
+
+
+def _as_labels(labels: np.ndarray) -> np.ndarray:
+    largest = int(labels.max(initial=0))
+    if labels.min(initial=0) < 0 or largest > 65535 or not np.array_equal(labels, np.rint(labels)):
+        raise ValueError("labels must be whole numbers from 0 to 65535")
+    return labels.astype(np.uint8 if largest <= 255 else np.uint16)

@@ -1,0 +1,261 @@
+"""A data set in the Medical Segmentation Decathlon layout, checked before anything is trained.
+
+``dataset.json`` names images and labels (its paths count, folder names do not) and the classes; a
+split file names the cases: ``{"train": [...], "val": [...], "test": [...]}``, or a list of such
+objects, one a fold (as nnU-Net writes them).
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MorseCore.config import nearest, read_json
+from MorseCore.errors import ConfigError, DatasetError, MorseError
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.preparation import Preparation, normalise
+
+__all__ = [
+    "Case",
+    "Decathlon",
+    "PreparedCase",
+    "absent_labels",
+    "open_dataset",
+    "prepare_case",
+]
+
+log = logging.getLogger(__name__)
+_PARTS = ("train", "val", "test")
+_MOST_CLASSES = 256  # label maps are held as uint8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its label map."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Decathlon:
+    """The cases of a data set by split, and its classes."""
+
+    name: str
+    licence: str
+    labels: dict[int, str]
+    """Value -> name, background (0) included, values 0 … C-1 without a gap."""
+    splits: dict[str, tuple[Case, ...]]
+    """``train``, ``val`` and ``test``; a split may be empty, but not ``train``."""
+
+    @property
+    def num_classes(self) -> int:
+        """C, background included."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case on the model's grid, in array order (K, J, I)."""
+
+    name: str
+    image: np.ndarray
+    """float32, normalised."""
+    labels: np.ndarray
+    """uint8."""
+    spacing: tuple[float, float, float]
+    """mm along the array's axes, (K, J, I)."""
+
+
+def open_dataset(dataset: Path, split: Path, *, fold: int = 0) -> Decathlon:
+    """Read ``dataset.json`` and a split file.
+
+    :param fold: which entry of a split file that holds a list of folds.
+    :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
+        splits, or the classes are not numbered 0, 1, 2 ….
+    """
+    data = _read(dataset)
+    labels, cases = _labels(data, dataset), _cases(data, dataset)
+    splits = _splits(_choose_fold(split, fold), cases, split)
+    for case in (case for part in splits.values() for case in part):
+        for path in (case.image, case.label):
+            if not path.is_file():
+                raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
+    return Decathlon(
+        str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
+        labels, splits,
+    )  # fmt: skip
+
+
+def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[int]:
+    """Foreground values that no case holds: nothing can be learned of them."""
+    counts = np.zeros(num_classes, np.int64)
+    for case in cases:
+        counts += np.bincount(case.labels.ravel(), minlength=num_classes)
+    return [value for value in range(1, num_classes) if not counts[value]]
+
+
+def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
+    """Read a case and bring it to the model's grid.
+
+    :raises DatasetError: if image and label map do not lie on one grid, the label map holds
+        something else than whole numbers 0 … C-1, or the image has voxels that are no numbers.
+    """
+    try:
+        image, label = read_volume(case.image), read_volume(case.label)
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    if not image.geometry.is_close(label.geometry):
+        raise DatasetError(
+            f"Case '{case.name}': the image has {image.geometry.shape} voxels of "
+            f"{image.geometry.spacing} mm, its label map {label.geometry.shape} of "
+            f"{label.geometry.spacing} mm, or they lie apart."
+        )
+    if not np.isfinite(image.array).all():
+        raise DatasetError(f"Case '{case.name}': the image has voxels that are not numbers.")
+    _check_labels(case.name, label.array, num_classes)
+    dims = preparation.spatial_dims
+    spacing = preparation.spacing_xyz
+    scan = replace(image, array=normalise(image.array, preparation))
+    array, geometry = to_model_grid(scan, spacing=spacing, spatial_dims=dims)
+    labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims, num_classes=num_classes)
+    if labels.shape != array.shape:
+        raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
+    return PreparedCase(case.name, array, labels, geometry.spacing[::-1])
+
+
+def _labels_on_grid(
+    label: Volume, *, spacing: Any, spatial_dims: int, num_classes: int
+) -> np.ndarray:
+    """The label map on the model's grid: each class interpolated, the largest wins."""
+    best = np.zeros(0, np.float32)
+    result = np.zeros(0, np.uint8)
+    for value in range(num_classes):
+        mask = Volume(
+            (label.array == value).astype(np.float32), label.geometry, label.source, label.ndim
+        )
+        share, _ = to_model_grid(mask, spacing=spacing, spatial_dims=spatial_dims)
+        if value == 0:
+            best, result = share, np.zeros(share.shape, np.uint8)
+        else:
+            wins = share > best
+            best, result = np.where(wins, share, best), np.where(wins, np.uint8(value), result)
+    return result
+
+
+def _check_labels(name: str, labels: np.ndarray, num_classes: int) -> None:
+    if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+        raise DatasetError(f"Case '{name}': the label map holds values that are not whole numbers.")
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= num_classes:
+        raise DatasetError(
+            f"Case '{name}': labels must lie between 0 and {num_classes - 1}; "
+            f"found {low:g} to {high:g}."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        raise DatasetError(str(error)) from None
+
+
+def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
+    try:
+        data = json.loads(split.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"The split file '{split}' cannot be read: {error}") from None
+    if isinstance(data, list):
+        if not 0 <= fold < len(data):
+            raise DatasetError(f"'{split}' has {len(data)} folds, counted from 0; found {fold}.")
+        data = data[fold]
+    elif fold:
+        raise DatasetError(f"'{split}' holds one split, no list of folds; found fold {fold}.")
+    if not isinstance(data, dict):
+        raise DatasetError(f"'{split}' must hold 'train' and 'val' lists of case names.")
+    return data
+
+
+def _splits(
+    chosen: dict[str, Any], cases: dict[str, Case], split: Path
+) -> dict[str, tuple[Case, ...]]:
+    for key, value in chosen.items():  # a note or a seed may stand there, but no misspelt split
+        if key not in _PARTS and isinstance(value, list):
+            raise DatasetError(
+                f"'{split}' has the unknown split '{key}'{nearest(key, _PARTS)}; "
+                f"known are {', '.join(_PARTS)}."
+            )
+    owner: dict[str, str] = {}
+    splits: dict[str, tuple[Case, ...]] = {}
+    for part in _PARTS:
+        names = chosen.get(part, [])
+        if not isinstance(names, list):
+            raise DatasetError(f"'{part}' in '{split}' must be a list of case names.")
+        for name in map(str, names):
+            if name not in cases:
+                raise DatasetError(
+                    f"The split '{split}' names the case '{name}', which the data set does not "
+                    f"have with a label{nearest(name, cases)}."
+                )
+            if name in owner:
+                twice = "twice in" if owner[name] == part else f"in '{owner[name]}' and in"
+                raise DatasetError(f"The case '{name}' is {twice} '{part}' of '{split}'.")
+            owner[name] = part
+        splits[part] = tuple(cases[str(name)] for name in names)
+    if not splits["train"]:
+        raise DatasetError(f"The split '{split}' holds no training case.")
+    return splits
+
+
+def _cases(data: dict[str, Any], dataset: Path) -> dict[str, Case]:
+    """All cases with a label, by name: the image's file name up to its first dot."""
+    entries, tests, labels = (data.get(key, []) for key in ("training", "test", "test_labels"))
+    if not all(isinstance(value, list) for value in (entries, tests, labels)):
+        raise DatasetError(f"'{dataset}': 'training', 'test' and 'test_labels' must be lists.")
+    if labels and len(tests) != len(labels):  # MSD's own test images come without labels
+        raise DatasetError(
+            f"'{dataset}' lists {len(tests)} test images, but {len(labels)} test labels."
+        )
+    pairs = [{"image": a, "label": b} for a, b in zip(tests, labels, strict=False)]
+    cases: dict[str, Case] = {}
+    for entry in [*entries, *pairs]:
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(key), str) for key in ("image", "label")
+        ):
+            raise DatasetError(f"'{dataset}': every case needs an 'image' and a 'label' path.")
+        file = Path(entry["image"]).name
+        if file.startswith("._"):
+            log.warning("%s is a companion file that macOS made; it is left out", file)
+            continue
+        name = file.split(".")[0]
+        if name in cases:
+            raise DatasetError(f"'{dataset}' lists the case '{name}' twice.")
+        cases[name] = Case(name, dataset.parent / entry["image"], dataset.parent / entry["label"])
+    if not cases:
+        raise DatasetError(f"'{dataset}' lists no image with a label.")
+    return cases
+
+
+def _labels(data: dict[str, Any], dataset: Path) -> dict[int, str]:
+    labels = data.get("labels")
+    if not isinstance(labels, dict) or not labels:
+        raise DatasetError(f"'{dataset}' names no labels.")
+    pairs = list(labels.items())
+    if not all(str(key).isdecimal() for key in labels):  # nnU-Net turns the table round
+        pairs = [(value, key) for key, value in pairs]
+    named = {int(n): str(name) for n, name in pairs if str(n).isdecimal()}
+    if len(named) != len(pairs) or sorted(named) != list(range(len(named))) or len(named) < 2:
+        raise DatasetError(
+            f"'{dataset}' must number its labels 0 (background), 1, 2 …, each once; "
+            f"found {', '.join(str(n) for n, _ in pairs)}."
+        )
+    if len(named) > _MOST_CLASSES:
+        raise DatasetError(f"'{dataset}' has {len(named)} labels; at most {_MOST_CLASSES} fit.")
+    return dict(sorted(named.items()))

@@ -1,0 +1,136 @@
+"""Segment the cases of a split and score both masks of each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.errors import Cancelled
+from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.distributed import ALONE, World
+from MorseCore.network import Network
+from MorseCore.precision import Precision
+from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.renderers import Renderer
+from MorseCore.scoring.casetable import CaseScore
+from MorseCore.scoring.metrics import (
+    Status,
+    StructureScore,
+    Summary,
+    overlap,
+    score_labels,
+    summarise,
+)
+
+__all__ = ["STAGES", "Validator", "summarise_cases"]
+
+STAGES = ("coarse", "refined")
+_STATUSES = get_args(Status)
+_NUMBERS = 10  # fields of a StructureScore
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Scores a network on prepared cases, by the predictor's own path."""
+
+    window: tuple[int, ...]
+    """Array order."""
+    renderer: Renderer
+    windows: WindowConfig
+    labels: Sequence[int]
+    """Foreground values."""
+    precision: Precision = "auto"
+    temperature: float = 1.0
+    """Of the probabilities; where windows overlap it has a say in the blended mask."""
+
+    def scores(
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, list[CaseScore]]:
+        """Per stage, one score a case.
+
+        :param world: processes that share the cases out; all get all scores.
+        :raises Cancelled: on every process, if ``should_stop`` answered yes on one.
+        """
+        network.eval()
+        table = torch.zeros(
+            len(cases), len(STAGES), len(self.labels) + 1, _NUMBERS, dtype=torch.float64
+        )
+        stopped = False
+        try:
+            for n in world.share_of(range(len(cases))):
+                table[n] = self._score(network, cases[n], should_stop)
+        except Cancelled:
+            stopped = True
+        if world.any(stopped):
+            raise Cancelled("The validation was cancelled.")
+        rows = world.total(table).tolist()
+        return {
+            stage: [
+                CaseScore(
+                    {v: _from_row(row) for v, row in zip(self.labels, case[n][:-1], strict=True)},
+                    case[n][-1][0],
+                )
+                for case in rows
+            ]
+            for n, stage in enumerate(STAGES)
+        }
+
+    def summary(
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, Summary]:
+        """Per stage, means over structures and cases; see :meth:`scores`."""
+        scores = self.scores(network, cases, world=world, should_stop=should_stop)
+        return {stage: summarise_cases(parts) for stage, parts in scores.items()}
+
+    def _score(
+        self, network: Network, case: PreparedCase, should_stop: Callable[[], bool] | None
+    ) -> Tensor:
+        """(stages, structures + 1, numbers) of one case; the last row begins with background's."""
+        prediction = predict_volume(
+            network, torch.from_numpy(np.ascontiguousarray(case.image)), window=self.window,
+            renderer=self.renderer, windows=self.windows, temperature=self.temperature,
+            precision=self.precision,
+            should_stop=should_stop,
+        )  # fmt: skip
+        rows = []
+        for stage in STAGES:
+            mask = getattr(prediction, stage).max(0).indices.numpy()
+            scores = score_labels(mask, case.labels, self.labels, case.spacing)
+            background = overlap(mask == 0, case.labels == 0)[1]
+            last = [background] + [0.0] * (_NUMBERS - 1)
+            rows.append([*(_to_row(scores[label]) for label in self.labels), last])
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+def summarise_cases(cases: Sequence[CaseScore]) -> Summary:
+    """Means over structures and cases, mIoU included."""
+    return summarise(
+        [case.structures for case in cases], background=[case.background_jaccard for case in cases]
+    )
+
+
+def _to_row(score: StructureScore) -> list[float]:
+    """The numbers of a score, its status as the last: what processes can add up."""
+    *numbers, status = astuple(score)
+    return [*map(float, numbers), float(_STATUSES.index(status))]
+
+
+def _from_row(row: Sequence[float]) -> StructureScore:
+    dice, jaccard, hd95, asd, assd, prediction, target, prediction_ml, target_ml, status = row
+    return StructureScore(
+        dice, jaccard, hd95, asd, assd, round(prediction), round(target),
+        prediction_ml, target_ml, _STATUSES[round(status)],
+    )  # fmt: skip

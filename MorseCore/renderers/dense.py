@@ -1,0 +1,33 @@
+"""Every pixel is rendered."""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from MorseCore.field import Field
+from MorseCore.points import Axes
+from MorseCore.renderers.renderer import Rendering
+
+__all__ = ["DenseConfig", "DenseRenderer"]
+
+
+@dataclass(frozen=True)
+class DenseConfig:
+    """There is nothing to choose."""
+
+    def build(self) -> "DenseRenderer":
+        """The renderer."""
+        return DenseRenderer()
+
+
+class DenseRenderer:
+    """The field's answer at every pixel: what rendering would give with no limit on points."""
+
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
+        """See :class:`Renderer`."""
+        axes = axes or field.pixels()
+        refined = field.query_grid(axes, rendered=True)
+        batch, total = refined.shape[0], prod(refined.shape[2:])
+        index = torch.arange(total, device=refined.device).expand(batch, -1)
+        return Rendering(field.coarse_grid(axes), refined, index, batch * total)

@@ -1,0 +1,77 @@
+"""The most uncertain pixels of the coarse map are rendered (MORSE §2, IAR)."""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from MorseCore.errors import ConfigError
+from MorseCore.field import Field
+from MorseCore.points import Axes, margin, scatter_points
+from MorseCore.renderers.renderer import Rendering, ask_pixels, coarse_logits
+
+__all__ = ["RefineConfig", "RefineRenderer"]
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Parameters of :class:`RefineRenderer`."""
+
+    points: int = 8192
+    """N_p at test time, points an image (a window) and pass."""
+    passes: int = 2
+    """Passes; each chooses among the pixels not rendered yet."""
+    coarse_stride: int = 1
+    """Evaluate the coarse map at this stride and interpolate it (1: at every pixel). A larger
+    stride is an approximation of the coarse mask only; rendered points are exact."""
+    points_fraction: float = 0.0
+    """Above 0: points a pass as a share of the grid's pixels, in place of ``points``. 8192 points
+    are 12.5 % of a 256x256 slice but 0.9 % of a 96^3 window, where 0.02 to 0.05 do better."""
+
+    def __post_init__(self) -> None:
+        if self.points < 0 or self.passes < 0 or self.coarse_stride < 1:
+            raise ConfigError(
+                "'points' and 'passes' must not be negative and 'coarse_stride' must be positive; "
+                f"found {self.points}, {self.passes} and {self.coarse_stride}."
+            )
+        if not 0 <= self.points_fraction <= 1:
+            raise ConfigError(
+                f"'points_fraction' must lie in [0, 1]; found {self.points_fraction}."
+            )
+
+    def points_of(self, total: int) -> int:
+        """Points a pass on a grid of so many pixels; may exceed them."""
+        return round(self.points_fraction * total) if self.points_fraction else self.points
+
+    def build(self) -> "RefineRenderer":
+        """The renderer."""
+        return RefineRenderer(self)
+
+
+class RefineRenderer:
+    """MORSE's inference (§2, IAR): render the most uncertain pixels, write them back, repeat.
+
+    The second pass leaves out what the first one rendered. In the released code it does not, and
+    since the inputs of a point do not change, it mostly repeats the first pass.
+    """
+
+    def __init__(self, config: RefineConfig) -> None:
+        self.config = config
+
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
+        """See :class:`Renderer`."""
+        axes = axes or field.pixels()
+        coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
+        batch, total = coarse.shape[0], prod(coarse.shape[2:])
+        refined = coarse
+        uncertainty = margin(coarse.flatten(2), dim=1)  # (B, N)
+        chosen = torch.empty(batch, 0, dtype=torch.long, device=coarse.device)
+        for _ in range(self.config.passes):
+            count = min(self.config.points_of(total), total - chosen.shape[1])
+            if count == 0:
+                break
+            index = uncertainty.topk(count, dim=1).indices
+            refined = scatter_points(refined, index, ask_pixels(field, axes, index))
+            uncertainty = uncertainty.scatter(1, index, float("-inf"))
+            chosen = torch.cat([chosen, index], dim=1)
+        return Rendering(coarse, refined, chosen, chosen.numel())

@@ -1,0 +1,76 @@
+"""What a renderer is: it says at which points of a grid a field is asked, and makes two maps."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from MorseCore.field import CHUNK, Field
+from MorseCore.points import Axes, pick_coords, sample_grid
+
+__all__ = ["Renderer", "Rendering", "ask_pixels", "coarse_logits", "interpolate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """Two maps of logits and the pixels in which they were made to differ."""
+
+    coarse: Tensor
+    """(B, C, *S)."""
+    refined: Tensor
+    """(B, C, *S)."""
+    index: Tensor
+    """(B, P) flat row-major indices of the rendered pixels, in the order of rendering: there
+    ``refined`` is the field's own answer. Images may differ in their number; the row of one that
+    has fewer repeats a pixel."""
+    evaluations: int
+    """Points, of all images together, that the field was asked for its rendered answer; those off
+    the grid count, repetitions in ``index`` do not."""
+
+
+class Renderer(Protocol):
+    """Evaluates a field on a grid over its image."""
+
+    def render(self, field: Field, axes: Axes | None = None) -> Rendering:
+        """Coarse and refined logits on a product grid.
+
+        :param axes: coordinates along each array axis, evenly spaced; the image's own pixel
+            centres if left out. A finer grid asks the field between its pixels, which no
+            interpolation of a mask can do; a shorter one asks a part of the image.
+        """
+        ...
+
+
+def coarse_logits(field: Field, axes: Axes, *, stride: int) -> Tensor:
+    """Coarse logits (B, C, *S), evaluated at every ``stride``-th cell and interpolated between."""
+    if stride == 1:
+        return field.coarse_grid(axes)
+    cells = [axis[stride // 2 :: stride] for axis in axes]
+    cells = [cell if len(cell) else axis for cell, axis in zip(cells, axes, strict=True)]
+    local = [_within(axis, cell) for axis, cell in zip(axes, cells, strict=True)]
+    return sample_grid(field.coarse_grid(cells), local)
+
+
+def ask_pixels(field: Field, axes: Axes, index: Tensor) -> Tensor:
+    """Rendered logits (B, P, C) at flat indices (B, P) of a product grid, in chunks."""
+    parts = [field.logits(pick_coords(axes, part)) for part in index.split(CHUNK, dim=1)]
+    return torch.cat(parts, dim=1)
+
+
+def interpolate(values: Tensor, axes: Axes) -> Tensor:
+    """As :func:`sample_grid`, in single precision: (B, C, *S) -> (B, C, *lengths) float32.
+
+    Between logits of one winner interpolated ones have that winner; rounded to the eight bits of
+    bfloat16 they may tie.
+    """
+    with torch.autocast(values.device.type, enabled=False):
+        return sample_grid(values.float(), axes)
+
+
+def _within(axis: Tensor, cells: Tensor) -> Tensor:
+    """Coordinates of ``axis`` in a map whose pixel centres lie at ``cells``."""
+    if len(cells) == 1:
+        return torch.zeros_like(axis)
+    step = (cells[-1] - cells[0]) / (len(cells) - 1)
+    return 2 * ((axis - cells[0]) / step + 0.5) / len(cells) - 1

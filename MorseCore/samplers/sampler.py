@@ -1,0 +1,46 @@
+"""What a sampler is: it says at which points of an image a loss is taken."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from MorseCore.field import Field
+from MorseCore.points import Axes
+from MorseCore.targets import Targets
+
+__all__ = ["CoarseGrid", "Sampler", "home_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseGrid:
+    """Coarse logits on a product grid of pixels."""
+
+    logits: Tensor
+    """(B, C, *lengths of the axes), detached."""
+    axes: Axes
+
+
+class Sampler(Protocol):
+    """Chooses coordinates (B, P, D) for one step of training."""
+
+    def select(
+        self,
+        field: Field,
+        targets: Targets,
+        *,
+        coarse: CoarseGrid | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Coordinates; the label of each is that of the pixel which holds it.
+
+        :param coarse: logits that the head has computed anyway; without them a sampler that
+            needs some asks the field.
+        """
+        ...
+
+
+def home_of(generator: torch.Generator | None) -> torch.device:
+    """Where a generator draws; the global one draws on the CPU."""
+    return generator.device if generator is not None else torch.device("cpu")

@@ -1,0 +1,1 @@
+"""Scores of masks against references: overlap, surface distances, tables, paired comparison."""

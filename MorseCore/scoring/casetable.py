@@ -1,0 +1,85 @@
+"""The table of cases: one row a case, stage and structure, written and read as CSV."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast, get_args
+
+from MorseCore.errors import DatasetError
+from MorseCore.files import atomic_path
+from MorseCore.scoring.metrics import Status, StructureScore
+
+__all__ = ["CaseScore", "read_cases", "write_cases"]
+
+_COLUMNS = (
+    "case", "stage", "label", "structure", "status", "dice", "jaccard", "hd95_mm", "asd_mm",
+    "assd_mm", "prediction_voxels", "reference_voxels", "prediction_ml", "reference_ml",
+    "background_jaccard",
+)  # fmt: skip
+
+
+class CaseScore(NamedTuple):
+    """One case's scores in one stage."""
+
+    structures: Mapping[int, StructureScore]
+    """By label, without background."""
+    background_jaccard: float
+    """What mIoU counts beside the structures."""
+
+
+def write_cases(
+    path: Path, cases: Mapping[str, Mapping[str, CaseScore]], names: Mapping[int, str]
+) -> None:
+    """Write scores by case, then by stage.
+
+    :param names: of the structures, by label.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow(_COLUMNS)
+        for case, stages in cases.items():
+            for stage, score in stages.items():
+                for label, s in score.structures.items():
+                    measures = [f"{v:.6g}" for v in (s.dice, s.jaccard, s.hd95, s.asd, s.assd)]
+                    volumes = [f"{s.prediction_ml:.6g}", f"{s.target_ml:.6g}"]
+                    writer.writerow([
+                        case, stage, label, names[label], s.status, *measures,
+                        s.prediction_voxels, s.target_voxels, *volumes,
+                        f"{score.background_jaccard:.6g}",
+                    ])  # fmt: skip
+
+
+def read_cases(path: Path) -> dict[str, dict[str, CaseScore]]:
+    """What :func:`write_cases` wrote, to six digits.
+
+    :raises DatasetError: if the file is no such table.
+    """
+    cases: dict[str, dict[str, CaseScore]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                stages = cases.setdefault(row["case"], {})
+                background = float(row["background_jaccard"])
+                score = stages.setdefault(row["stage"], CaseScore({}, background))
+                score.structures[int(row["label"])] = _score(row)  # type: ignore[index]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise DatasetError(f"'{path}' is no table of scores: {error}.") from error
+    return cases
+
+
+def _score(row: Mapping[str, str]) -> StructureScore:
+    status = row["status"]
+    if status not in get_args(Status):
+        raise ValueError(f"unknown status '{status}'")
+    dice, jaccard, hd95, asd, assd = (
+        float(row[k]) for k in ("dice", "jaccard", "hd95_mm", "asd_mm", "assd_mm")
+    )
+    return StructureScore(
+        dice, jaccard, hd95, asd, assd,
+        int(row["prediction_voxels"]), int(row["reference_voxels"]),
+        float(row["prediction_ml"]), float(row["reference_ml"]),
+        cast(Status, status),
+    )  # fmt: skip

@@ -1,0 +1,221 @@
+"""Compare a folder of predicted label maps with their references.
+
+No case and no structure is left out: what is missing scores as missed (see
+:mod:`MorseCore.scoring.metrics`).
+Arrays and spacings are in the order (K, J, I).
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MorseCore.errors import DatasetError, GeometryError, MorseError
+from MorseCore.files import prepare_output_directory, write_json
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.scoring.casetable import CaseScore, write_cases
+from MorseCore.scoring.evaluationtable import format_table
+from MorseCore.scoring.metrics import Rule, StructureScore, overlap, score_labels, summarise
+from MorseCore.scoring.pairing import CasePair, pair_cases
+
+__all__ = ["bootstrap_difference", "evaluate_folder", "format_table"]
+
+logger = logging.getLogger(__name__)
+
+_ABSENT = StructureScore(1.0, 1.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, "absent")
+_LARGEST_LABEL = 65535
+_RESAMPLES = 2000
+_COMPARED = ("dice", "hd95", "asd")
+
+CaseScores = dict[str, CaseScore]
+"""By stage."""
+
+
+def evaluate_folder(
+    prediction: Path,
+    reference: Path,
+    *,
+    output: Path | None = None,
+    labels: Mapping[int, str] | None = None,
+    rule: Rule = "mm",
+) -> dict[str, Any]:
+    """Score every reference's prediction; see `scoring.pairing.pair_cases` for the folders.
+
+    :param output: where to write the table of cases (``.csv``) and the summary (``.json``): a file
+        name, of which the suffix is replaced, or an existing folder.
+    :param labels: value -> name of the structures to score (0 is ignored); absent: every value that
+        occurs in any reference.
+    :param rule: unit of distances and what a missing structure counts, see `score_labels`.
+    :returns: the summary: what the JSON holds. Counts, ``missing`` (cases by stage), ``extra``
+        (predictions without reference), ``stages`` -> ``structures`` and ``mean`` (see
+        `scoring.metrics.Summary`), and, with both stages, ``comparison`` (refined - coarse).
+    :raises DatasetError: if the folders do not fit together, or a label map is not one.
+    :raises GeometryError: if a prediction lies on another grid than its reference.
+    :raises OutputError: if the output cannot be written.
+    """
+    pairing = pair_cases(prediction, reference)
+    stem = _output_stem(output) if output is not None else None
+    if pairing.extra:
+        logger.warning("Not scored, since they have no reference: %s.", ", ".join(pairing.extra))
+    wanted = None if labels is None else {v: name for v, name in labels.items() if v != 0}
+    if wanted is not None and not wanted:
+        raise DatasetError("No structure is named that could be scored; give at least one label.")
+    scores = {case.name: _score_case(case, wanted, rule) for case in pairing.cases}
+    names = wanted or _labels_of_references(scores)
+    scores = {name: _complete(case, names) for name, case in scores.items()}
+
+    summary = _summary(scores, names, pairing.stages)
+    summary["rule"] = rule
+    summary["extra"] = list(pairing.extra)
+    summary["missing"] = {
+        stage: [case.name for case in pairing.cases if case.predictions[stage] is None]
+        for stage in pairing.stages
+    }
+    if stem is not None:
+        write_cases(stem.with_name(stem.name + ".csv"), scores, names)
+        write_json(stem.with_name(stem.name + ".json"), summary)
+    return summary
+
+
+def bootstrap_difference(
+    before: Sequence[float], after: Sequence[float], *, seed: int = 0
+) -> dict[str, float]:
+    """Mean of ``after - before`` over cases with its 95 % interval: paired percentile bootstrap.
+
+    :returns: ``difference``, ``low``, ``high``; the interval of one case is its difference.
+    """
+    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    count = len(differences)
+    draws = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
+    low, high = np.percentile(differences[draws].mean(axis=1), [2.5, 97.5])
+    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
+
+
+def _score_case(case: CasePair, labels: Mapping[int, str] | None, rule: Rule) -> CaseScores:
+    """Scores by stage of the wanted labels, or of those that occur."""
+    target, geometry = _read_labels(case.reference, case.name)
+    spacing = geometry.spacing[::-1]
+    scores: CaseScores = {}
+    for stage, path in case.predictions.items():
+        if path is None:
+            logger.warning("Case '%s' has no %s label map; it counts as missed.", case.name, stage)
+            array, wanted = np.zeros_like(target), labels or _values(target)
+            scores[stage] = _score(array, target, wanted, spacing, rule)
+            continue
+        array, grid = _read_labels(path, case.name)
+        if not grid.is_close(geometry):
+            raise GeometryError(
+                f"The {stage} label map of case '{case.name}' lies on another grid than its "
+                f"reference: {_describe(grid)}, not {_describe(geometry)}."
+            )
+        wanted = labels or sorted({*_values(target), *_values(array)})
+        scores[stage] = _score(array, target, wanted, spacing, rule)
+    return scores
+
+
+def _score(
+    array: np.ndarray,
+    target: np.ndarray,
+    labels: Iterable[int],
+    spacing: Sequence[float],
+    rule: Rule,
+) -> CaseScore:
+    background = overlap(array == 0, target == 0)[1]
+    return CaseScore(score_labels(array, target, labels, spacing, rule=rule), background)
+
+
+def _read_labels(path: Path, case: str) -> tuple[np.ndarray, Geometry]:
+    """(K, J, I) int32 and its grid."""
+    try:
+        volume: Volume = read_volume(path)
+    except MorseError as error:
+        raise type(error)(f"Case '{case}': {error}") from error
+    array = volume.array
+    whole = np.issubdtype(array.dtype, np.integer) or np.array_equal(array, np.rint(array))
+    if not (whole and array.min() >= 0 and array.max() <= _LARGEST_LABEL):  # NaN is not whole
+        raise DatasetError(
+            f"Case '{case}': {path.name} is not a label map; whole numbers from 0 to "
+            f"{_LARGEST_LABEL} are expected, values from {array.min():g} to {array.max():g} found."
+        )
+    return array.astype(np.int32), volume.geometry
+
+
+def _values(array: np.ndarray) -> list[int]:
+    """Labels that occur, without background."""
+    return [int(value) for value in np.flatnonzero(np.bincount(array.ravel())) if value]
+
+
+def _describe(grid: Geometry) -> str:
+    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
+    origin = ", ".join(f"{x:.4g}" for x in grid.origin)
+    return f"{' x '.join(map(str, grid.shape[::-1]))} voxels of {spacing} mm from ({origin})"
+
+
+def _labels_of_references(scores: Mapping[str, CaseScores]) -> dict[int, str]:
+    """Value -> value as text, for those that a reference holds; the others are warned about."""
+    entries = [
+        (label, score.target_voxels)
+        for case in scores.values()
+        for stage in case.values()
+        for label, score in stage.structures.items()
+    ]
+    known = {label for label, voxels in entries if voxels}
+    foreign = {label for label, _ in entries} - known
+    if foreign:
+        logger.warning("The predictions hold values that no reference has: %s.", sorted(foreign))
+    if not known:
+        raise DatasetError("Every reference is empty; there is nothing to compare with.")
+    return {label: str(label) for label in sorted(known)}
+
+
+def _complete(case: CaseScores, names: Mapping[int, str]) -> CaseScores:
+    """Exactly the wanted labels; one that occurs in neither map is absent."""
+    return {
+        stage: score._replace(
+            structures={label: score.structures.get(label, _ABSENT) for label in names}
+        )
+        for stage, score in case.items()
+    }
+
+
+def _summary(
+    scores: Mapping[str, CaseScores], names: Mapping[int, str], stages: Sequence[str]
+) -> dict[str, Any]:
+    summary: dict[str, Any] = {"cases": len(scores), "stages": {}}
+    means: dict[str, dict[str, list[float]]] = {}
+    for stage in stages:
+        cases = [case[stage].structures for case in scores.values()]
+        result = summarise(
+            cases, background=[case[stage].background_jaccard for case in scores.values()]
+        )
+        summary["stages"][stage] = {
+            "structures": {
+                str(label): {"name": names[label], **asdict(part)}
+                for label, part in result.structures.items()
+            },
+            "mean": asdict(result.mean),
+            "miou": asdict(result.miou) if result.miou else None,
+        }
+        means[stage] = {
+            metric: [float(np.mean([getattr(s, metric) for s in case.values()])) for case in cases]
+            for metric in _COMPARED
+        }
+    if "coarse" in means and "refined" in means:
+        summary["comparison"] = {
+            metric: bootstrap_difference(means["coarse"][metric], means["refined"][metric])
+            for metric in _COMPARED
+        }
+    return summary
+
+
+def _output_stem(output: Path) -> Path:
+    """Path without suffix; its folder exists and can be written to before the work begins."""
+    stem = output / "evaluation" if output.is_dir() else output
+    if stem.suffix.lower() in (".csv", ".json"):
+        stem = stem.with_suffix("")
+    prepare_output_directory(stem.parent)
+    return stem

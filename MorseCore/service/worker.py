@@ -1,0 +1,294 @@
+"""The worker: computes for the Slicer module, in a process of its own (see protocol.py).
+
+It keeps the loaded model and the last image's fields, so that a further question is answered at
+once. It ends when its stdin is closed: neither a killed launcher nor a killed Slicer leaves it.
+"""
+
+import logging
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from MorseCore import __version__
+from MorseCore.errors import Cancelled, ImageError, MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume
+from MorseCore.service.exchange import save_array, save_segmentation
+from MorseCore.service.protocol import (
+    Cancel,
+    Describe,
+    Render,
+    Request,
+    Segment,
+    Shutdown,
+    Surface,
+    encode_line,
+    parse_request,
+)
+
+__all__ = ["Worker", "main"]
+
+_SPANS = {"prepare": (0, 5), "network": (5, 90), "restore": (90, 100)}  # percent of the whole
+_PAUSE = 0.05  # seconds between two progress events
+
+
+class Worker:
+    """Answers requests one after the other; a thread of its own reads them, to hear *cancel*.
+
+    :param lines: where requests come from, one a line.
+    :param send: called with each event; may be called from both threads.
+    """
+
+    def __init__(self, lines: IO[str], send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._lines, self._send = lines, send
+        self._queue: queue.Queue[Request] = queue.Queue()
+        self._cancelled: set[int] = set()
+        self._open: set[int] = set()
+        self._lock = threading.Lock()
+        self._predictor: Any = None
+        self._loaded: tuple[str, str, int] | None = None
+        self._session: Any = None
+
+    def run(self) -> None:
+        """Until *shutdown*."""
+        threading.Thread(target=self._read, daemon=True).start()
+        self._send({"event": "ready", "pid": os.getpid(), "version": __version__})
+        while True:
+            request = self._queue.get()
+            if isinstance(request, Shutdown):
+                self._send({"event": "result", "id": request.id})
+                return
+            self._answer(request)
+
+    def _read(self) -> None:
+        for line in self._lines:
+            if not line.strip():
+                continue
+            try:
+                request = parse_request(line)
+            except MorseError as error:
+                self._send(_error(None, error))
+                continue
+            if isinstance(request, Cancel):
+                with self._lock:
+                    known = request.target in self._open
+                    if known:
+                        self._cancelled.add(request.target)
+                self._send({"event": "result", "id": request.id, "cancelled": known})
+            else:
+                with self._lock:
+                    self._open.add(request.id)
+                self._queue.put(request)
+        # The other side is gone. The main thread may be deep in a forward pass: do not wait for it.
+        os._exit(0)
+
+    def _answer(self, request: Request) -> None:
+        event = self._event_for(request)
+        with self._lock:  # before the answer is out: from then on there is nothing to cancel
+            self._open.discard(request.id)
+            self._cancelled.discard(request.id)
+        self._send(event)
+
+    def _event_for(self, request: Request) -> dict[str, Any]:
+        handlers: dict[type[Request], Callable[[Any], dict[str, Any]]] = {
+            Describe: self._describe,
+            Segment: self._segment,
+            Render: self._render,
+            Surface: self._surface,
+        }
+        try:
+            self._check_cancelled(request.id)
+            message = handlers[type(request)](request)
+            return {"event": "result", "id": request.id, **message}
+        except Exception as error:  # whatever it is, the request is answered and the worker lives
+            return _error(request.id, error)
+
+    def _describe(self, request: Describe) -> dict[str, Any]:
+        from MorseCore.service.describing import (
+            describe_devices,
+            describe_models,
+            describe_versions,
+        )
+
+        return {
+            "devices": describe_devices(),
+            "models": describe_models(),
+            "versions": describe_versions(),
+        }
+
+    def _segment(self, request: Segment) -> dict[str, Any]:
+        from MorseCore.images.roi import parse_roi
+        from MorseCore.predictor import PredictOptions
+        from MorseCore.service.session import Session
+
+        self._session = None  # its fields are of no use any more, and memory is
+        volume = _load_volume(request)
+        predictor = self._load_model(request.model, request.device)
+        options = PredictOptions(
+            roi=parse_roi(request.roi) if request.roi else None,
+            points=request.points, passes=request.passes, scale=request.scale,
+        )  # fmt: skip
+        session = Session(predictor, volume, options)
+        result = session.segment(**self._watch(request.id))
+        self._check_cancelled(request.id)
+        message = save_segmentation(Path(request.output), result)
+        self._session = session
+        return message
+
+    def _render(self, request: Render) -> dict[str, Any]:
+        from MorseCore.images.roi import parse_roi
+        from MorseCore.predictor import PredictOptions
+
+        options = PredictOptions(
+            roi=parse_roi(request.box) if request.box else None,
+            points=request.points, passes=request.passes, scale=request.scale,
+        )  # fmt: skip
+        result = self._asked().render(options, **self._watch(request.id))
+        return save_segmentation(Path(request.output), result)
+
+    def _surface(self, request: Surface) -> dict[str, Any]:
+        array, geometry = self._asked().probability(
+            request.structure, scale=request.scale, **self._watch(request.id)
+        )
+        return {
+            "geometry": {"shape": list(geometry.shape), "ijk_to_ras": geometry.ijk_to_ras.tolist()},
+            "probability": save_array(Path(request.output), "probability", array),
+        }
+
+    def _asked(self) -> Any:
+        if self._session is None:
+            raise MorseError("There is no segmented image to ask; press Segment first.")
+        return self._session
+
+    def _load_model(self, name: str, device: str) -> Any:
+        from MorseCore.models_library import find_model
+        from MorseCore.predictor import Predictor
+
+        folder = find_model(name)
+        stamp = (folder / "model.json").stat().st_mtime_ns
+        if self._loaded != (str(folder), device, stamp):
+            self._predictor = self._loaded = None
+            self._predictor = Predictor(folder, device=device)
+            self._loaded = (str(folder), device, stamp)
+        return self._predictor
+
+    def _watch(self, number: int) -> dict[str, Any]:
+        """Arguments that report progress of a request and hear its cancellation."""
+        progress = _Progress(number, self._send)
+        return {"progress": progress.tell, "should_stop": lambda: number in self._cancelled}
+
+    def _check_cancelled(self, number: int) -> None:
+        if number in self._cancelled:
+            raise Cancelled("The request was cancelled.")
+
+
+class _Progress:
+    """Percent of the whole and seconds left, not more often than a person can read."""
+
+    def __init__(self, number: int, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._number, self._send = number, send
+        self._started = self._last = time.monotonic()
+        self._percent = 0.0
+
+    def tell(self, stage: str, share: float) -> None:
+        low, high = _SPANS[stage]
+        percent = max(self._percent, low + (high - low) * share)
+        now = time.monotonic()
+        if now - self._last < _PAUSE and percent < 100:
+            return
+        self._last, self._percent = now, percent
+        elapsed = now - self._started
+        left = (
+            round(elapsed * (100 - percent) / percent, 1)
+            if percent > _SPANS["prepare"][1]
+            else None
+        )
+        self._send(
+            {
+                "event": "progress", "id": self._number, "stage": stage,
+                "percent": round(percent, 1), "seconds_left": left,
+            }
+        )  # fmt: skip
+
+
+class _EventHandler(logging.Handler):
+    """Log records as events."""
+
+    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__(logging.INFO)
+        self._send_event = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "warning" if record.levelno >= logging.WARNING else "info"
+        self._send_event({"event": "log", "level": level, "message": record.getMessage()})
+
+
+def main() -> int:
+    """Serve stdin and stdout; whatever else a library prints goes to stderr."""
+    stdin = os.fdopen(os.dup(0), "r", encoding="utf-8", errors="replace")
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    lock = threading.Lock()
+
+    def send(event: Mapping[str, Any]) -> None:
+        try:
+            with lock:
+                stdout.write(encode_line(event) + "\n")
+                stdout.flush()
+        except OSError:  # nobody listens any more
+            os._exit(0)
+
+    root = logging.getLogger("MorseCore")
+    root.setLevel(logging.INFO)
+    root.addHandler(_EventHandler(send))
+    Worker(stdin, send).run()
+    return 0
+
+
+def _load_volume(request: Segment) -> Volume:
+    try:
+        array = np.load(request.image, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"The image '{request.name}' did not reach the worker: {error}."
+        ) from error
+    if array.ndim != 3 or array.dtype.kind not in "iuf":
+        raise ImageError(
+            f"The image '{request.name}' must be one scalar volume; "
+            f"found {array.ndim} axes of {array.dtype}."
+        )
+    matrix = np.asarray(request.ijk_to_ras, dtype=np.float64)
+    k, j, i = array.shape
+    return Volume(np.asarray(array), Geometry((k, j, i), matrix), request.name)
+
+
+def _error(number: int | None, error: BaseException) -> dict[str, Any]:
+    if isinstance(error, MorseError):
+        message = str(error)
+    elif isinstance(error, MemoryError):
+        message = "The memory is too small for this run; choose a region of interest."
+    else:
+        message = f"The worker met an unexpected problem ({type(error).__name__}); see the details."
+    detail = "".join(traceback.format_exception(error))
+    versions = f"MorseSegment {__version__}, Python {platform.python_version()}, {sys.platform}"
+    event: dict[str, Any] = {
+        "event": "error",
+        "message": message,
+        "kind": type(error).__name__,
+        "detail": f"{detail}\n{versions}",
+    }
+    return event if number is None else {**event, "id": number}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

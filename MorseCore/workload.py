@@ -1,0 +1,50 @@
+"""How much there is to compute for a scan, before it is computed. numpy only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from MorseCore.geometry import Geometry
+from MorseCore.images.modelgrid import model_grid
+from MorseCore.tiling import window_starts
+
+__all__ = ["Workload", "plan_workload"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the time of a run grows with."""
+
+    windows: int
+    """Passes through the backbone."""
+    points: int
+    """Points that are rendered, counted once a window."""
+    voxels: int
+    """Of the scan, or of its region, which is brought to the model's grid and back."""
+
+
+def plan_workload(
+    geometry: Geometry,
+    *,
+    window: Sequence[int],
+    spacing: tuple[float, ...] | None,
+    overlap: float,
+    points: int,
+    passes: int,
+) -> Workload:
+    """The work of :meth:`MorseCore.predictor.Predictor.segment` with a renderer of so many points.
+
+    :param geometry: grid of the scan, or of its region.
+    :param window: in array order, (K,) J, I; two sizes for a 2D model.
+    :param spacing: the model's, mm along x, y[, z]; None if it keeps the scan's.
+    :param overlap: of windows.
+    :param points: a window and pass.
+    :raises GeometryError: if the model's grid would be too large to hold.
+    """
+    dims = len(window)
+    wanted = None if spacing is None else (spacing[0], spacing[1], (*spacing, 1.0)[2])
+    _, grid = model_grid(geometry, spacing=wanted, spatial_dims=dims)
+    layers = 1 if dims == 3 else grid.shape[0]
+    plane = [max(n, size) for n, size in zip(grid.shape[-dims:], window, strict=True)]
+    windows = layers * len(window_starts(plane, window, overlap=overlap))
+    return Workload(windows, windows * min(points * passes, prod(window)), prod(geometry.shape))

@@ -1,0 +1,127 @@
+"""Long work in short pieces, so that Slicer answers in between. No Qt."""
+
+import contextlib
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, TypeVar
+
+import vtk
+
+__all__ = ["Later", "Stepper", "Steps", "imported", "updated"]
+
+_PATIENCE = 0.005  # seconds
+_TURN = 0.03  # seconds after which Slicer gets its turn; with the longest piece, below 0.1
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work that pauses at each ``yield``, each piece some hundredths of a second; it returns what it
+made. :func:`MorseCore.steps.finished` does it all at once."""
+Later = Callable[[Callable[[], None]], None]
+"""Calls a function in the next turn of the event loop."""
+
+
+def updated(algorithm: vtk.vtkObject) -> Steps[vtk.vtkObject]:
+    """The output of a VTK filter that works in a thread of its own; its input is nobody else's.
+
+    VTK lets go of Python's lock meanwhile. Made and deleted here: VTK only collects what refers
+    to itself in the main thread.
+    """
+    thread = threading.Thread(target=algorithm.Update)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_PATIENCE)  # in Slicer, threads only get Python's lock while it is waited
+        yield
+    return algorithm.GetOutput()
+
+
+def imported(*names: str) -> Steps[None]:
+    """Import modules that take long, in a thread; a later ``import`` finds them, or says why not.
+
+    SciPy takes 0.2 s of computing and, from a cold disk, seconds.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(ImportError):
+            for name in names:
+                importlib.import_module(name)
+
+    if all(name in sys.modules for name in names):
+        return
+    thread = threading.Thread(target=load)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_PATIENCE)
+        yield
+
+
+class Stepper:
+    """Does one work at a time: some pieces now, the others in the next turns of the event loop.
+
+    Example::
+
+        stepper = Stepper(later=lambda f: qt.QTimer.singleShot(0, f))
+        stepper.start(writer.writeInSteps(labels, geometry), done=print, failed=print)
+        stepper.stop()           # what was not done yet never is
+
+    :param later: None: there is no event loop, and everything is done at once.
+    """
+
+    def __init__(self, later: Later | None) -> None:
+        self._later = later
+        self._steps: Steps[Any] | None = None
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether there is work that is not done."""
+        return self._steps is not None
+
+    def start(
+        self, steps: Steps[T], done: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Begin a work, instead of the one that is going on; short work ends within this call.
+
+        :param done: called with what was made; or ``failed``, with why not. Neither after a stop.
+        """
+        self.stop()
+        self._steps = steps
+        self._turn(steps, done, failed)
+
+    def stop(self) -> None:
+        """Leave what is not done."""
+        steps, self._steps = self._steps, None
+        if steps is not None:
+            steps.close()
+
+    def _turn(
+        self, steps: Steps[T], done: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        end = time.monotonic() + _TURN
+        while self._steps is steps:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                self._afterTurn(end, partial(self._finish, steps, partial(done, stop.value)))
+                return
+            except Exception as error:
+                self._steps = None
+                failed(error)
+                return
+            if self._later is not None and time.monotonic() > end:
+                self._later(lambda: self._turn(steps, done, failed))
+                return
+
+    def _afterTurn(self, end: float, action: Callable[[], None]) -> None:
+        """Do it now, or in another turn if this one was long already."""
+        if self._later is not None and time.monotonic() > end:
+            self._later(action)
+        else:
+            action()
+
+    def _finish(self, steps: Steps[T], done: Callable[[], None]) -> None:
+        if self._steps is steps:
+            self._steps = None
+            done()

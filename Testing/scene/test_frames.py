@@ -1,0 +1,222 @@
+"""Results of all frames of a sequence: nodes that follow the sequence's browser."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+
+from MorseCore.errors import MorseError
+from MorseCore.result import Segmentation
+from MorseSegmentLib.framejob import AllFrames
+from MorseSegmentLib.inputs import readVolume
+from MorseSegmentLib.masks import MaskWatch, masksOf
+from MorseSegmentLib.pointtable import PointTable
+from MorseSegmentLib.record import SceneResult, findResults, readRecord
+from MorseSegmentLib.review import Review
+from MorseSegmentLib.scene import SceneWriter
+from MorseSegmentLib.sequences import SequenceFrames, findSequence
+
+
+@pytest.fixture
+def a_moving_volume(a_scene: Any, a_volume_node: Any) -> Any:
+    """The proxy of three frames of one grid; the second is the one that is seen."""
+    sequence = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart sequence")
+    sequence.SetIndexUnit("s")
+    for number in range(3):
+        slicer.util.arrayFromVolume(a_volume_node)[:] = number
+        sequence.SetDataNodeAtValue(a_volume_node, f"{number / 2}")
+    a_scene.RemoveNode(a_volume_node)
+    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.SetSelectedItemNumber(1)
+    return browser.GetProxyNode(sequence)
+
+
+@pytest.fixture
+def frames(a_scene: Any, a_moving_volume: Any) -> SequenceFrames:
+    found = findSequence(a_scene, a_moving_volume)
+    assert found is not None
+    return found
+
+
+def result_of(number: int, a_result: Segmentation) -> Segmentation:
+    """Of a frame: as many slices of the refined mask as its number says are one structure."""
+    refined = np.zeros_like(a_result.refined)
+    refined[: number + 1] = 1
+    points = a_result.points.take(np.arange(number, 5))
+    uncertainty = np.full_like(a_result.uncertainty, number / 10)
+    return replace(
+        a_result, refined=refined, points=points, uncertainty=uncertainty, report={"frame": number}
+    )
+
+
+@pytest.fixture
+def job(a_scene: Any, frames: SequenceFrames, a_moving_volume: Any) -> AllFrames:
+    return AllFrames(a_scene, frames, a_moving_volume)
+
+
+@pytest.fixture
+def shown(job: AllFrames, a_result: Segmentation) -> SceneResult:
+    for number in range(job.count):
+        job.take(number, result_of(number, a_result))
+    return job.finish()
+
+
+def content(scene: Any) -> list[str]:
+    return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+
+
+def seen(scene: Any, shown: SceneResult) -> dict[str, float]:
+    """What the scene says of the frame that is selected."""
+    masks = masksOf(scene, shown)
+    node = scene.GetNodeByID
+    return {
+        "slices": int((masks.refined == 1).any(axis=(1, 2)).sum()),
+        "points": len(PointTable.read(node(shown.pointTable))),
+        "markups": sum(node(i).GetNumberOfControlPoints() for i in shown.points),
+        "uncertainty": round(float(slicer.util.arrayFromVolume(node(shown.uncertainty)).max()), 3),
+        "record": readRecord(scene, shown).report["frame"],
+    }
+
+
+EXPECTED = [
+    {"slices": 1, "points": 5, "markups": 5, "uncertainty": 0.0, "record": 0},
+    {"slices": 2, "points": 4, "markups": 4, "uncertainty": 0.1, "record": 1},
+    {"slices": 3, "points": 3, "markups": 3, "uncertainty": 0.2, "record": 2},
+]
+
+
+def test_masks_points_uncertainty_and_record_move_with_the_browser(
+    a_scene: Any, shown: SceneResult, frames: SequenceFrames
+) -> None:
+    assert findResults(a_scene) == [shown]
+    assert seen(a_scene, shown) == EXPECTED[1], "the frame that was seen all along"
+    for number in (2, 0, 1):
+        frames.show(number)
+        assert seen(a_scene, shown) == EXPECTED[number]
+
+
+def test_all_frames_survive_save_and_reload(
+    a_scene: Any, shown: SceneResult, tmp_path: Path
+) -> None:
+    nodes = len(content(a_scene))
+    assert a_scene.WriteToMRB(str(tmp_path / "heart.mrb"))
+    a_scene.Clear(False)
+    assert a_scene.ReadFromMRB(str(tmp_path / "heart.mrb"))
+    (again,) = findResults(a_scene)
+    volume = a_scene.GetNodeByID(readRecord(a_scene, again).input)
+    sequence = findSequence(a_scene, volume)
+    assert sequence is not None
+    for number in (0, 2, 1):
+        sequence.show(number)
+        assert seen(a_scene, again) == EXPECTED[number]
+    storage = {n for n in content(a_scene) if "Storage" in n}
+    assert len(content(a_scene)) - len(storage) <= nodes, "no node came twice"
+
+
+def test_a_mask_edited_in_one_frame_is_so_when_one_comes_back_to_it(
+    a_scene: Any, shown: SceneResult, frames: SequenceFrames, a_moving_volume: Any
+) -> None:
+    one = np.zeros(readVolume(a_moving_volume).array.shape, np.uint8)
+    one[-1] = 1
+    refined = a_scene.GetNodeByID(shown.refined)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(one, refined, "Head", a_moving_volume)
+    Review(a_scene, shown).setState(0, "flagged")
+    frames.show(2)
+    assert seen(a_scene, shown) == EXPECTED[2]
+    assert Review(a_scene, shown).state(0) == "undecided"
+    frames.show(1)
+    assert seen(a_scene, shown)["slices"] == 1
+    assert Review(a_scene, shown).state(0) == "flagged"
+
+
+def test_nothing_is_in_the_scene_before_the_last_frame_is_done(
+    a_scene: Any, job: AllFrames, a_result: Segmentation
+) -> None:
+    before = content(a_scene)
+    job.take(0, a_result)
+    job.take(1, a_result)
+    assert content(a_scene) == before
+
+
+def test_a_failure_at_the_end_leaves_the_scene_as_it_was(
+    a_scene: Any, job: AllFrames, a_result: Segmentation, frames: SequenceFrames,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for number in range(job.count):
+        job.take(number, result_of(number, a_result))
+    before = content(a_scene)
+
+    def fails(*_arguments: object) -> None:
+        if len(content(a_scene)) > len(before) + 20:
+            raise OSError("no more")
+
+    monkeypatch.setattr("MorseSegmentLib.framejob.addExtra", fails)
+    with pytest.raises(OSError, match="no more"):
+        job.finish()
+    assert content(a_scene) == before
+    frames.show(0)
+    assert content(a_scene) == before
+
+
+def test_a_sequence_that_went_or_changed_takes_no_result(
+    a_scene: Any, job: AllFrames, a_result: Segmentation, frames: SequenceFrames
+) -> None:
+    assert job.isInScene()
+    for number in range(job.count):
+        job.take(number, a_result)
+    frames.sequence.RemoveDataNodeAtValue("0.0")
+    assert not job.isInScene()
+    with pytest.raises(MorseError, match="no longer in the scene"):
+        job.finish()
+
+
+def test_removing_the_result_leaves_the_input_sequence_alone(
+    a_scene: Any, job: AllFrames, a_result: Segmentation, frames: SequenceFrames,
+    a_moving_volume: Any,
+) -> None:  # fmt: skip
+    before = content(a_scene)
+    for number in range(job.count):
+        job.take(number, result_of(number, a_result))
+    SceneWriter(a_scene).remove(job.finish())
+    frames.show(0)
+    assert content(a_scene) == before
+    assert readVolume(a_moving_volume).array.max() == 0
+
+
+def test_a_watch_notices_that_the_browser_moved(
+    a_scene: Any, shown: SceneResult, frames: SequenceFrames
+) -> None:
+    heard: list[int] = []
+    watch = MaskWatch(a_scene, lambda: heard.append(1))
+    watch.look(shown)
+    before = watch.stamp()
+    frames.show(2)
+    assert heard
+    assert watch.stamp() != before
+    frames.show(1)
+    assert watch.stamp() == before, "the same voxels as before"
+    watch.look(None)
+    heard.clear()
+    frames.show(0)
+    assert not heard
+
+
+def test_the_frame_is_that_of_the_volume_also_if_another_sequence_leads(
+    a_scene: Any, a_moving_volume: Any, frames: SequenceFrames
+) -> None:
+    finer = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Finer")
+    for number in range(5):
+        node = slicer.vtkMRMLTextNode()
+        finer.SetDataNodeAtValue(node, f"{number / 4}")
+    browser = frames.browser
+    browser.AddSynchronizedSequenceNodeID(finer.GetID())
+    browser.SetAndObserveMasterSequenceNodeID(finer.GetID())
+    browser.SetSelectedItemNumber(4)
+    assert frames.current == 2
+    frames.show(1)
+    assert browser.GetSelectedItemNumber() == 2
+    assert readVolume(a_moving_volume).array.max() == 1

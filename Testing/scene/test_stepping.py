@@ -1,0 +1,101 @@
+"""Long work in short pieces, between which the event loop turns."""
+
+import time
+from collections.abc import Callable, Generator
+
+import vtk
+
+from MorseCore.steps import finished
+from MorseSegmentLib.stepping import Stepper, updated
+
+
+class Loop:
+    """An event loop that turns when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def turn(self) -> None:
+        actions, self.waiting = self.waiting, []
+        for action in actions:
+            action()
+
+
+def work(done: list[int], pieces: int, seconds: float = 0.04) -> Generator[None, None, str]:
+    for number in range(pieces):
+        time.sleep(seconds)
+        done.append(number)
+        yield
+    return "made"
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_turn_ends_soon_and_the_next_one_goes_on() -> None:
+    loop, pieces, made = Loop(), [], []
+    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper.start(work(pieces, 3), made.append, fail)
+    for expected in (1, 2, 3):
+        assert len(pieces) == expected
+        assert stepper.isBusy
+        assert made == []
+        loop.turn()
+    assert made == ["made"]
+    assert not stepper.isBusy
+
+
+def test_short_work_is_done_within_the_call() -> None:
+    made: list[str] = []
+    Stepper(Loop().waiting.append).start(work([], 5, seconds=0), made.append, fail)
+    assert made == ["made"]
+
+
+def test_without_an_event_loop_all_is_done_at_once() -> None:
+    made: list[str] = []
+    Stepper(None).start(work([], 3), made.append, fail)
+    assert made == ["made"]
+
+
+def test_what_is_stopped_is_never_done() -> None:
+    loop, pieces, made = Loop(), [], []
+    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper.start(work(pieces, 3), made.append, fail)
+    stepper.stop()
+    loop.turn()
+    assert (pieces, made) == ([0], [])
+
+
+def test_an_error_is_told_once_and_ends_the_work() -> None:
+    def broken() -> Generator[None, None, None]:
+        yield
+        raise ValueError("no")
+
+    errors: list[Exception] = []
+    stepper = Stepper(None)
+    stepper.start(broken(), fail, errors.append)
+    assert [str(error) for error in errors] == ["no"]
+    assert not stepper.isBusy
+
+
+def test_a_filter_of_vtk_works_while_python_goes_on() -> None:
+    source = vtk.vtkRTAnalyticSource()
+    source.SetWholeExtent(0, 120, 0, 120, 0, 120)
+    source.Update()
+    contour = vtk.vtkFlyingEdges3D()
+    contour.SetInputData(source.GetOutput())
+    contour.SetValue(0, 150.0)
+    steps = updated(contour)
+    next(steps)
+    surface = finished(steps)
+    assert surface.GetNumberOfPolys() > 1000
+
+
+def test_a_new_work_takes_the_place_of_the_old_one() -> None:
+    loop, made = Loop(), []
+    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper.start(work([], 9), made.append, fail)
+    stepper.start(work([], 1, seconds=0), lambda _: made.append("new"), fail)
+    loop.turn()
+    assert made == ["new"]

@@ -1,0 +1,192 @@
+"""Run a table of a paper, or a study, on a data set of yours.
+
+    python Training/ablation.py --list
+    python Training/ablation.py morse-table1 --quick
+    python Training/ablation.py morse-table1 device=cuda:0 --seeds 1,2,3 --folds 0,1,2,3
+    python Training/ablation.py morse-table1 --base my-config.json --row "UNet + MORSE"
+
+Each row is a training by train.py in a process of its own. Writes ``<output>/table.md``,
+``table.csv`` and ``plot.png``, anew after each row; run it again after an interruption and it goes
+on. A row is compared with the baseline of its group, paired by subject. ``key=value`` changes every
+row, as on the command line of train.py.
+"""
+
+import argparse
+import logging
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
+
+from MorseCore.config import nearest, read_json
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.files import prepare_output_directory
+from Training.study.definition import Row, Table, list_tables, read_table, row_config
+from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
+from Training.study.running import Run, numbered, run_all
+from Training.study.writing import Line, write_csv, write_markdown, write_plot
+
+log = logging.getLogger("ablation")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: all rows done; 1: a row failed; 2: wrong usage."""
+    options = parser().parse_intermixed_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if options.list or not options.table:
+        for name in list_tables():
+            print(f"{name:24} {read_table(name)[0].title}")
+        return 0 if options.list else 2
+    # Ended by a scheduler, say: the training that runs must not be left behind.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return run_table(options)
+    except KeyboardInterrupt:
+        print("error: Stopped; run it again to go on.", file=sys.stderr)
+        return 1
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("table", nargs="?", metavar="TABLE", help="name or JSON file")
+    result.add_argument("overrides", nargs="*", metavar="key=value")
+    result.add_argument("--list", action="store_true", help="say which tables there are")
+    result.add_argument("--base", type=Path, help="configuration of another data set")
+    result.add_argument(
+        "--row", action="append", metavar="ROW", help="run only this and its baseline; repeatable"
+    )
+    result.add_argument("--seeds", type=numbers, default=[1337], metavar="N,N,…")
+    result.add_argument("--folds", type=numbers, default=[0], metavar="N,N,…")
+    result.add_argument("--quick", action="store_true", help="a short training, said so")
+    result.add_argument("--output", type=Path, metavar="DIR", help="default: runs/TABLE")
+    return result
+
+
+def numbers(text: str) -> list[int]:
+    """``1,2,3`` as a list."""
+    return [int(part) for part in text.split(",")]
+
+
+def run_table(options: argparse.Namespace) -> int:
+    """Run what is missing and write the table after each row."""
+    table, base_path = read_table(options.table)
+    base = read_json(options.base or base_path)
+    name = Path(options.table).stem + ("-quick" if options.quick else "")
+    output = options.output or Path("runs") / name
+    prepare_output_directory(output)
+    rows = choose_rows(table, options.row, quick=options.quick)
+    runs = {row.name: plan(row, table, base, options, output) for row in rows}
+    failures: dict[str, str] = {}
+    for row in rows:
+        failed = run_all(runs[row.name])
+        if failed:
+            failures[row.name] = failed[0]
+        text = write(output, table, rows, runs, failures, options)
+    print(text)
+    print(f"written: {output / 'table.md'}, table.csv, plot.png")
+    return 1 if failures else 0
+
+
+def choose_rows(table: Table, names: Sequence[str] | None, *, quick: bool) -> list[Row]:
+    """The rows asked for, with the baselines of their groups.
+
+    :raises ConfigError: if the table has no such row.
+    """
+    wanted = names or (table.quick_rows if quick else ()) or [row.name for row in table.rows]
+    known = {row.name: row for row in table.rows}
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"The table has no row '{name}'{nearest(name, known)}.")
+    groups = {known[name].group for name in wanted}
+    return [r for r in table.rows if r.name in wanted or (r.baseline and r.group in groups)]
+
+
+def plan(
+    row: Row, table: Table, base: dict, options: argparse.Namespace, output: Path
+) -> list[Run]:
+    """The runs of a row: every seed on every fold."""
+    config = row_config(base, table, row, quick=options.quick, overrides=options.overrides)
+    slug = re.sub(r"[^a-z0-9]+", "-", row.name.lower().replace("²", "2")).strip("-")
+    return [
+        Run(row.name, seed, fold, numbered(
+            config, name=f"{slug}-f{fold}-s{seed}", seed=seed, fold=fold, output=output / "runs",
+        ))
+        for seed in options.seeds for fold in options.folds
+    ]  # fmt: skip
+
+
+def write(
+    output: Path,
+    table: Table,
+    rows: Sequence[Row],
+    runs: dict[str, list[Run]],
+    failures: dict[str, str],
+    options: argparse.Namespace,
+) -> str:
+    """Write all three files from what is done so far; the Markdown."""
+    results: dict[str, RowResult] = {
+        row.name: collect(runs[row.name], table.measures)
+        for row in rows
+        if all(run.is_done for run in runs[row.name])
+    }
+    baselines = {row.group: results.get(row.name) for row in rows if row.baseline}
+    lines = []
+    for row in rows:
+        result, baseline = results.get(row.name), baselines.get(row.group)
+        compared = result and baseline and not row.baseline
+        differences = (
+            {m: compare(result, baseline, m) for m in table.measures}
+            if compared and result and baseline else {}
+        )  # fmt: skip
+        config = runs[row.name][0].config
+        cost = cost_of(config, num_classes=num_classes_of(config)) if result else None
+        lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
+    write_csv(output / "table.csv", table, lines)
+    write_plot(output / "plot.png", table, lines)
+    notes = describe(table, runs[rows[0].name][0], results, options)
+    return write_markdown(output / "table.md", table, lines, notes=notes)
+
+
+def describe(
+    table: Table, run: Run, results: dict[str, RowResult], options: argparse.Namespace
+) -> list[str]:
+    """Sentences on how the numbers came about."""
+    steps, data = run.config.optimisation, run.config.data
+    subjects = max((len(r.values[table.measures[0]]) for r in results.values()), default=0)
+    notes = [
+        f"Data: `{Path(data.dataset).parent.name}`, {subjects} subjects tested, "
+        f"folds {options.folds}, seeds {options.seeds}. Each training: {steps.iterations} "
+        f"iterations of {steps.batch_size * steps.accumulate}, window "
+        f"{' x '.join(map(str, run.config.preparation.window))}.",
+        "Refined masks, mean over structures; a missed structure scores DSC 0 and the image's "
+        "diagonal. ± is the standard deviation over seeds. Δ: difference from the group's "
+        "baseline, paired by subject, bootstrap interval; p: Wilcoxon's signed-rank test, not "
+        "corrected for the number of rows. GMAC: one window, rendered. In brackets: the paper, on "
+        "its own data.",
+    ]
+    if options.quick:
+        notes.insert(
+            0,
+            f"**Quick run: {steps.iterations} iterations (the papers have 30,000 or more). It "
+            "shows that every row trains, not which one is better.**",
+        )
+    return notes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

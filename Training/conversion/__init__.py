@@ -1,0 +1,1 @@
+"""Public data sets, as downloaded, brought to the Decathlon layout."""

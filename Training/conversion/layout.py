@@ -1,0 +1,153 @@
+"""The Decathlon layout, written: images, labels, dataset.json and splits.json."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from tqdm import tqdm
+
+from MorseCore.errors import DatasetError, OutputError
+from MorseCore.files import write_json
+
+__all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
+
+Reader = Callable[[Path], SimpleITK.Image]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case as it was downloaded."""
+
+    name: str
+    image: Path
+    label: Path
+    subject: str
+    """Cases of one subject stay in one split."""
+    part: str = ""
+    """``train``, ``val`` or ``test`` where the data set says; empty: drawn."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: where its cases are, and how a label becomes 0, 1, 2 …"""
+
+    title: str
+    licence: str
+    reference: str
+    modality: str
+    labels: tuple[str, ...]
+    """Names, background first."""
+    suffix: str
+    """Of the files written: ``.nii.gz`` or ``.png``."""
+    find: Callable[[Path], list[Pair]]
+    """The cases in a downloaded folder; an empty list if it is none."""
+    to_image: Callable[[SimpleITK.Image], SimpleITK.Image]
+    to_label: Callable[[SimpleITK.Image], SimpleITK.Image]
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    """Of subjects, for train, val and test, where the data set does not say."""
+    expected: str = ""
+    """The folder's layout, for the message if nothing is found."""
+
+
+def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) -> Path:
+    """Convert a downloaded folder; the path of ``dataset.json``.
+
+    Written into a folder beside the output that is renamed at the end: there is all or nothing.
+
+    :raises DatasetError: if the folder is not laid out as expected, or a case cannot be read.
+    :raises OutputError: if the output is there already.
+    """
+    if output.exists():
+        raise OutputError(f"'{output}' is there already; name a folder that is not.")
+    pairs = source.find(folder) if folder.is_dir() else []
+    if not pairs:
+        raise DatasetError(f"'{folder}' is not laid out as expected: {source.expected}.")
+    temporary = output.with_name(f".tmp-{output.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for sub in ("images", "labels"):
+            (temporary / sub).mkdir(parents=True)
+        for pair in tqdm(pairs, unit="case"):
+            _convert(source, pair, temporary)
+        splits = draw_splits(pairs, source.shares, seed=seed)
+        write_json(temporary / "dataset.json", _describe(source, pairs, splits))
+        write_json(temporary / "splits.json", splits)
+        rows = [f"{pair.name},{pair.subject}" for pair in pairs]
+        (temporary / "cases.csv").write_text("\n".join(["case,subject", *rows, ""]), "utf-8")
+        temporary.rename(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output / "dataset.json"
+
+
+def draw_splits(
+    pairs: Sequence[Pair], shares: tuple[float, float, float], *, seed: int
+) -> dict[str, list[str]]:
+    """Names by part; subjects without a part are drawn by ``shares``, each whole."""
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    subjects = sorted({pair.subject for pair in pairs if not pair.part})
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    bounds = np.round(np.cumsum(shares) / sum(shares) * len(subjects)).astype(int)
+    drawn = {subjects[n]: int(np.searchsorted(bounds, place, side="right"))
+             for place, n in enumerate(order)}  # fmt: skip
+    for pair in pairs:
+        splits[pair.part or list(splits)[drawn[pair.subject]]].append(pair.name)
+    return splits
+
+
+def read_image(path: Path) -> SimpleITK.Image:
+    """Read a file.
+
+    :raises DatasetError: if it cannot be read.
+    """
+    try:
+        return SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DatasetError(f"'{path}' cannot be read: {reason}") from None
+
+
+def same_file(image: SimpleITK.Image) -> SimpleITK.Image:
+    """As it is."""
+    return image
+
+
+def _convert(source: Source, pair: Pair, folder: Path) -> None:
+    image = source.to_image(read_image(pair.image))
+    label = SimpleITK.Cast(source.to_label(read_image(pair.label)), SimpleITK.sitkUInt8)
+    if image.GetSize() != label.GetSize():
+        raise DatasetError(
+            f"Case '{pair.name}': the image has {image.GetSize()} pixels, its label "
+            f"{label.GetSize()}."
+        )
+    found = int(SimpleITK.GetArrayViewFromImage(label).max())
+    if found >= len(source.labels):
+        raise DatasetError(f"Case '{pair.name}' holds the label {found}, which is not known.")
+    label.CopyInformation(image)
+    for sub, data in (("images", image), ("labels", label)):
+        SimpleITK.WriteImage(
+            data, str(folder / sub / f"{pair.name}{source.suffix}"), useCompression=True
+        )
+
+
+def _describe(
+    source: Source, pairs: Sequence[Pair], splits: dict[str, list[str]]
+) -> dict[str, object]:
+    def entries(names: Iterator[str]) -> list[dict[str, str]]:
+        return [{sub[:-1]: f"./{sub}/{name}{source.suffix}" for sub in ("images", "labels")}
+                for name in names]  # fmt: skip
+
+    return {
+        "name": source.title,
+        "licence": source.licence,
+        "reference": source.reference,
+        "tensorImageSize": "2D" if source.suffix == ".png" else "3D",
+        "modality": {"0": source.modality},
+        "labels": {str(value): name for value, name in enumerate(source.labels)},
+        "numTraining": len(pairs),
+        "training": entries(pair.name for pair in pairs),
+        "test": [],
+    }

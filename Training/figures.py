@@ -1,0 +1,52 @@
+"""Pictures of what a model does to one image.
+
+    python Training/figures.py points MODEL IMAGE --output points.png
+    python Training/figures.py gates MODEL IMAGE --output gates.png
+
+``points``: the coarse masks over the refined ones, with the points that were rendered, as in
+MORSE's Fig. 4; on up to three slices through the structures. ``gates``: on the slice with most
+foreground, how the head shares each pixel among its experts (MORSE's W_i) or its pattern learners
+(I²Net's gate maps).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
+
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.images.imageio import read_volume
+from MorseCore.models_library import find_model
+from MorseCore.predictor import Predictor
+from Training.study.gatemaps import draw_gates, gate_maps
+from Training.study.pointmaps import draw_points
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: drawn; 1: failed; 2: wrong usage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=("points", "gates"))
+    parser.add_argument("model", help="name or folder")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.png")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args(arguments)
+    try:
+        predictor = Predictor(find_model(options.model), device=options.device)
+        volume = read_volume(options.image)
+        if options.kind == "points":
+            draw_points(volume, predictor.segment(volume), options.output)
+        else:
+            draw_gates(gate_maps(predictor, volume), options.output)
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    print(options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

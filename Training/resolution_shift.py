@@ -1,0 +1,139 @@
+"""Score a model at other resolutions than it was trained for, of its input and of its output.
+
+    python Training/resolution_shift.py MODEL CONFIG
+    python Training/resolution_shift.py MODEL CONFIG --inputs 0.5,1,2 --outputs 0.5,1,2 --split val
+
+Input: the image is made coarser or finer before the model prepares it; the masks are scored on the
+image's own grid. Output: the field is asked on a grid finer or coarser than the model's; the masks
+are scored against the labels brought to that grid, a finer one only where the labels were drawn so
+finely. Any model folder; the configuration names the data set. Writes ``<output>/table.md``,
+``table.csv``, ``plot.png`` and every case's scores; run it again and it goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
+
+from tqdm import tqdm
+
+from MorseCore.config import decode, encode, read_json
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.files import prepare_output_directory, write_json
+from MorseCore.learning.dataset import Decathlon, open_dataset
+from MorseCore.learning.training_config import DataConfig
+from MorseCore.models_library import find_model
+from MorseCore.predictor import Predictor
+from MorseCore.scoring.casetable import read_cases, write_cases
+from Training.study.shifts import Shift, score_shift
+from Training.study.shifttable import Cases, collect_lines, write_shifts
+from Training.study.subjects import subjects_of
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: scored; 1: failed or stopped; 2: wrong usage."""
+    options = parser().parse_args(arguments)
+    try:
+        print(run(options))
+    except KeyboardInterrupt:
+        print("error: Stopped; run it again to go on.", file=sys.stderr)
+        return 1
+    except MorseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("model", help="name or folder")
+    result.add_argument("config", type=Path, help="a training's configuration: its data set")
+    result.add_argument("--inputs", type=factors, default=[0.25, 0.5, 1, 2], metavar="F,F,…")
+    result.add_argument("--outputs", type=factors, default=[0.5, 1, 2], metavar="F,F,…")
+    result.add_argument("--split", choices=("train", "val", "test"), default="test")
+    result.add_argument("--device", default="auto")
+    result.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: runs/resolution-shift-MODEL"
+    )
+    return result
+
+
+def factors(text: str) -> list[float]:
+    """``0.5,1,2`` as a list."""
+    return [float(part) for part in text.split(",") if part]
+
+
+def run(options: argparse.Namespace) -> str:
+    """Score what is missing, and write the table; its text."""
+    where = decode(DataConfig, read_json(options.config).get("data"), "data")
+    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    predictor = Predictor(find_model(options.model), device=options.device)
+    if data.num_classes != predictor.info.num_classes or not data.splits[options.split]:
+        raise ConfigError(
+            f"The model has {predictor.info.num_classes} classes and the data set "
+            f"{data.num_classes}; its split '{options.split}' holds "
+            f"{len(data.splits[options.split])} cases."
+        )
+    output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
+    prepare_output_directory(output)
+    claim(output, predictor, where, options.split)
+    rows = shifts("input", options.inputs) + shifts("output", options.outputs)
+    with tqdm(total=len(rows) * len(data.splits[options.split]), unit="case") as bar:
+        scored = [score_cases(predictor, data, options.split, row, output, bar) for row in rows]
+    lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects_of(Path(where.dataset)))
+    return write_shifts(output, lines, model=predictor.info, data=data, split=options.split)
+
+
+def shifts(kind: Literal["input", "output"], values: Sequence[float]) -> list[Shift]:
+    """The rows of one kind by factor, and the one without a shift, which they are compared with."""
+    return [Shift(kind, factor) for factor in sorted({*values, 1.0})] if values else []
+
+
+def claim(output: Path, predictor: Predictor, where: DataConfig, split: str) -> None:
+    """Write down what is scored in a folder, or compare it with what was.
+
+    :raises ConfigError: if the folder holds scores of another model or another split.
+    """
+    info = encode(predictor.info)
+    now = {key: info[key] for key in ("name", "sha256", "preparation", "renderer", "windows")} | {
+        "dataset": where.dataset, "split": where.split, "fold": where.fold, "part": split,
+    }  # fmt: skip
+    path = output / "study.json"
+    if not path.is_file():
+        write_json(path, now)
+    elif read_json(path) != json.loads(json.dumps(now)):  # as it is read back, tuples as lists
+        raise ConfigError(
+            f"'{output}' holds scores of another model or data; choose another --output, or delete "
+            "it."
+        )
+
+
+def score_cases(
+    predictor: Predictor, data: Decathlon, split: str, shift: Shift, output: Path, bar: tqdm
+) -> Cases:
+    """Scores by case; those without labels at the output's resolution are left out.
+
+    Each case is written when it is done.
+    """
+    path = output / f"scores-{shift.name.replace(' ', '-')}.csv"
+    cases: Cases = read_cases(path) if path.is_file() else {}
+    bar.set_description(shift.name)
+    for case in data.splits[split]:
+        if case.name not in cases:
+            scores = score_shift(predictor, case, shift)
+            if scores is not None:
+                cases[case.name] = scores
+                write_cases(path, cases, data.labels)
+        bar.update()
+    return cases
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tables of trainings: what to run, running it, and what came out."""

@@ -1,0 +1,117 @@
+"""How a head shares each pixel of a slice among its experts or pattern learners.
+
+``K`` gates; slices are (J, I) in array order.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from MorseCore.errors import ConfigError
+from MorseCore.field import Field
+from MorseCore.files import atomic_path
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imageio import Volume
+from MorseCore.images.preparation import normalise
+from MorseCore.points import grid_coords
+from MorseCore.prediction import window_to_source
+from MorseCore.predictor import Predictor
+from MorseCore.windows import pad_to_window, window_slices, window_starts
+
+__all__ = ["GateMaps", "draw_gates", "gate_maps"]
+
+
+@dataclass(frozen=True, eq=False)
+class GateMaps:
+    """Of one slice of one window, at the model's spacing."""
+
+    image: np.ndarray
+    """(J, I), normalised."""
+    labels: np.ndarray
+    """(J, I), the coarse answer."""
+    gates: np.ndarray
+    """(K, J, I) float32; they sum to one at every pixel."""
+    aspect: float
+    """Height of a pixel over its width."""
+
+
+@torch.inference_mode()
+def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
+    """The gates on the slice with most foreground, by the coarse answer, of all windows.
+
+    :raises ConfigError: if the model's head has no gates.
+    """
+    preparation, device = predictor.info.preparation, predictor.device
+    window = preparation.window_size
+    scan = Volume(normalise(volume.array, preparation), volume.geometry, volume.source, volume.ndim)
+    array, geometry = to_model_grid(
+        scan, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
+    )
+    aspect = geometry.spacing[1] / geometry.spacing[0]
+    best: tuple[int, GateMaps | None] = (-1, None)
+    for layer in [array] if len(window) == 3 else list(array):
+        padded, padding = pad_to_window(torch.from_numpy(np.ascontiguousarray(layer))[None], window)
+        low = tuple(a for a, _ in padding)
+        box = low, tuple(a + n for a, n in zip(low, layer.shape, strict=True))
+        for start in window_starts(padded.shape[1:], window, overlap=0):
+            crop = padded[(slice(None), *window_slices(start, window))][None]
+            place = window_to_source(box, start, window)[None]
+            inner = tuple(slice(max(a - s, 0), b - s) for a, b, s in zip(*box, start, strict=True))
+            field = predictor.network(crop.to(device), to_source=place.to(device))
+            axes = [axis[part] for axis, part in zip(field.pixels(), inner, strict=True)]
+            labels = field.coarse_grid(axes)[0].argmax(0).cpu().numpy()
+            counts = (labels > 0).sum((-2, -1))
+            if counts.max() > best[0]:
+                maps = _slice(field, axes, crop[0, 0][inner].numpy(), labels, aspect)
+                if maps is None:
+                    raise ConfigError(f"The head of '{predictor.info.name}' has no gates to draw.")
+                best = int(counts.max()), maps
+    assert best[1] is not None  # every image has a window, and each counts more than -1
+    return best[1]
+
+
+def _slice(
+    field: Field, axes: list[torch.Tensor], image: np.ndarray, labels: np.ndarray, aspect: float
+) -> GateMaps | None:
+    """The gates of a window's slice with most foreground; None if the field has none.
+
+    :param axes: of the pixels that ``image`` and ``labels`` hold; without the padding.
+    """
+    if labels.ndim == 3:
+        middle = int((labels > 0).sum((1, 2)).argmax())
+        axes[0] = axes[0][middle : middle + 1]
+        image, labels = image[middle], labels[middle]
+    gates = field.gates(grid_coords(axes).to(field.device))
+    if gates is None:
+        return None
+    values = gates[0].T.float().cpu().numpy().reshape(-1, *image.shape)
+    return GateMaps(image, labels, values, aspect)
+
+
+def draw_gates(maps: GateMaps, path: Path) -> None:
+    """The slice, then one map a gate, all on one scale from 0, with the outline of the masks."""
+    from matplotlib.figure import Figure
+
+    count = len(maps.gates) + 1
+    ratio = maps.aspect * maps.image.shape[0] / maps.image.shape[1]
+    figure = Figure(figsize=(2.6 * count + 0.8, 2.6 * ratio + 0.5), layout="constrained")
+    panels = figure.subplots(1, count)
+    panels[0].imshow(maps.image, cmap="gray", origin="lower", aspect=maps.aspect)
+    panels[0].set_title("image", fontsize=10)
+    # One scale for all: 1 learner of 5 with a fifth of every pixel is to look like the others.
+    top = float(maps.gates.max())
+    shades = None
+    for n, (axes, gate) in enumerate(zip(panels[1:], maps.gates, strict=True), start=1):
+        shades = axes.imshow(
+            gate, cmap="viridis", vmin=0, vmax=top, origin="lower", aspect=maps.aspect
+        )
+        axes.set_title(f"gate {n}: mean {gate.mean():.2f}", fontsize=10)
+    for axes in panels:
+        axes.set_axis_off()
+        for value in np.unique(maps.labels[maps.labels > 0]):
+            axes.contour(maps.labels == value, levels=[0.5], colors="white", linewidths=0.8)
+    figure.colorbar(shades, ax=panels, fraction=0.02, pad=0.01).set_label("share of the pixel")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")

@@ -1,0 +1,128 @@
+"""Run the trainings of a table one after the other, each in a process of its own."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from MorseCore.config import encode, read_json
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.files import write_json
+from MorseCore.learning.training_config import RunConfig
+
+__all__ = ["Run", "run_all"]
+
+TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a table."""
+
+    row: str
+    seed: int
+    fold: int
+    config: RunConfig
+
+    @property
+    def folder(self) -> Path:
+        """Where train.py writes."""
+        return Path(self.config.output) / self.config.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ran to its end."""
+        return (self.folder / "figures.json").is_file()
+
+
+def run_all(runs: Sequence[Run]) -> list[str]:
+    """Run what is not done yet; a run that was interrupted goes on from its checkpoint.
+
+    :return: the sentences that failed runs ended with.
+    :raises ConfigError: if a folder holds a run of another configuration.
+    """
+    for run in runs:
+        _claim(run)
+    total = sum(run.config.optimisation.iterations for run in runs)
+    failures: list[str] = []
+    with tqdm(total=total, unit="step", smoothing=0.02) as bar:
+        for run in runs:
+            before = bar.n
+            bar.set_description(run.config.name)
+            try:
+                if not run.is_done:
+                    _train(run, bar)
+            except MorseError as error:
+                failures.append(str(error))
+                log.warning("%s failed: %s", run.config.name, error)
+            bar.update(before + run.config.optimisation.iterations - bar.n)
+    return failures
+
+
+def _claim(run: Run) -> None:
+    """Write a run's configuration down, or compare it with the one that is there."""
+    path = run.folder / "run.json"
+    data = json.loads(json.dumps(encode(run.config)))
+    if path.is_file():
+        if read_json(path) != data:
+            raise ConfigError(
+                f"'{run.folder}' holds a run of another configuration; choose another --output, "
+                "or delete it."
+            )
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, data)
+
+
+def _train(run: Run, bar: tqdm) -> None:
+    """Train in another process, so that a row has all memory and none of the former's state."""
+    started = time.monotonic()
+    first = bar.n
+    with (run.folder / "output.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(TRAIN), str(run.folder / "run.json")],
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            while process.poll() is None:
+                time.sleep(0.5)
+                step = _step(run.folder)
+                if step > bar.n - first:
+                    bar.update(step - (bar.n - first))
+        except BaseException:
+            process.terminate()  # it finishes its step and saves
+            process.wait()
+            raise
+    if process.returncode:
+        raise MorseError(_last_words(run.folder / "output.log"))
+    minutes = (time.monotonic() - started) / 60
+    write_json(run.folder / "minutes.json", {"minutes": round(minutes, 3)})
+
+
+def _step(folder: Path) -> int:
+    """Steps done, by the last line of ``metrics.jsonl``."""
+    try:
+        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, IndexError, KeyError, ValueError):
+        return 0  # not begun, or the line is half written
+
+
+def _last_words(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    said = [line for line in lines if line.startswith("error: ")]
+    return said[-1].removeprefix("error: ") if said else f"it ended without a word; see '{path}'"
+
+
+def numbered(config: RunConfig, *, name: str, seed: int, fold: int, output: Path) -> RunConfig:
+    """A row's configuration as one run of it."""
+    return replace(
+        config, name=name, seed=seed, output=str(output), data=replace(config.data, fold=fold)
+    )
