@@ -1,0 +1,95 @@
+"""(a) What MORSE adds at inference to the backbone that it sits on.
+
+    python Training/benchmarks/overhead.py --quick
+    python Training/benchmarks/overhead.py --clock cpu --threads 1 --output runs/benchmarks
+
+Both networks go the way of every prediction – windows, rendering, blending – with the same backbone
+and image; the one has MORSE's head (preset ``default``, 8192 points, 2 passes), the other a linear
+layer and nothing rendered. 3D: one 96x96x96 window of the 3D-UNet; 2D: a 256x256 slice of the UNet.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
+
+import torch
+
+from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.renderers import RefineConfig
+from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
+from Training.benchmarks.report import Report, arguments, run_benchmark
+from Training.benchmarks.subjects import PLAIN, make_network, morse, noise
+
+CLASSES = {3: 3, 2: 5}
+TARGETS = {3: 1.25, 2: 1.5}
+BACKBONES: dict[int, dict[str, Any]] = {3: {"name": "unet3d"}, 2: {"name": "unet"}}
+QUICK = {"name": "unet3d", "channels": [16, 32, 64, 128]}  # the shipped hippocampus model's
+TINY = {"name": "unet3d", "channels": [4, 8]}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit code 0: measured; 1: failed; 2: wrong usage."""
+    parser = arguments(__doc__)
+    parser.add_argument("--preset", default="default", help="of MORSE's head")
+    return run_benchmark("overhead", parser, measure, words=words)
+
+
+def measure(options: argparse.Namespace, report: Report) -> None:
+    """3D and 2D, on the CPU and, where there is one, on the GPU."""
+    devices = [torch.device("cpu")]
+    if torch.cuda.is_available():
+        devices.append(torch.device("cuda"))
+    for device in devices:
+        for dims in (3, 2):
+            measure_one(options, report, device, dims)
+
+
+def measure_one(
+    options: argparse.Namespace, report: Report, device: torch.device, dims: int
+) -> None:
+    """One ratio."""
+    backbone, side, points = setting(dims, options)
+    preset = "tiny" if options.smoke else options.preset
+    window = [side] * dims
+    volume = noise([side] * 3 if dims == 3 else [1, side, side])
+    networks = {
+        name: make_network(backbone, head, dims=dims, num_classes=CLASSES[dims]).to(device)
+        for name, head in (("MORSE", morse(preset)), ("backbone", PLAIN))
+    }
+
+    def predict(name: str) -> None:
+        passes = 2 if name == "MORSE" else 0
+        renderer = RefineConfig(points=points, passes=passes).build()
+        predict_volume(
+            networks[name], volume, window=window, renderer=renderer, windows=WindowConfig(),
+            precision="fp32",
+        )  # fmt: skip
+
+    title = f"{dims}D {device.type}"
+    repeats = options.repeats or (1 if options.smoke else 5 if options.quick else 15)
+    found = interleaved(
+        {name: lambda name=name: predict(name) for name in networks},
+        repeats=repeats, clock=options.clock, device=device, title=title,
+    )  # fmt: skip
+    report.add({f"{title} {side}^{dims} {name}": sample for name, sample in found.items()})
+    ratio = paired_ratio(found["MORSE"], found["backbone"])
+    report.figures.append(
+        Figure(title, ratio.median, TARGETS[dims], "x", spread=ratio.spread)
+    )  # fmt: skip
+
+
+def setting(dims: int, options: argparse.Namespace) -> tuple[Mapping[str, Any], int, int]:
+    """Backbone, side of the window, points a pass."""
+    if options.smoke:
+        return TINY, 16, 64
+    if dims == 2:
+        return BACKBONES[2], 256, 8192
+    return (QUICK, 64, 8192) if options.quick else (BACKBONES[3], 96, 8192)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

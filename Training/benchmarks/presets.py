@@ -1,0 +1,128 @@
+"""(b) MORSE's preset ``default`` against the paper's own sizes, ``paper``: time, memory, accuracy.
+
+    python Training/benchmarks/presets.py --quick
+    python Training/benchmarks/presets.py --train Training/configs/abdomen-mr-2d.json --seeds 1,2,3
+
+One 256x256 slice of the UNet, segmented the way of every prediction. Peak memory is that of a
+process which does only this. Time and memory do not depend on weights; accuracy does: ``--train``
+trains both presets alike (what is done already is not done again) and compares them on the
+validation split, paired by subject. Without it the DSC difference is not measured, and said so.
+"""
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
+
+from MorseCore.config import apply_overrides, decode, read_json
+from MorseCore.errors import MorseError
+from MorseCore.learning.training_config import RunConfig
+from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.renderers import RefineConfig
+from Training.benchmarks.measuring import (
+    Figure,
+    Sample,
+    interleaved,
+    paired_ratio,
+    peak_bytes,
+    run_child,
+)
+from Training.benchmarks.report import Report, arguments, run_benchmark
+from Training.benchmarks.subjects import make_network, morse, noise
+from Training.study.results import collect, compare
+from Training.study.running import Run, numbered, run_all
+
+TARGET = 15.0
+PRESETS = ("default", "paper")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit code 0: measured; 1: failed; 2: wrong usage."""
+    parser = arguments(__doc__)
+    parser.add_argument("--train", type=Path, metavar="CONFIG", help="measure the DSC difference")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of this training")
+    parser.add_argument("--seeds", default="1337", metavar="N,N,…", help="of this training")
+    parser.add_argument("--runs", type=Path, default=Path("runs/presets"), metavar="DIR")
+    return run_benchmark("presets", parser, measure, words=words, child=child)
+
+
+def measure(options: argparse.Namespace, report: Report) -> None:
+    """Time in turn, memory one by one, accuracy if asked for."""
+    side = 16 if options.smoke else 256
+    work = {preset: segmenting(preset, side, smoke=options.smoke) for preset in PRESETS}
+    repeats = options.repeats or (1 if options.smoke else 2 if options.quick else 7)
+    found = interleaved(work, repeats=repeats, clock=options.clock, title="presets")
+    report.add({f"{side}^2 {preset}": sample for preset, sample in found.items()})
+    ratio = paired_ratio(found["paper"], found["default"])
+    report.figures.append(
+        Figure("paper / default, 2D", ratio.median, TARGET, "x", True, ratio.spread)
+    )
+    for preset in PRESETS:
+        task = {"preset": preset, "side": side, "smoke": options.smoke}
+        peak = run_child(__file__, task)["bytes"]
+        report.add({f"peak memory, {preset}": Sample((peak / 2**20,), "MiB")})
+    if options.train:
+        compare_accuracy(options, report)
+    else:
+        report.note("DSC difference: not measured, it needs trained networks (--train CONFIG).")
+
+
+def segmenting(preset: str, side: int, *, smoke: bool) -> Any:
+    """Segments a slice when called."""
+    backbone = {"name": "unet3d", "channels": [4, 8]} if smoke else {"name": "unet"}
+    head = morse("tiny") if smoke and preset == "default" else morse(preset)
+    if smoke and preset == "paper":
+        head = morse("tiny") | {"gate_stride": 1, "width": 16}
+    network = make_network(backbone, head, dims=2, num_classes=5)
+    renderer = RefineConfig(points=64 if smoke else 8192).build()
+    volume = noise([1, side, side])
+    return lambda: predict_volume(
+        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig(),
+        precision="fp32",
+    )  # fmt: skip
+
+
+def child(task: dict[str, Any]) -> dict[str, Any]:
+    """Segment once; the peak memory of this process."""
+    segmenting(task["preset"], task["side"], smoke=task["smoke"])()
+    return {"bytes": peak_bytes()}
+
+
+def compare_accuracy(options: argparse.Namespace, report: Report) -> None:
+    """Train both presets alike and add the difference of their DSC.
+
+    :raises MorseError: if a training failed.
+    """
+    base = apply_overrides(read_json(options.train), options.overrides)
+    results = {}
+    for preset in PRESETS:
+        data = copy.deepcopy(base)
+        data["network"]["head"] = morse("tiny" if options.smoke else preset)
+        config = decode(RunConfig, data, "")
+        runs = [
+            Run(preset, seed, 0, numbered(
+                config, name=f"{preset}-s{seed}", seed=seed, fold=config.data.fold,
+                output=options.runs,
+            ))
+            for seed in map(int, options.seeds.split(","))
+        ]  # fmt: skip
+        if failures := run_all(runs):
+            raise MorseError(f"The training of '{preset}' failed: {failures[0]}")
+        results[preset] = collect(runs, ["dice"])
+    found = compare(results["default"], results["paper"], "dice")
+    # Within noise: the interval holds 0, or the default is the better one.
+    report.figures.append(
+        Figure("DSC default - paper, upper end", found.high, 0.0, at_least=True,
+               spread=(found.low, found.high))
+    )  # fmt: skip
+    report.note(
+        f"DSC default - paper {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], "
+        f"p {found.p:.3f}, {config.optimisation.iterations} iterations, seeds {options.seeds}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

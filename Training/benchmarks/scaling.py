@@ -1,0 +1,166 @@
+"""(e) Time and peak memory from 64x64x64 to 512x512x1000, finer output, and more points.
+
+    python Training/benchmarks/scaling.py --quick
+    python Training/benchmarks/scaling.py --output runs/benchmarks      (hours, 4 GB and more)
+
+Each measurement is a process of its own, which segments an image of noise with a 3D-UNet and MORSE
+(preset ``cpu``) in windows of 64x64x64 and tells its time and peak memory. Linear in volume: time
+per voxel of the largest image over that of the smallest with several windows. Memory: the peak
+above that of the loaded model, over the image as float32; ``--quick``, whose images are smaller
+than what one window needs, tells by how much it grows with the image. x2: time of an output twice
+as fine over x1. With ``--output`` also a picture.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
+
+import torch
+from tqdm import tqdm
+
+from MorseCore.files import atomic_path, prepare_output_directory
+from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.renderers import RefineConfig
+from Training.benchmarks.measuring import Figure, Sample, peak_bytes, run_child
+from Training.benchmarks.report import Report, arguments, run_benchmark
+from Training.benchmarks.subjects import make_network, morse, noise
+
+FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
+QUICK = [(64, 64, 64), (80, 128, 128), (112, 160, 160)]
+SMOKE = [(16, 16, 16), (16, 32, 32)]
+CLASSES = 3
+Shape = tuple[int, ...]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit code 0: measured; 1: failed; 2: wrong usage."""
+    parser = arguments(__doc__)
+    parser.add_argument("--largest", type=int, metavar="VOXELS", help="leave out larger images")
+    return run_benchmark("scaling", parser, measure, words=words, child=child)
+
+
+def measure(options: argparse.Namespace, report: Report) -> None:
+    """Sizes with and without refinement, then finer outputs, then points."""
+    shapes = SMOKE if options.smoke else QUICK if options.quick else FULL
+    shapes = [s for s in shapes if not options.largest or prod(s) <= options.largest]
+    repeats = options.repeats or (1 if options.smoke or options.quick else 3)
+    tasks = list(plan(shapes, options))
+    found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
+    with tqdm(total=repeats * len(tasks), leave=False) as bar:
+        for _ in range(repeats):  # in turn, so that a busy minute meets all of them
+            for name, task in tasks:
+                bar.set_description(name)
+                found[name].append(run_child(__file__, task))
+                bar.update()
+    times = {n: Sample(tuple(r["seconds"] for r in runs)) for n, runs in found.items()}
+    peaks = {n: max(r["peak"] - r["loaded"] for r in runs) for n, runs in found.items()}
+    report.add(times)
+    report.add({f"{n}, memory": Sample((peak / 2**20,), "MiB") for n, peak in peaks.items()})
+    report.figures += conclude(shapes, times, peaks)
+    if options.output:
+        draw(shapes, times, peaks, prepare_output_directory(options.output) / "scaling.png")
+
+
+def plan(shapes: Sequence[Shape], options: argparse.Namespace) -> Iterator[tuple[str, dict]]:
+    """What to measure: a name and a task for a child process."""
+    common = {"smoke": options.smoke, "clock": options.clock, "threads": torch.get_num_threads()}
+    points = 64 if options.smoke else 8192
+    base = common | {"points": points, "passes": 2, "scale": 1}
+    for shape in shapes:
+        yield title(shape, "refined"), base | {"shape": shape}
+        yield title(shape, "coarse"), base | {"shape": shape, "passes": 0}
+    for scale in (2,) if options.quick or options.smoke else (2, 4):
+        yield title(shapes[0], f"x{scale}"), base | {"shape": shapes[0], "scale": scale}
+    numbers = (16, 256) if options.smoke else (512, 8192, 65536)
+    for number in numbers:
+        yield (
+            title(shapes[0], f"{number} points"),
+            base | {"shape": shapes[0], "passes": 1, "points": number},
+        )
+
+
+def conclude(
+    shapes: Sequence[Shape], times: dict[str, Sample], peaks: dict[str, float]
+) -> list[Figure]:
+    """Linear time, memory per voxel, cost of an output twice as fine."""
+    first = shapes[1] if len(shapes) > 2 else shapes[0]  # beyond one window windows overlap
+    per_voxel = [times[title(s, "refined")].median / prod(s) for s in (first, shapes[-1])]
+    largest = shapes[-1]
+    finer = times[title(shapes[0], "x2")].median / times[title(shapes[0], "refined")].median
+    grown = prod(first) < prod(largest) < prod(FULL[-2])
+    above = peaks[title(first, "refined")] if grown else 0.0
+    held = 4 * (prod(largest) - (prod(first) if grown else 0))
+    memory = (peaks[title(largest, "refined")] - above) / held
+    what = "growth of" if grown else "peak"
+    return [
+        Figure(f"time per voxel, {size(largest)} over {size(first)}", per_voxel[1] / per_voxel[0],
+               1.2, "x"),
+        Figure(f"{what} memory over the float32 image, {size(largest)}", memory, 3.0, "x"),
+        Figure(f"x2 output over x1 at {size(shapes[0])}", finer, 3.0, "x"),
+    ]  # fmt: skip
+
+
+def size(shape: Shape) -> str:
+    """``64x64x64``, i first."""
+    return "x".join(map(str, reversed(shape)))
+
+
+def title(shape: Shape, what: str) -> str:
+    """The name of a measurement."""
+    return f"{size(shape)} {what}"
+
+
+def child(task: dict[str, Any]) -> dict[str, Any]:
+    """Segment once: seconds, peak memory, and what was held before the image was there."""
+    torch.set_num_threads(task["threads"])
+    smoke = task["smoke"]
+    side = 16 if smoke else 64
+    backbone = {"name": "unet3d", "channels": [4, 8] if smoke else [16, 32, 64, 128]}
+    head = morse("tiny" if smoke else "cpu")
+    network = make_network(backbone, head, dims=3, num_classes=CLASSES)
+    renderer = RefineConfig(points=task["points"], passes=task["passes"]).build()
+
+    def segment(shape: Shape, scale: int) -> None:
+        predict_volume(
+            network, noise(shape), window=[side] * 3, renderer=renderer, windows=WindowConfig(),
+            scale=scale, precision="fp32",
+        )  # fmt: skip
+
+    segment((8, 8, 8), 1)  # libraries are loaded and warm, buffers of one window allocated
+    loaded = peak_bytes()
+    now = time.perf_counter if task["clock"] == "wall" else time.process_time
+    started = now()
+    segment(tuple(task["shape"]), task["scale"])
+    return {"seconds": now() - started, "loaded": loaded, "peak": peak_bytes()}
+
+
+def draw(
+    shapes: Sequence[Shape], times: dict[str, Sample], peaks: dict[str, float], path: Path
+) -> None:
+    """Time and memory over voxels, both axes logarithmic."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(9, 3.6), layout="constrained")
+    left, right = picture.subplots(1, 2)
+    voxels = [prod(shape) for shape in shapes]
+    for what in ("refined", "coarse"):
+        names = [title(shape, what) for shape in shapes]
+        left.loglog(voxels, [times[n].median for n in names], "o-", label=what)
+        right.loglog(voxels, [peaks[n] / 2**20 for n in names], "o-", label=what)
+    right.loglog(voxels, [3 * 4 * n / 2**20 for n in voxels], "k:", label="3 x float32 image")
+    left.set(xlabel="voxels", ylabel="seconds")
+    right.set(xlabel="voxels", ylabel="MiB above the loaded model")
+    left.legend()
+    right.legend()
+    with atomic_path(path) as temporary:
+        picture.savefig(temporary, dpi=110, format="png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What lies behind ``uncertainty.py`` and ``finer_grid.py``: measures, tables and pictures."""

@@ -1,0 +1,139 @@
+"""One case of the study *finer than the grid*: masks and surfaces from half the resolution.
+
+Array order (K, J, I). The image is shown to the network ``factor`` times coarser; what it says is
+compared with the label map at the image's own resolution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.assembly import finer
+from MorseCore.errors import DatasetError
+from MorseCore.geometry import Geometry
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.preparation import normalise
+from MorseCore.images.restoring import to_input_grid_labels
+from MorseCore.learning.dataset import Case
+from MorseCore.model_folder import ModelInfo
+from MorseCore.network import Network
+from MorseCore.prediction import predict_volume
+from MorseCore.renderers import DenseConfig
+from MorseCore.scoring.metrics import score_labels
+from Training.evidence.surfaces import surface_distance, surface_of
+
+__all__ = ["MASKS", "SURFACES", "score_case"]
+
+MASKS = ("nearest", "trilinear", "field")
+"""The coarse label map repeated; its probabilities interpolated; the field asked in between."""
+SURFACES = ("label map", "probabilities", "field")
+"""Marching cubes of the coarse label map, of its probabilities, of the field asked in between."""
+MEASURES = ("dice", "hd95", "asd", "assd")
+Scores = dict[str, dict[str, dict[str, float]]]
+
+
+def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) -> Scores:
+    """``masks`` and ``surfaces``: variant -> measure -> mean over structures.
+
+    :param info: of the model that was trained ``factor`` times coarser.
+    :raises DatasetError: if image and label map do not lie on one grid.
+    """
+    image, label = read_volume(case.image), read_volume(case.label)
+    if not image.geometry.is_close(label.geometry):
+        raise DatasetError(f"Case '{case.name}': image and label map do not lie on one grid.")
+    dims = info.preparation.spatial_dims
+    image, label = (whole_cells(volume, factor, dims) for volume in (image, label))
+    prepared = replace(image, array=normalise(image.array, info.preparation))
+    array, grid = to_model_grid(prepared, spacing=info.preparation.spacing_xyz, spatial_dims=dims)
+    fine = finer(grid, factor, dims)
+
+    def predict(scale: int, *, dense: bool = False) -> Tensor:
+        renderer = DenseConfig() if dense else info.renderer
+        return predict_volume(
+            network, torch.from_numpy(np.ascontiguousarray(array)),
+            window=info.preparation.window_size, renderer=renderer.build(), windows=info.windows,
+            scale=scale, temperature=info.temperature,
+        ).refined  # fmt: skip
+
+    plain, asked = predict(1), predict(factor)
+    repeated = torch.from_numpy(one_hot(repeat(plain, factor, dims), len(plain)))
+    masks = {
+        name: to_input_grid_labels(p, model_geometry=g, input_geometry=label.geometry)
+        for name, (p, g) in zip(
+            MASKS, ((repeated, fine), (plain, grid), (asked, fine)), strict=True
+        )
+    }
+    values = range(1, info.num_classes)
+    spacing = label.geometry.spacing[::-1]
+    result: Scores = {"masks": {}, "surfaces": {}}
+    for name, mask in masks.items():
+        scores = score_labels(mask, label.array.astype(np.int64), values, spacing).values()
+        result["masks"][name] = {
+            m: float(np.mean([getattr(s, m) for s in scores])) for m in MEASURES
+        }
+    if min(label.geometry.shape) > 1:  # a single slice has no surface
+        result["surfaces"] = score_surfaces(
+            label, values, plain, predict(factor, dense=True), grid, fine
+        )
+    return result
+
+
+def whole_cells(volume: Volume, factor: int, dims: int) -> Volume:
+    """Without the last voxels of a side that is no multiple of ``factor``.
+
+    Then a fine voxel is a voxel of the label map, and nothing is interpolated a second time.
+    """
+    step = (factor if dims == 3 else 1, factor, factor)
+    k, j, i = (max(s, n - n % s) for n, s in zip(volume.geometry.shape, step, strict=True))
+    shape = tuple(min(a, b) for a, b in zip((k, j, i), volume.geometry.shape, strict=True))
+    stop = (shape[0], shape[1], shape[2])
+    array = volume.array[: stop[0], : stop[1], : stop[2]]
+    return replace(volume, array=array, geometry=volume.geometry.crop((0, 0, 0), stop))
+
+
+def repeat(probabilities: Tensor, factor: int, dims: int) -> np.ndarray:
+    """The label map of (C, K, J, I), each voxel ``factor`` times along every axis of the model."""
+    labels = probabilities.max(0).indices.numpy()
+    for axis in range(3 - dims, 3):
+        labels = labels.repeat(factor, axis=axis)
+    return labels
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(C, K, J, I) float32."""
+    classes = np.arange(num_classes).reshape(-1, 1, 1, 1)
+    return (labels[None] == classes).astype(np.float32)
+
+
+def score_surfaces(
+    label: Volume,
+    values: Sequence[int],
+    plain: Tensor,
+    dense: Tensor,
+    grid: Geometry,
+    fine: Geometry,
+) -> dict[str, dict[str, float]]:
+    """Variant -> distances in mm to the surface of the full-resolution label, where both are."""
+    coarse_labels = plain.max(0).indices.numpy()
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in SURFACES}
+    for value in values:
+        target = surface_of((label.array == value).astype(np.float32), label.geometry)
+        variants = (
+            ((coarse_labels == value).astype(np.float32), grid),
+            (plain[value].numpy(), grid),
+            (dense[value].numpy(), fine),
+        )
+        surfaces = [surface_of(array, geometry) for array, geometry in variants]
+        if target is None or any(surface is None for surface in surfaces):
+            continue  # the tables of the masks count what is missed
+        for name, surface in zip(SURFACES, surfaces, strict=True):
+            found[name].append(surface_distance(surface, target))
+    return {
+        name: {"assd": float(np.mean([d[0] for d in pairs])),
+               "hd95": float(np.mean([d[1] for d in pairs]))}
+        for name, pairs in found.items() if pairs
+    }  # fmt: skip
