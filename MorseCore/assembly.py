@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import inside_source, nearest_voxels
-from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
+from MorseCore.images.slabs import SlabRestorer, can_come_in_slabs
 from MorseCore.points import top_two
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.scoring.comparison import compare_masks
 from MorseCore.stitching import GridPrediction
 
-__all__ = ["MAX_LISTED_POINTS", "Placement", "assemble", "attention", "finer"]
+__all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "assemble", "finer"]
 
 MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
 
@@ -40,30 +42,110 @@ class Placement:
         return finer(geometry, self.scale, self.spatial_dims)
 
 
+class Assembler:
+    """Masks, uncertainty, points and what changed; outside of the part all is background.
+
+    Takes a prediction whole or in slabs (:func:`MorseCore.prediction.predict_slabs`) and keeps of
+    each what the result needs, so that no map of probabilities is held.
+    """
+
+    def __init__(self, place: Placement, structures: Sequence[Structure]) -> None:
+        self._place, self._structures = place, structures
+        self._grid, self._part, self._whole = (
+            place.fine(g) for g in (place.grid, place.part, place.whole)
+        )
+        self._restorer = SlabRestorer(self._grid, self._part)
+        self._points: list[_Candidates] = []
+        self._left = 0.0
+        self._foreground = self.windows = self.evaluations = self.rendered_voxels = 0
+
+    @property
+    def takes_slabs(self) -> bool:
+        """Whether the prediction may come in slabs; else it has to be whole."""
+        return can_come_in_slabs(self._grid, self._part)
+
+    def add(self, part: GridPrediction) -> None:
+        """Use the next rows of the model's grid.
+
+        :raises ValueError: if a probability is no number.
+        """
+        if not (part.coarse.sum().isfinite() and part.refined.sum().isfinite()):
+            raise ValueError("a probability is no number")
+        uncertainty = _uncertainty(part.coarse)
+        labels = {"coarse": part.coarse, "refined": part.refined}
+        self._restorer.add(part.first, labels, {"uncertainty": uncertainty})
+        self._keep_points(part, uncertainty)
+        left = uncertainty if part.refined is part.coarse else _uncertainty(part.refined)
+        self._left += float(left[left > 0.2].sum(dtype=torch.float64))
+        self._foreground += int((part.refined.max(0).indices > 0).sum())
+        self.windows += part.windows
+        self.evaluations += part.evaluations
+        self.rendered_voxels += int(part.rendered.sum())
+
+    @property
+    def attention(self) -> float:
+        """How much a person should look at this case first: the uncertainty that rendering left.
+
+        Sum of 1 - (largest - second largest probability) after rendering, over the voxels where it
+        exceeds 0.2, divided by the number of foreground voxels.
+        """
+        return round(self._left / max(1, self._foreground), 4)
+
+    def result(self) -> Segmentation:
+        """The segmentation, once all rows were added."""
+        place, whole, maps = self._place, self._whole, self._restorer.maps
+        if self._part.shape != whole.shape:
+            start = _scaled(place.start, place.scale, place.spatial_dims)
+            maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
+        points = _place_points(_worst(self._points), grid=self._grid, output=whole)
+        changes = compare_masks(
+            maps["coarse"], maps["refined"], geometry=whole, structures=self._structures
+        )
+        return Segmentation(
+            whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
+            points, {"structures": changes},
+        )  # fmt: skip
+
+    def _keep_points(self, part: GridPrediction, uncertainty: Tensor) -> None:
+        """Of the rendered voxels of a slab those that can be among the most uncertain of all.
+
+        The upright grid around a tilted scan has voxels beside the scan, where nothing is
+        segmented.
+        """
+        rows, j, i = part.rendered.shape
+        grid = self._grid.crop((part.first, 0, 0), (part.first + rows, j, i))
+        rendered = part.rendered & torch.from_numpy(inside_source(self._part, grid))
+        flat = rendered.flatten().nonzero()[:, 0]
+        values = uncertainty.flatten()[flat]
+        order = values.argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
+        flat, values = flat[order], values[order]
+        coarse, refined = (x.flatten(1)[:, flat].max(0) for x in (part.coarse, part.refined))
+        self._points.append(_Candidates(
+            flat + part.first * j * i, values, coarse.indices, refined.indices, coarse.values,
+            refined.values,
+        ))  # fmt: skip
+        if sum(len(c.flat) for c in self._points) > 4 * MAX_LISTED_POINTS:
+            self._points = [_worst(self._points)]
+
+
+class _Candidates(NamedTuple):
+    """Rendered voxels: place in the flat grid, uncertainty, both classes and probabilities."""
+
+    flat: Tensor
+    uncertainty: Tensor
+    coarse: Tensor
+    refined: Tensor
+    coarse_probability: Tensor
+    refined_probability: Tensor
+
+
 def assemble(
     prediction: GridPrediction, place: Placement, structures: Sequence[Structure]
 ) -> Segmentation:
-    """Masks, uncertainty, points and what changed; outside of the part all is background."""
-    grid, part, whole = (place.fine(g) for g in (place.grid, place.part, place.whole))
-    uncertainty = _uncertainty(prediction.coarse)
-    maps = {
-        stage: to_input_grid_labels(
-            getattr(prediction, stage), model_geometry=grid, input_geometry=part
-        )
-        for stage in ("coarse", "refined")
-    }
-    maps["uncertainty"] = to_input_grid_scalar(
-        uncertainty, model_geometry=grid, input_geometry=part
-    )
-    if part.shape != whole.shape:
-        start = _scaled(place.start, place.scale, place.spatial_dims)
-        maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
-    points = _list_points(prediction, uncertainty, grid=grid, part=part, output=whole)
-    changes = compare_masks(maps["coarse"], maps["refined"], geometry=whole, structures=structures)
-    return Segmentation(
-        whole, structures, maps["coarse"], maps["refined"], maps["uncertainty"], points,
-        {"structures": changes},
-    )  # fmt: skip
+    """The segmentation of a whole prediction; see :class:`Assembler`."""
+    assembler = Assembler(place, structures)
+    assembler.add(prediction)
+    return assembler.result()
 
 
 def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
@@ -78,18 +160,6 @@ def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
     return Geometry((k, j, i), matrix)
 
 
-def attention(prediction: GridPrediction) -> float:
-    """How much a person should look at this case first: the uncertainty that rendering left.
-
-    Sum of 1 - (largest - second largest probability) after rendering, over the voxels where it
-    exceeds 0.2, divided by the number of foreground voxels.
-    """
-    left = _uncertainty(prediction.refined)
-    near = left > 0.2
-    foreground = int((prediction.refined.max(0).indices > 0).sum())
-    return round(float(left[near].sum()) / max(1, foreground), 4)
-
-
 def _paste(values: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
     whole = np.zeros(shape, values.dtype)
     whole[tuple(slice(a, a + n) for a, n in zip(start, values.shape, strict=True))] = values
@@ -100,38 +170,27 @@ def _scaled(index: tuple[int, ...], scale: int, dims: int) -> tuple[int, ...]:
     return tuple(n * (scale if axis or dims == 3 else 1) for axis, n in enumerate(index))
 
 
-def _uncertainty(probabilities: torch.Tensor) -> torch.Tensor:
+def _uncertainty(probabilities: Tensor) -> Tensor:
     """1 - (largest - second largest probability): (C, K, J, I) -> (K, J, I)."""
     first, second = top_two(probabilities, dim=0)
     return 1 - (first - second)
 
 
-def _list_points(
-    prediction: GridPrediction,
-    uncertainty: torch.Tensor,
-    *,
-    grid: Geometry,
-    part: Geometry,
-    output: Geometry,
-) -> RenderedPoints:
-    """The rendered voxels of the model's grid, most uncertain first, placed in the output's.
+def _worst(parts: Sequence[_Candidates]) -> _Candidates:
+    """The most uncertain of all, at equal uncertainty in the order of the grid."""
+    joined = [torch.cat(values) for values in zip(*parts, strict=True)]
+    order = joined[1].argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
+    return _Candidates(*(values[order] for values in joined))
 
-    The upright grid around a tilted scan has voxels beside the scan, where nothing is segmented.
-    """
-    rendered = prediction.rendered & torch.from_numpy(inside_source(part, grid))
-    flat = rendered.flatten().nonzero()[:, 0]
-    values = uncertainty.flatten()[flat]
-    order = values.argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
-    flat, values = flat[order], values[order]
-    coarse, refined = (
-        x.flatten(1)[:, flat].max(0) for x in (prediction.coarse, prediction.refined)
-    )
-    k, j, i = np.unravel_index(flat.numpy(), grid.shape)
+
+def _place_points(points: _Candidates, *, grid: Geometry, output: Geometry) -> RenderedPoints:
+    """Voxels of the model's grid, placed in the output's."""
+    k, j, i = np.unravel_index(points.flat.numpy(), grid.shape)
     nearest, positions = nearest_voxels(
         np.stack([i, j, k], axis=1), model_geometry=grid, input_geometry=output
     )
     return RenderedPoints(
-        positions, nearest, values.numpy().astype(np.float32),
-        coarse.indices.numpy().astype(np.int32), refined.indices.numpy().astype(np.int32),
-        coarse.values.numpy(), refined.values.numpy(),
+        positions, nearest, points.uncertainty.numpy().astype(np.float32),
+        points.coarse.numpy().astype(np.int32), points.refined.numpy().astype(np.int32),
+        points.coarse_probability.numpy(), points.refined_probability.numpy(),
     )  # fmt: skip

@@ -1,8 +1,11 @@
 """Where to compute: what was asked for, or an error; never silently something else."""
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,10 +17,12 @@ __all__ = [
     "check_memory",
     "describe_device",
     "gpu_driver",
+    "out_of_memory_explained",
     "physical_memory",
     "resolve_device",
 ]
 
+_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 _ASK_DRIVER = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 _DRIVER_PATIENCE = 2.0  # seconds; a driver in trouble can keep nvidia-smi for minutes
 
@@ -109,3 +114,20 @@ def check_memory(needed: int) -> None:
             f"This run needs at least {needed / 2**30:.0f} GiB of memory and the machine has "
             f"{total / 2**30:.0f} GiB; choose a region of interest or a smaller scale."
         )
+
+
+@contextmanager
+def out_of_memory_explained(device: torch.device) -> Iterator[None]:
+    """Turn a lack of memory into a sentence that says what to do.
+
+    :raises DeviceError: instead of torch's and Python's own errors.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _MEMORY.search(str(error)):
+            raise
+        raise DeviceError(
+            f"The memory of {describe_device(device)} is too small for this run; "
+            "choose a region of interest, a smaller scale or another device."
+        ) from error

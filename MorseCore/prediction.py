@@ -1,7 +1,9 @@
 """A prepared volume in, blended coarse and refined probabilities out: windows and their fields."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +14,13 @@ from MorseCore.network import Network
 from MorseCore.precision import Precision, autocast
 from MorseCore.renderers import Renderer
 from MorseCore.stitching import GridBox, GridPrediction, Stitcher
-from MorseCore.windows import pad_to_window, window_slices, window_starts
+from MorseCore.windows import Crops, crop_window, lay_windows
 
 __all__ = [
     "GridPrediction",
     "KeptFields",
     "WindowConfig",
+    "predict_slabs",
     "predict_volume",
 ]
 
@@ -39,10 +42,15 @@ class WindowConfig:
             raise ConfigError(f"'batch' must be positive; found {self.batch}.")
 
 
+def predict_volume(network: Network, volume: Crops, **options: Any) -> GridPrediction:
+    """All of :func:`predict_slabs`, which has the same arguments, as one part."""
+    return join(list(predict_slabs(network, volume, rolling=False, **options)))
+
+
 @torch.inference_mode()
-def predict_volume(
+def predict_slabs(
     network: Network,
-    volume: Tensor,
+    volume: Crops,
     *,
     window: Sequence[int],
     renderer: Renderer,
@@ -50,48 +58,62 @@ def predict_volume(
     scale: int = 1,
     temperature: float = 1.0,
     precision: Precision = "auto",
+    rolling: bool = True,
     keep: "KeptFields | None" = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> GridPrediction:
+) -> Iterator[GridPrediction]:
     """Slide the window over a volume, render in each window, blend with Gaussian weights.
 
-    Rendering happens on each window's field before blending (the released code does the same), so
-    memory does not grow with the number of windows. A 2D network goes slice by slice.
+    Rendering happens on each window's field before blending (the released code does the same). What
+    no further window touches is given out and forgotten, so memory grows neither with the number of
+    windows nor with K. A 2D network goes slice by slice.
 
-    :param volume: (K, J, I) float32, normalised.
+    :param volume: (K, J, I) float32, normalised; a tensor, or :class:`LazyImage`.
     :param window: array order; two sizes for a 2D network.
     :param scale: ask the fields on a grid this many times finer; a 2D network leaves K as it is.
     :param temperature: of the probabilities, see :class:`Stitcher`.
+    :param rolling: give out rows as they are done; otherwise a 3D network's answer is one part.
     :param keep: collects the fields, so that they can be asked again.
     :param progress: called with 0..1.
     :param should_stop: asked before each batch of windows.
-    :return: maps on (K, J, I) times ``scale``.
+    :return: parts of the map on (K, J, I) times ``scale``, in the order of their rows, each to be
+        used before the next is asked for; a 2D network's have one row.
     :raises Cancelled: if ``should_stop`` answered yes.
     """
-    tell, layers = progress or (lambda share: None), _layers(volume, window)
+    tell = progress or (lambda share: None)
+    count = 1 if len(window) == 3 else volume.shape[0]
+    layers = [volume] if len(window) == 3 else (volume[n] for n in range(count))
     device = next(network.parameters()).device
-    parts = []
+    box, starts = lay_windows(volume.shape[-len(window) :], window, overlap=windows.overlap)
     for n, layer in enumerate(layers):
-        padded, padding = pad_to_window(layer[None], window)
-        starts = window_starts(padded.shape[1:], window, overlap=windows.overlap)
-        low = tuple(a for a, _ in padding)
-        box = low, tuple(a + size for a, size in zip(low, layer.shape, strict=True))
-        stitcher = Stitcher(window, box, scale=scale, temperature=temperature)
-        for first in range(0, len(starts), windows.batch):
+        is_rolling = rolling and len(window) == 3
+        stitcher = Stitcher(window, box, scale=scale, temperature=temperature, rolling=is_rolling)
+        done = 0
+        for batch in batches(starts, windows.batch):
             if should_stop is not None and should_stop():
                 raise Cancelled("The segmentation was cancelled.")
-            batch = starts[first : first + windows.batch]
-            crops = torch.stack([padded[(slice(None), *window_slices(s, window))] for s in batch])
+            if is_rolling and (part := stitcher.finished(batch[0][0])) is not None:
+                yield part
+            begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
+            crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
             places = torch.stack([window_to_source(box, s, window) for s in batch])
             with autocast(device, precision):
                 field = network(crops.to(device), to_source=places.to(device))
                 stitcher.add(field, batch, renderer)
             if keep is not None:
-                keep.add(n, tuple(a - b for a, b in zip(batch[0], low, strict=True)), field)
-            tell((n + min(1.0, (first + len(batch)) / len(starts))) / len(layers))
-        parts.append(stitcher.result())
-    return parts[0] if len(window) == 3 else stack_slices(parts)
+                keep.add(n, begins[0], field)
+            done += len(batch)
+            tell((n + done / len(starts)) / count)
+        part = stitcher.result()
+        yield part if len(window) == 3 else as_row(part, n)
+
+
+def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
+    """At most ``size`` windows at a time, all of which begin at the same row."""
+    for _, row in groupby(starts, key=lambda start: start[0]):
+        while batch := list(islice(row, size)):
+            yield batch
 
 
 def window_to_source(box: GridBox, start: Sequence[int], window: Sequence[int]) -> Tensor:
@@ -112,7 +134,7 @@ class KeptFields:
     Example::
 
         kept = KeptFields(window, limit=2 * 2**30)
-        predict_volume(network, volume, window=window, ..., keep=kept)
+        for part in predict_slabs(network, volume, window=window, ..., keep=kept): ...
         if kept.is_complete:
             finer = kept.render(renderer, box, scale=2)
 
@@ -178,19 +200,27 @@ class KeptFields:
             if progress is not None:
                 progress((n + 1) / len(asked))
         parts = [stitcher.result() for stitcher in stitchers.values()]
-        return stack_slices(parts) if is_flat else parts[0]
+        return join([as_row(part, n) for n, part in enumerate(parts)] if is_flat else parts)
 
 
-def stack_slices(parts: Sequence[GridPrediction]) -> GridPrediction:
-    """The predictions of slices (J, I) as one of a volume (K, J, I)."""
+def as_row(part: GridPrediction, row: int) -> GridPrediction:
+    """The prediction of a slice (J, I) as a row of a volume."""
+    coarse = part.coarse[:, None]
+    refined = coarse if part.refined is part.coarse else part.refined[:, None]
+    return replace(part, coarse=coarse, refined=refined, rendered=part.rendered[None], first=row)
+
+
+def join(parts: Sequence[GridPrediction]) -> GridPrediction:
+    """Parts that follow each other along K, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    coarse = torch.cat([part.coarse for part in parts], dim=1)
+    is_same = all(part.refined is part.coarse for part in parts)
     return GridPrediction(
-        torch.stack([part.coarse for part in parts], dim=1),
-        torch.stack([part.refined for part in parts], dim=1),
-        torch.stack([part.rendered for part in parts]),
+        coarse,
+        coarse if is_same else torch.cat([part.refined for part in parts], dim=1),
+        torch.cat([part.rendered for part in parts]),
         sum(part.windows for part in parts),
         sum(part.evaluations for part in parts),
+        parts[0].first,
     )
-
-
-def _layers(volume: Tensor, window: Sequence[int]) -> list[Tensor]:
-    return [volume] if len(window) == 3 else list(volume)

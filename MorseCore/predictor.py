@@ -2,11 +2,10 @@
 
 import logging
 import platform
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,69 +14,33 @@ import numpy as np
 import torch
 
 from MorseCore import __version__
-from MorseCore.assembly import MAX_LISTED_POINTS, Placement, assemble, attention
-from MorseCore.devices import check_memory, describe_device, resolve_device
-from MorseCore.errors import Cancelled, ConfigError, DeviceError, ImageError, ModelError
+from MorseCore.assembly import MAX_LISTED_POINTS, Assembler, Placement
+from MorseCore.devices import (
+    check_memory,
+    describe_device,
+    out_of_memory_explained,
+    resolve_device,
+)
+from MorseCore.errors import Cancelled, ImageError, ModelError
 from MorseCore.files import printable
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
-from MorseCore.images.preparation import normalise
+from MorseCore.images.lazy import LazyImage
+from MorseCore.images.modelgrid import canonical_axes, model_grid
+from MorseCore.images.preparation import measure_intensity
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.model_folder import ModelInfo, load_network, read_model
-from MorseCore.prediction import GridPrediction, KeptFields, Precision, predict_volume
-from MorseCore.renderers import RENDERERS
+from MorseCore.predict_options import PredictOptions, renderer_parameters
+from MorseCore.prediction import GridPrediction, KeptFields, join, predict_slabs
 from MorseCore.result import Segmentation
+from MorseCore.windows import Crops
 
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
 _LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
-_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What a user may choose for one run; None takes the model's default."""
-
-    roi: Roi | None = None
-    """Segment only inside this box."""
-    points: int | None = None
-    """Points rendered per window and pass."""
-    passes: int | None = None
-    """Rendering passes; 0 renders nothing, refined = coarse."""
-    scale: int = 1
-    """Output grid this many times finer than the input's, asked from the field."""
-    precision: Precision = "auto"
-
-    def __post_init__(self) -> None:
-        if self.scale not in (1, 2, 3, 4):
-            raise ConfigError(f"The scale must be 1, 2, 3 or 4; found {self.scale}.")
-        if self.points is not None and self.points < 1:
-            raise ConfigError(
-                f"The number of points must be positive; found {self.points}. "
-                "To render nothing, ask for 0 passes."
-            )
-        if self.passes is not None and self.passes < 0:
-            raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
-
-    def renderer(self, default: Any) -> Any:
-        """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.
-
-        :raises ConfigError: if a number is chosen that this renderer does not have.
-        """
-        wanted = {"points": self.points, "passes": self.passes}
-        chosen = {name: value for name, value in wanted.items() if value is not None}
-        for name in chosen:
-            if not hasattr(default, name):
-                raise ConfigError(
-                    f"The model renders by '{RENDERERS.name_of(default)}', which has no number of "
-                    f"{name} to choose."
-                )
-        if "points" in chosen and hasattr(default, "points_fraction"):
-            return replace(default, points_fraction=0.0, **chosen)  # the number counts, not a share
-        return replace(default, **chosen)
 
 
 class Predictor:
@@ -128,66 +91,89 @@ class Predictor:
             check_is_intensity_image(volume)
             part, start = cut_region(volume, options.roi)
             warnings = self._warnings(part, lost)
-            array, grid = self._prepare(part)
-            self._check_memory(array.shape, options.scale)
-        with clock("network"):
-            prediction = self._predict(array, options, kept, tell, should_stop)
+            image, grid = self._prepare(part)
+            self._check_memory(grid.shape, options.scale)
+        place = Placement(
+            grid, part.geometry, volume.geometry, start,
+            self.info.preparation.spatial_dims, scale=options.scale,
+        )  # fmt: skip
+        assembler = Assembler(place, self.info.result_structures())
+        self._fill(assembler, image, options, clock, kept, tell, should_stop)
         if should_stop is not None and should_stop():
             raise Cancelled("The segmentation was cancelled.")
         with clock("restore"), out_of_memory_explained(self.device):
             tell("restore", 0.0)
-            dims = self.info.preparation.spatial_dims
-            place = Placement(
-                grid, part.geometry, volume.geometry, start, dims, scale=options.scale
-            )
-            result = assemble(prediction, place, self.info.result_structures())
+            result = assembler.result()
             tell("restore", 1.0)
-        report = self._report(volume, part, options, prediction, warnings)
+        report = self._report(volume, part, options, assembler, warnings)
         result.report.update(report, seconds=clock.seconds)
         return result
 
-    def _prepare(self, part: Volume) -> tuple[np.ndarray, Geometry]:
+    def _prepare(self, part: Volume) -> tuple[Crops, Geometry]:
+        """What the network sees of a scan, and the grid of that."""
         preparation = self.info.preparation
+        dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
         # Before resampling: what a tilted scan's upright box holds beside the scan has no say.
         if part.array.min() == part.array.max():
             raise ImageError("Inside the region every voxel has one value; choose another region.")
-        part = replace(part, array=normalise(part.array, preparation))
-        return to_model_grid(
-            part, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
-        )
+        intensity = measure_intensity(part.array, preparation)
+        source, target = model_grid(part.geometry, spacing=spacing, spatial_dims=dims)
+        if target is source:  # nothing is interpolated
+            axes = canonical_axes(part.geometry, spatial_dims=dims)
+            return LazyImage(axes.apply(part.array), intensity), source
+        part = replace(part, array=intensity(part.array))
+        array, grid = to_model_grid(part, spacing=spacing, spatial_dims=dims)
+        return torch.from_numpy(array), grid
 
     def _check_memory(self, shape: tuple[int, ...], scale: int) -> None:
         """Refuse what would not fit: Linux would end the program without a word."""
         dims, window = self.info.preparation.spatial_dims, self.info.preparation.window_size
         sizes = [max(n, w) for n, w in zip(shape[-dims:], window, strict=True)]
-        voxels = prod(sizes) * prod(shape[:-dims]) * scale**dims
-        copies = 2 if dims == 3 else 4  # coarse and refined; slices are stacked once more
-        check_memory(4 * self.info.num_classes * copies * voxels)
+        plane = prod(sizes[-2:]) * scale**2
+        rows = (min(sizes[0], window[0]) * scale) if dims == 3 else 1
+        held = 4 * self.info.num_classes * 2 * plane * rows  # coarse and refined, while they blend
+        masks = 6 * prod(shape) * scale**dims  # two of one byte, uncertainty
+        check_memory(held + masks)
 
-    def _predict(
+    def _fill(
         self,
-        array: np.ndarray,
+        assembler: Assembler,
+        image: Crops,
         options: PredictOptions,
+        clock: "_Clock",
         kept: KeptFields | None,
         tell: Callable[[str, float], None],
         should_stop: Callable[[], bool] | None,
-    ) -> GridPrediction:
+    ) -> None:
+        """Predict, and hand over what is done."""
         with out_of_memory_explained(self.device):
-            prediction = predict_volume(
-                self.network, torch.from_numpy(np.ascontiguousarray(array)),
+            slabs = predict_slabs(
+                self.network, image,
                 window=self.info.preparation.window_size,
                 renderer=options.renderer(self.info.renderer).build(),
                 windows=self.info.windows, scale=options.scale, temperature=self.info.temperature,
-                precision=options.precision, keep=kept,
+                precision=options.precision, rolling=assembler.takes_slabs, keep=kept,
                 progress=lambda share: tell("network", share), should_stop=should_stop,
             )  # fmt: skip
-        # Half precision can overflow; a NaN would pass for whatever class it is compared with.
-        if not (prediction.coarse.sum().isfinite() and prediction.refined.sum().isfinite()):
+            if not assembler.takes_slabs:
+                slabs = iter([join(list(slabs))])
+            while True:
+                with clock("network"):
+                    slab = next(slabs, None)
+                if slab is None:
+                    return
+                with clock("restore"):
+                    self._hand_over(slab, assembler)
+
+    def _hand_over(self, slab: GridPrediction, assembler: Assembler) -> None:
+        try:
+            assembler.add(slab)
+        except ValueError:
+            # Half precision can overflow; a NaN would pass for whatever class it is compared with.
             raise ModelError(
                 f"The model '{self.info.name}' answered with values that are not numbers on "
                 f"{describe_device(self.device)}; try another device."
-            )
-        return prediction
+            ) from None
 
     def _warnings(self, part: Volume, lost: int) -> list[str]:
         """Sentences about what may have spoilt the result; those not logged yet are logged."""
@@ -206,7 +192,7 @@ class Predictor:
         volume: Volume,
         part: Volume,
         options: PredictOptions,
-        prediction: GridPrediction,
+        assembled: Assembler,
         warnings: list[str],
     ) -> dict[str, Any]:
         renderer = options.renderer(self.info.renderer)
@@ -232,19 +218,14 @@ class Predictor:
                 "scale": options.scale, "overlap": self.info.windows.overlap,
                 "precision": options.precision, "roi": asdict(options.roi) if options.roi else None,
             },
-            "attention": attention(prediction),
-            "windows": prediction.windows,
+            "attention": assembled.attention,
+            "windows": assembled.windows,
             "points": {
-                "evaluated": prediction.evaluations,
-                "rendered_voxels": int(prediction.rendered.sum()),
+                "evaluated": assembled.evaluations,
+                "rendered_voxels": assembled.rendered_voxels,
             },
             "warnings": warnings,
         }  # fmt: skip
-
-
-def renderer_parameters(renderer: Any) -> dict[str, Any]:
-    """Of a report: the renderer's name and numbers."""
-    return {"renderer": RENDERERS.name_of(renderer), **asdict(renderer)}
 
 
 def large_view_warning(part: Volume, info: ModelInfo) -> str:
@@ -264,7 +245,7 @@ def large_view_warning(part: Volume, info: ModelInfo) -> str:
 
 
 class _Clock:
-    """Seconds by stage."""
+    """Seconds by stage, summed."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -273,7 +254,8 @@ class _Clock:
     def __call__(self, stage: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.seconds[stage] = round(time.perf_counter() - started, 4)
+        seconds = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+        self.seconds[stage] = round(seconds, 4)
 
 
 def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int, int]]:
@@ -286,20 +268,3 @@ def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int,
     start, stop = roi_to_box(roi, volume.geometry)
     array = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     return replace(volume, array=array, geometry=volume.geometry.crop(start, stop)), start
-
-
-@contextmanager
-def out_of_memory_explained(device: torch.device) -> Iterator[None]:
-    """Turn a lack of memory into a sentence that says what to do.
-
-    :raises DeviceError: instead of torch's and Python's own errors.
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _MEMORY.search(str(error)):
-            raise
-        raise DeviceError(
-            f"The memory of {describe_device(device)} is too small for this run; "
-            "choose a region of interest, a smaller scale or another device."
-        ) from error

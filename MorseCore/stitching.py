@@ -33,24 +33,46 @@ class GridPrediction:
     windows: int
     evaluations: int
     """Points that were rendered, counted once a window."""
+    first: int = 0
+    """Row of the grid (along its first axis) with which this part of it begins."""
 
 
 class Stitcher:
     """Blends the windows' probabilities with Gaussian weights, over a box of the image.
+
+    Windows come in the order of their first axis. A *rolling* stitcher holds as many rows as a
+    window has and gives out those that no further window touches (:meth:`finished`), so that its
+    memory does not grow with the image::
+
+        for start in starts:
+            if part := stitcher.finished(start[0]):
+                consume(part)                          # before the next add()
+            stitcher.add(network(crop(start)), [start], renderer)
+        consume(stitcher.result())
 
     :param window: size of a window, array order.
     :param box: in voxels of the (padded) image.
     :param scale: the grid is this many times finer than the image's.
     :param temperature: of the probabilities, softmax(logits / temperature); it changes how sure an
         answer sounds, not which one a window gives, nor which points are rendered.
+    :param rolling: hold a window's rows, not all of them.
     """
 
     def __init__(
-        self, window: Sequence[int], box: GridBox, *, scale: int = 1, temperature: float = 1.0
+        self,
+        window: Sequence[int],
+        box: GridBox,
+        *,
+        scale: int = 1,
+        temperature: float = 1.0,
+        rolling: bool = False,
     ) -> None:
         self._window, self._box, self._scale = tuple(window), box, scale
         self._temperature = temperature
-        self._size = tuple((b - a) * scale for a, b in zip(*box, strict=True))
+        size = tuple((b - a) * scale for a, b in zip(*box, strict=True))
+        self._rows = size[0]
+        self._size = (min(size[0], window[0] * scale), *size[1:]) if rolling else size
+        self._first = self._spent = 0  # row held first; rows given out that still have to go
         self._weight = gaussian_weight([n * scale for n in window])
         self._rendered = torch.zeros(self._size, dtype=torch.bool)
         self._blends: list[WindowAccumulator] = []
@@ -62,6 +84,7 @@ class Stitcher:
 
     def add(self, field: Field, starts: Sequence[Sequence[int]], renderer: Renderer) -> None:
         """Render a field of one window, or of several whole ones, and blend what it says."""
+        self._drop_spent()
         low, high = self._common(starts[0])
         axes = [
             self._axis(a - s, b - s, n).to(field.device)
@@ -79,6 +102,7 @@ class Stitcher:
         for n, start in enumerate(starts):
             low, high = self._common(start)
             corner = self._fine(a - b for a, b in zip(low, self._box[0], strict=True))
+            corner = (corner[0] - self._first, *corner[1:])
             part = self._fine(b - a for a, b in zip(low, high, strict=True))
             inner = self._fine(a - b for a, b in zip(low, start, strict=True))
             weight = self._weight[window_slices(inner, part)]
@@ -90,10 +114,38 @@ class Stitcher:
         self._windows += len(starts)
         self._evaluations += result.evaluations
 
+    def finished(self, before: int) -> GridPrediction | None:
+        """The rows that no window touches which begins at row ``before`` of the image or later.
+
+        Views, valid until the next window is added; every row is given out once.
+        """
+        reached = (before - self._box[0][0]) * self._scale
+        return self._give(reached) if self._blends and reached > self._first else None
+
     def result(self) -> GridPrediction:
-        """The blended maps; the stitcher is spent afterwards."""
-        maps = [blend.result() for blend in self._blends]
-        return GridPrediction(maps[0], maps[-1], self._rendered, self._windows, self._evaluations)
+        """What is left; without :meth:`finished` everything. The stitcher is spent afterwards."""
+        self._drop_spent()
+        return self._give(self._rows)
+
+    def _give(self, end: int) -> GridPrediction:
+        count = end - self._first
+        maps = [blend.first_rows(count) for blend in self._blends]
+        part = GridPrediction(
+            maps[0], maps[-1], self._rendered[:count], self._windows, self._evaluations, self._first
+        )
+        self._windows = self._evaluations = 0
+        self._spent = count
+        return part
+
+    def _drop_spent(self) -> None:
+        if self._spent:
+            for blend in self._blends:
+                blend.advance(self._spent)
+            rest = self._rendered[self._spent :].clone()
+            self._rendered[: len(rest)] = rest
+            self._rendered[len(rest) :] = False
+            self._first += self._spent
+            self._spent = 0
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """On the CPU, in single precision."""

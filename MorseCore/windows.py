@@ -4,7 +4,7 @@ Legend: ``C`` channels or classes, ``*S`` space, in 2D or 3D alike.
 """
 
 from collections.abc import Sequence
-from types import EllipsisType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,17 +13,17 @@ from torch.nn import functional
 from MorseCore.tiling import window_starts
 
 __all__ = [
+    "Crops",
     "WindowAccumulator",
+    "crop_window",
     "gaussian_weight",
-    "pad_to_window",
-    "unpad",
+    "lay_windows",
     "window_slices",
     "window_starts",
 ]
 
 _SIGMA = 1 / 8  # of the window's length
 _LEAST_WEIGHT = 1e-3  # corners still count where no other window reaches
-Padding = tuple[tuple[int, int], ...]
 
 
 def window_slices(start: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
@@ -45,29 +45,39 @@ def gaussian_weight(window: Sequence[int], *, device: torch.device | str = "cpu"
     return weight.clamp_min(max(float(weight.min()), _LEAST_WEIGHT))
 
 
-def pad_to_window(
-    image: Tensor, window: Sequence[int], *, value: float = 0.0
-) -> tuple[Tensor, Padding]:
-    """Pad the last axes of (..., *S) with ``value`` on both sides until the window fits.
+def lay_windows(
+    size: Sequence[int], window: Sequence[int], *, overlap: float
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, ...]]]:
+    """Windows over an image (*S), padded evenly along axes on which a window does not fit.
 
-    Returns the padded image and how much was added, ``((before, after), ...)`` an axis, for
-    :func:`unpad`. Constant, as reflection cannot pad an image of one voxel.
+    :return: where the image lies in the padded one, (start, stop), and where the windows begin in
+        the padded one.
     """
-    space = image.shape[image.ndim - len(window) :]
-    missing = [max(0, n - size) for size, n in zip(space, window, strict=True)]
-    padding = tuple((n // 2, n - n // 2) for n in missing)
-    if any(missing):
-        flat = [n for pair in reversed(padding) for n in pair]
-        image = functional.pad(image, flat, value=value)
-    return image, padding
+    padded = [max(n, least) for n, least in zip(size, window, strict=True)]
+    low = tuple((n - inner) // 2 for n, inner in zip(padded, size, strict=True))
+    box = low, tuple(a + inner for a, inner in zip(low, size, strict=True))
+    return box, window_starts(padded, window, overlap=overlap)
 
 
-def unpad(image: Tensor, padding: Padding) -> Tensor:
-    """Take away what :func:`pad_to_window` added; (..., *S) -> (..., *S)."""
-    space = image.shape[image.ndim - len(padding) :]
-    inner = (slice(a, size - b) for size, (a, b) in zip(space, padding, strict=True))
-    where: tuple[EllipsisType | slice, ...] = (..., *inner)
-    return image[where]
+class Crops(Protocol):
+    """What windows are cut from: a tensor, or something that is read part by part."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """*S."""
+
+    def __getitem__(self, where: Any) -> Tensor:
+        """A part."""
+
+
+def crop_window(image: Crops, start: Sequence[int], window: Sequence[int]) -> Tensor:
+    """One window (*window); what reaches beyond the image, also before its first voxel, is 0."""
+    sizes = list(zip(start, window, image.shape, strict=True))
+    part = image[tuple(slice(max(0, a), min(a + n, size)) for a, n, size in sizes)]
+    missing = [(max(0, -a), max(0, a + n - size)) for a, n, size in sizes]
+    if not any(map(any, missing)):
+        return part
+    return functional.pad(part, [n for pair in reversed(missing) for n in pair])
 
 
 class WindowAccumulator:
@@ -105,8 +115,25 @@ class WindowAccumulator:
 
         :raises ValueError: if a voxel was in no window.
         """
-        if not bool((self._weight > 0).all()):
+        return self.first_rows(self._weight.shape[0])
+
+    def first_rows(self, count: int) -> Tensor:
+        """The mean (C, count, ...) of the first rows, once no window will touch them any more.
+
+        A view that :meth:`advance` overwrites; to be asked for once.
+
+        :raises ValueError: if a voxel was in no window.
+        """
+        total, weight = self._total[:, :count], self._weight[:count]
+        if not bool((weight > 0).all()):
             raise ValueError("some voxels were in no window")
-        for channel in self._total:  # one at a time: no second copy of C channels
-            channel.div_(self._weight)
-        return self._total
+        for channel in total:  # one at a time: no second copy of C channels
+            channel.div_(weight)
+        return total
+
+    def advance(self, count: int) -> None:
+        """Forget the first rows: row ``count`` is the first from now on, empty ones follow."""
+        for values in (*self._total, self._weight):
+            rest = values[count:].clone()  # the two parts may overlap
+            values[: len(rest)] = rest
+            values[len(rest) :] = 0

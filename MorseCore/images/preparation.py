@@ -7,7 +7,9 @@ import numpy as np
 
 from MorseCore.errors import ConfigError
 
-__all__ = ["Preparation", "normalise"]
+__all__ = ["Intensity", "Preparation", "measure_intensity", "normalise"]
+
+_PIECE = 1 << 24  # bytes looked at together
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,46 @@ class Preparation:
         return self.window[::-1]
 
 
-def normalise(image: np.ndarray, preparation: Preparation) -> np.ndarray:
-    """Intensities as the network expects them; any shape, float32 -> float32. Constant -> zeros."""
-    image = image.astype(np.float32)
+@dataclass(frozen=True)
+class Intensity:
+    """What is done to every voxel: clip to ``low`` .. ``high``, subtract, divide."""
+
+    low: float
+    high: float
+    shift: float
+    scale: float
+    """0 makes everything 0: the image is constant."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Any shape and type to float32, a copy."""
+        result = np.array(image, dtype=np.float32, order="C")
+        if self.scale == 0:
+            return np.zeros_like(result)
+        np.clip(result, self.low, self.high, out=result)
+        result -= np.float32(self.shift)
+        result /= np.float32(self.scale)
+        return result
+
+
+def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:
+    """Of a whole image, what :class:`Intensity` makes the network's input of its voxels."""
     if preparation.normalisation == "range":
         low, high = preparation.intensity_range
-        return (np.clip(image, low, high) - low) / (high - low) * 2 - 1
-    low, high = np.percentile(image, preparation.percentiles)
-    if low < high:  # a mask-like image may have all its contrast beyond the percentiles
-        image = np.clip(image, low, high)
-    deviation = float(image.std(dtype=np.float64))
-    centred = image - float(image.mean(dtype=np.float64))
-    scaled: np.ndarray = centred / deviation if deviation > 0 else np.zeros_like(centred)
-    return scaled.astype(np.float32)
+        return Intensity(low, high, (low + high) / 2, (high - low) / 2)
+    low, high = (float(x) for x in np.percentile(image, preparation.percentiles))
+    if low >= high:  # a mask-like image may have all its contrast beyond the percentiles
+        low, high = -np.inf, np.inf
+    # In pieces: numpy's own deviation holds the whole image in double precision.
+    count = max(1, image.nbytes // _PIECE)
+    pieces = [np.s_[part[0] : part[-1] + 1] for part in np.array_split(range(len(image)), count)
+              if len(part)]  # fmt: skip
+    clipped = (np.clip(image[piece].astype(np.float64), low, high) for piece in pieces)
+    mean = sum(float(piece.sum()) for piece in clipped) / image.size
+    clipped = (np.clip(image[piece].astype(np.float64), low, high) for piece in pieces)
+    square = sum(float(((piece - mean) ** 2).sum()) for piece in clipped)
+    return Intensity(low, high, mean, float(np.sqrt(square / image.size)))
+
+
+def normalise(image: np.ndarray, preparation: Preparation) -> np.ndarray:
+    """Intensities as the network expects them; any shape -> float32. Constant -> zeros."""
+    return measure_intensity(image, preparation)(image)

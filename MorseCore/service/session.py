@@ -8,20 +8,15 @@ from typing import Any
 import numpy as np
 
 from MorseCore.assembly import Placement, assemble
-from MorseCore.devices import check_memory
+from MorseCore.devices import check_memory, out_of_memory_explained
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.predict_options import PredictOptions, renderer_parameters
 from MorseCore.prediction import KeptFields
-from MorseCore.predictor import (
-    PredictOptions,
-    Predictor,
-    cut_region,
-    out_of_memory_explained,
-    renderer_parameters,
-)
+from MorseCore.predictor import Predictor, cut_region
 from MorseCore.renderers import DenseConfig, Renderer
 from MorseCore.result import Segmentation
 from MorseCore.stitching import GridPrediction

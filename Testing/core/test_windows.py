@@ -9,9 +9,9 @@ from monai.inferers import sliding_window_inference
 
 from MorseCore.windows import (
     WindowAccumulator,
+    crop_window,
     gaussian_weight,
-    pad_to_window,
-    unpad,
+    lay_windows,
     window_slices,
     window_starts,
 )
@@ -66,27 +66,29 @@ def test_the_weight_is_largest_in_the_middle_and_never_zero() -> None:
     assert torch.equal(weight, weight.flip(0, 1, 2))
 
 
-def test_padding_is_even_constant_and_undone_exactly() -> None:
-    image = torch.arange(6.0).reshape(1, 2, 3)
-    padded, padding = pad_to_window(image, (5, 3), value=-1.0)
-    assert padding == ((1, 2), (0, 0))
-    assert padded.shape == (1, 5, 3)
-    assert (padded[:, 0] == -1).all()
-    assert (padded[:, 3:] == -1).all()
-    assert torch.equal(unpad(padded, padding), image)
+def test_a_small_image_lies_in_the_middle_of_its_window() -> None:
+    image = torch.arange(1.0, 7.0).reshape(2, 3)
+    box, starts = lay_windows(image.shape, (5, 3), overlap=0.0)
+    assert box == ((1, 0), (3, 3))
+    assert starts == [(0, 0)]
+    crop = crop_window(image, (-1, 0), (5, 3))
+    assert crop.tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6], [0, 0, 0], [0, 0, 0]]
 
 
-def test_an_image_of_one_voxel_can_be_padded() -> None:
-    padded, padding = pad_to_window(torch.ones(1, 1, 1, 1), (4, 4, 4))
-    assert padded.sum() == 1
-    assert torch.equal(unpad(padded, padding), torch.ones(1, 1, 1, 1))
+def test_an_image_of_one_voxel_has_a_window() -> None:
+    box, starts = lay_windows((1, 1, 1), (4, 4, 4), overlap=0.5)
+    begin = [a - b for a, b in zip(starts[0], box[0], strict=True)]
+    crop = crop_window(torch.ones(1, 1, 1), begin, (4, 4, 4))
+    assert crop.shape == (4, 4, 4)
+    assert crop.sum() == crop[1, 1, 1] == 1
 
 
-def test_an_image_large_enough_is_left_alone() -> None:
-    image = torch.ones(1, 5, 6)
-    padded, padding = pad_to_window(image, (5, 4))
-    assert padded is image
-    assert padding == ((0, 0), (0, 0))
+def test_an_image_large_enough_is_not_padded() -> None:
+    image = torch.arange(30.0).reshape(5, 6)
+    box, starts = lay_windows(image.shape, (5, 4), overlap=0.25)
+    assert box == ((0, 0), (5, 6))
+    assert starts == [(0, 0), (0, 2)]
+    assert torch.equal(crop_window(image, (0, 2), (5, 4)), image[:, 2:])
 
 
 def test_overlapping_windows_are_averaged_by_weight() -> None:

@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -22,8 +21,8 @@ from MorseCore.devices import describe_device
 from MorseCore.errors import MorseError
 
 __all__ = [
-    "Clock", "Figure", "Sample", "interleaved", "machine", "paired_ratio", "peak_bytes",
-    "run_child",
+    "Clock", "Figure", "Sample", "children_seconds", "interleaved", "machine", "paired_ratio",
+    "peak_bytes", "run_child",
 ]  # fmt: skip
 
 Clock = Literal["wall", "cpu"]
@@ -132,6 +131,8 @@ def peak_bytes() -> int:
 
     ``ru_maxrss`` of a process that was forked begins with its parent's peak, which exec keeps;
     Linux's VmHWM begins anew at exec.
+
+    :raises MorseError: on Windows, which tells neither.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -139,8 +140,23 @@ def peak_bytes() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        raise MorseError("Peak memory is measured on Linux and macOS only.") from None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def children_seconds() -> float:
+    """Processor seconds of all processes that this one has waited for.
+
+    :raises MorseError: on Windows.
+    """
+    times = os.times()
+    if sys.platform == "win32":
+        raise MorseError("Processor time of other programs is measured on Linux and macOS only.")
+    return times.children_user + times.children_system
 
 
 def run_child(script: str, task: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ environment named by ``--nnunet-python``; without it that ratio is not measured,
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,13 @@ from tqdm import tqdm
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.model_folder import read_model
 from MorseCore.models_library import find_model
-from Training.benchmarks.measuring import Clock, Figure, Sample, paired_ratio
+from Training.benchmarks.measuring import (
+    Clock,
+    Figure,
+    Sample,
+    children_seconds,
+    paired_ratio,
+)
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.benchmarks.subjects import write_case
 
@@ -163,19 +168,17 @@ def timed(name: str, words: list[str], clock: Clock) -> float:
 
     :raises MorseError: if it fails.
     """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_seconds() if clock == "cpu" else 0.0
     started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
         words, capture_output=True, text=True, env=environment, check=False, cwd=HERE.parents[1]
     )
     wall = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise MorseError(f"{name} failed: {last}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall if clock == "wall" else cpu
+    return wall if clock == "wall" else children_seconds() - before
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from MorseCore.images.preparation import normalise
 from MorseCore.points import grid_coords
 from MorseCore.prediction import window_to_source
 from MorseCore.predictor import Predictor
-from MorseCore.windows import pad_to_window, window_slices, window_starts
+from MorseCore.windows import crop_window, lay_windows
 
 __all__ = ["GateMaps", "draw_gates", "gate_maps"]
 
@@ -52,11 +52,11 @@ def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
     aspect = geometry.spacing[1] / geometry.spacing[0]
     best: tuple[int, GateMaps | None] = (-1, None)
     for layer in [array] if len(window) == 3 else list(array):
-        padded, padding = pad_to_window(torch.from_numpy(np.ascontiguousarray(layer))[None], window)
-        low = tuple(a for a, _ in padding)
-        box = low, tuple(a + n for a, n in zip(low, layer.shape, strict=True))
-        for start in window_starts(padded.shape[1:], window, overlap=0):
-            crop = padded[(slice(None), *window_slices(start, window))][None]
+        image = torch.from_numpy(np.ascontiguousarray(layer))
+        box, starts = lay_windows(image.shape, window, overlap=0)
+        for start in starts:
+            begin = [a - b for a, b in zip(start, box[0], strict=True)]
+            crop = crop_window(image, begin, window)[None, None]
             place = window_to_source(box, start, window)[None]
             inner = tuple(slice(max(a - s, 0), b - s) for a, b, s in zip(*box, start, strict=True))
             field = predictor.network(crop.to(device), to_source=place.to(device))

@@ -1,0 +1,59 @@
+"""What a user may choose for one run."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from MorseCore.errors import ConfigError
+from MorseCore.images.roi import Roi
+from MorseCore.precision import Precision
+from MorseCore.renderers import RENDERERS
+
+__all__ = ["PredictOptions", "renderer_parameters"]
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What a user may choose for one run; None takes the model's default."""
+
+    roi: Roi | None = None
+    """Segment only inside this box."""
+    points: int | None = None
+    """Points rendered per window and pass."""
+    passes: int | None = None
+    """Rendering passes; 0 renders nothing, refined = coarse."""
+    scale: int = 1
+    """Output grid this many times finer than the input's, asked from the field."""
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale not in (1, 2, 3, 4):
+            raise ConfigError(f"The scale must be 1, 2, 3 or 4; found {self.scale}.")
+        if self.points is not None and self.points < 1:
+            raise ConfigError(
+                f"The number of points must be positive; found {self.points}. "
+                "To render nothing, ask for 0 passes."
+            )
+        if self.passes is not None and self.passes < 0:
+            raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
+
+    def renderer(self, default: Any) -> Any:
+        """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.
+
+        :raises ConfigError: if a number is chosen that this renderer does not have.
+        """
+        wanted = {"points": self.points, "passes": self.passes}
+        chosen = {name: value for name, value in wanted.items() if value is not None}
+        for name in chosen:
+            if not hasattr(default, name):
+                raise ConfigError(
+                    f"The model renders by '{RENDERERS.name_of(default)}', which has no number of "
+                    f"{name} to choose."
+                )
+        if "points" in chosen and hasattr(default, "points_fraction"):
+            return replace(default, points_fraction=0.0, **chosen)  # the number counts, not a share
+        return replace(default, **chosen)
+
+
+def renderer_parameters(renderer: Any) -> dict[str, Any]:
+    """Of a report: the renderer's name and numbers."""
+    return {"renderer": RENDERERS.name_of(renderer), **asdict(renderer)}
