@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 import torch
 from tqdm import tqdm
 
+from MorseCore.allocation import keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory, write_json
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
     )
+    keep_freed_memory()
     options = parser.parse_args(arguments)
     words = ["python", "Training/train.py", options.config.as_posix(), *options.overrides]
     try:

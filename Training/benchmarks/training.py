@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import torch
 
+from MorseCore.allocation import keep_freed_memory
 from MorseCore.config import decode, read_json
 from MorseCore.devices import resolve_device
 from MorseCore.learning.distributed import World
@@ -43,6 +44,7 @@ def main(words: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """3D and 2D."""
+    keep_freed_memory()  # as train.py does
     for dims in (3, 2):
         measure_one(options, report, dims)
 
