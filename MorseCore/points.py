@@ -9,6 +9,7 @@ at (2i + 1)/n - 1 in (-1, 1), so every resolution of one image shares one coordi
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -94,16 +95,20 @@ def sample_grid(features: Tensor, axes: Axes) -> Tensor:
     """
     for n, coords in enumerate(axes):
         axis = n + 2
-        if _are_centres(coords, features.shape[axis]):
+        shape = list(features.shape)
+        size, shape[axis] = shape[axis], len(coords)
+        if _are_centres(coords, size):
             continue
-        if features.shape[axis] == 1:
-            shape = list(features.shape)
-            shape[axis] = len(coords)
+        if size == 1:
             features = features.expand(shape)
             continue
-        matrix = _interpolation_matrix(coords, features.shape[axis]).to(features.dtype)
-        moved = features.movedim(axis, -1)
-        features = (moved @ matrix.T).movedim(-1, axis)
+        matrix = _interpolation_matrix(coords, size).to(features.dtype)
+        if axis == features.ndim - 1:
+            features = features @ matrix.T
+            continue
+        # From the left, so that nothing is turned and copied.
+        planes = features.reshape(-1, size, prod(shape[axis + 1 :]))
+        features = torch.bmm(matrix.expand(len(planes), -1, -1), planes).view(shape)
     return features.contiguous()
 
 

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from MorseCore import __version__
+from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.errors import Cancelled, ConfigError, DeviceError, ModelError, MorseError
 
 __all__ = ["main"]
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows a mark
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        keep_freed_memory(largest=SMALL)
         with _terminating(), _speaking(is_verbose=options.verbose):
             return int(options.run(options))
     except KeyboardInterrupt:

@@ -160,25 +160,26 @@ class ExpertFeatures:
     def __call__(self, coords: Tensor) -> Tensor:
         """x_out at coordinates: (B, P, D) -> (B, P, W)."""
         weights = self.weights(coords)
-        terms = []
+        mixed: Tensor | None = None
         for n, (rows, value) in enumerate(zip(self._tables()[1:], self._values, strict=True)):
             feature = sample_rows(rows, value.shape[2:], coords)
             if self._fine[n]:
                 feature = self._module.experts[n](feature)
-            terms.append(weights[..., n : n + 1] * feature)
-        fused: Tensor = self._module.fuse(sum(terms[1:], start=terms[0]))
+            mixed = _add(mixed, weights[..., n : n + 1], feature)
+        fused: Tensor = self._module.fuse(mixed)
         return fused
 
     def on_grid(self, axes: Axes) -> Tensor:
         """x_out on a product grid: (B, W, *lengths of the axes)."""
         weights = self._weights(sample_grid(self.gate, axes), dim=1)
-        terms = []
+        mixed: Tensor | None = None
         for n, value in enumerate(self._values):
             feature = sample_grid(value, axes)
             if self._fine[n]:
                 feature = self._module.experts[n].on_map(feature)  # type: ignore[operator]
-            terms.append(weights[:, n : n + 1] * feature)
-        return self._module.fuse.on_map(sum(terms[1:], start=terms[0]))
+            mixed = _add(mixed, weights[:, n : n + 1], feature)
+        assert mixed is not None  # there is at least one expert
+        return self._module.fuse.on_map(mixed)
 
     def weights(self, coords: Tensor) -> Tensor:
         """Mixture weights W_i at coordinates: (B, P, D) -> (B, P, E)."""
@@ -198,6 +199,11 @@ class ExpertFeatures:
         if self._rows is None:
             self._rows = [to_rows(x) for x in (self.gate, *self._values)]
         return self._rows
+
+
+def _add(total: Tensor | None, weight: Tensor, feature: Tensor) -> Tensor:
+    """Add W_i F_i without storing it by itself."""
+    return weight * feature if total is None else torch.addcmul(total, weight, feature)
 
 
 def _gate(spatial_dims: int, sizes: ExpertSizes) -> nn.Sequential:

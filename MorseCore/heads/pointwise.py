@@ -16,11 +16,16 @@ class PointwiseLinear(nn.Linear):
     def on_map(self, x: Tensor) -> Tensor:
         """(B, C, *S) -> (B, C', *S), the same as a 1x1 convolution with these weights.
 
-        One matrix product: torch's 1x1x1 ``conv3d`` has no fast path on CPUs.
+        One matrix product an image: torch's 1x1x1 ``conv3d`` has no fast path on CPUs, and
+        ``matmul`` with one matrix for a batch copies the transposed maps, which took three times
+        as long.
         """
-        y = torch.matmul(self.weight, x.flatten(2))
-        if self.bias is not None:
-            y = y + self.bias[:, None]
+        maps = x.flatten(2)
+        weight = self.weight.expand(len(x), -1, -1)
+        if self.bias is None:
+            y = torch.bmm(weight, maps)
+        else:
+            y = torch.baddbmm(self.bias.view(1, -1, 1), weight, maps)
         return y.view(x.shape[0], self.out_features, *x.shape[2:])
 
 

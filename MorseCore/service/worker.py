@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from MorseCore import __version__
+from MorseCore.allocation import SMALL, give_back_freed_memory, keep_freed_memory
 from MorseCore.errors import Cancelled, ImageError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
@@ -97,6 +98,7 @@ class Worker:
             self._open.discard(request.id)
             self._cancelled.discard(request.id)
         self._send(event)
+        give_back_freed_memory()  # the next question may be an hour away
 
     def _event_for(self, request: Request) -> dict[str, Any]:
         handlers: dict[type[Request], Callable[[Any], dict[str, Any]]] = {
@@ -251,6 +253,7 @@ def main() -> int:
     root = logging.getLogger("MorseCore")
     root.setLevel(logging.INFO)
     root.addHandler(_EventHandler(send))
+    keep_freed_memory(largest=SMALL)
     Worker(stdin, send).run()
     return 0
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import torch
 
+from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import RefineConfig
 from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
@@ -40,6 +41,7 @@ def main(words: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """3D and 2D, on the CPU and, where there is one, on the GPU."""
+    keep_freed_memory(largest=SMALL)  # as `segment` does
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))

@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
+from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import MorseError
 from MorseCore.learning.training_config import RunConfig
@@ -51,6 +52,7 @@ def main(words: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Time in turn, memory one by one, accuracy if asked for."""
+    keep_freed_memory(largest=SMALL)  # as `segment` does
     side = 16 if options.smoke else 256
     work = {preset: segmenting(preset, side, smoke=options.smoke) for preset in PRESETS}
     repeats = options.repeats or (1 if options.smoke else 2 if options.quick else 7)
@@ -87,6 +89,7 @@ def segmenting(preset: str, side: int, *, smoke: bool) -> Any:
 
 def child(task: dict[str, Any]) -> dict[str, Any]:
     """Segment once; the peak memory of this process."""
+    keep_freed_memory(largest=SMALL)
     segmenting(task["preset"], task["side"], smoke=task["smoke"])()
     return {"bytes": peak_bytes()}
 

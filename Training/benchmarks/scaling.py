@@ -27,6 +27,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.files import atomic_path, prepare_output_directory
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
@@ -124,6 +125,7 @@ def title(shape: Shape, what: str) -> str:
 
 def child(task: dict[str, Any]) -> dict[str, Any]:
     """Segment once: seconds, peak memory, and what was held before the image was there."""
+    keep_freed_memory(largest=SMALL)  # as `segment` does
     torch.set_num_threads(task["threads"])
     predictor = Predictor(find_model("phantom-tiny" if task["smoke"] else "hippocampus-t1"),
                           device="cpu")  # fmt: skip
