@@ -260,7 +260,8 @@ def main() -> int:
 
 def _load_volume(request: Segment) -> Volume:
     try:
-        array = np.load(request.image, mmap_mode="r", allow_pickle=False)
+        # Not mapped: the session holds it, and Windows could not remove the file.
+        array = np.load(request.image, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ImageError(
             f"The image '{request.name}' did not reach the worker: {error}."
@@ -276,20 +277,21 @@ def _load_volume(request: Segment) -> Volume:
 
 
 def _error(number: int | None, error: BaseException) -> dict[str, Any]:
+    kind = type(error).__name__
     if isinstance(error, MorseError):
         message = str(error)
+    elif isinstance(error, ModuleNotFoundError):
+        kind = "MissingPackage"
+        message = f"The Python package '{error.name}' is missing; press Install under Environment."
     elif isinstance(error, MemoryError):
         message = "The memory is too small for this run; choose a region of interest."
     else:
-        message = f"The worker met an unexpected problem ({type(error).__name__}); see the details."
+        message = f"The worker met an unexpected problem ({kind}); see the details."
     detail = "".join(traceback.format_exception(error))
     versions = f"MorseSegment {__version__}, Python {platform.python_version()}, {sys.platform}"
     event: dict[str, Any] = {
-        "event": "error",
-        "message": message,
-        "kind": type(error).__name__,
-        "detail": f"{detail}\n{versions}",
-    }
+        "event": "error", "message": message, "kind": kind, "detail": f"{detail}\n{versions}"
+    }  # fmt: skip
     return event if number is None else {**event, "id": number}
 
 

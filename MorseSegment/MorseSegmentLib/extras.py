@@ -2,7 +2,7 @@
 
 import vtk
 
-from MorseSegmentLib.hierarchy import fileInto, hierarchyOf
+from MorseSegmentLib.hierarchy import fileInto, hierarchyOf, removeItem
 from MorseSegmentLib.nodes import removeNodes
 from MorseSegmentLib.record import SceneResult
 
@@ -48,7 +48,5 @@ def removeExtra(scene: vtk.vtkObject, nodeID: str) -> None:
     """Remove an extra node with its item, display and storage nodes."""
     node, hierarchy = scene.GetNodeByID(nodeID), hierarchyOf(scene)
     if node is not None and hierarchy is not None:
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.RemoveItem(item, False, False)
+        removeItem(hierarchy, node)
     removeNodes(scene, [nodeID])

@@ -86,7 +86,9 @@ class AllFrames:
             raise MorseError("The sequence is no longer in the scene as it was.")
         volumeNode = self._scene.GetNodeByID(self._volumeID)
         writer, browser = SceneWriter(self._scene), self._frames.browser
-        shown = writer.show(self._last, volumeNode, name=self.name)
+        last, self._last = self._last, None  # its files go, if nothing holds them
+        shown = writer.show(last, volumeNode, name=self.name)
+        del last
         with NodeLedger(self._scene) as ledger:
             ledger.onError(lambda: writer.remove(shown))
             for role, nodeID in _roles(shown).items():

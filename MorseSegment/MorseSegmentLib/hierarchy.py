@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import vtk
 
-__all__ = ["fileInto", "folderOf", "hierarchyOf", "makeFolder", "removeFolder"]
+from MorseSegmentLib.nodes import letGoOfVoxels
+
+__all__ = ["fileInto", "folderOf", "hierarchyOf", "makeFolder", "removeFolder", "removeItem"]
 
 
 def hierarchyOf(scene: vtk.vtkObject) -> vtk.vtkObject | None:
@@ -35,10 +37,16 @@ def folderOf(hierarchy: vtk.vtkObject, node: vtk.vtkObject) -> int | None:
     return parent if parent and hierarchy.GetItemLevel(parent) == "Folder" else None
 
 
+def removeItem(hierarchy: vtk.vtkObject, node: vtk.vtkObject) -> None:
+    """Remove a node's item, if it has one, but not the node."""
+    letGoOfVoxels(node)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.RemoveItem(item, False, False)
+
+
 def removeFolder(hierarchy: vtk.vtkObject, folder: int, nodes: Sequence[vtk.vtkObject]) -> None:
     """Remove the nodes' items and the folder, but not what a person may have put into it."""
     for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.RemoveItem(item, False, False)
+        removeItem(hierarchy, node)
     hierarchy.RemoveItem(folder, True, False)  # its data node is the folder's own colour

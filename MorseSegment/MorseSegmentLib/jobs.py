@@ -76,4 +76,5 @@ class OneVolume:
         if self._result is None:
             raise MorseError("There is no result.")
         volumeNode = self._scene.GetNodeByID(self._volumeID)
-        return SceneWriter(self._scene).show(self._result, volumeNode, name=self.name)
+        result, self._result = self._result, None  # its files go, if nothing holds them
+        return SceneWriter(self._scene).show(result, volumeNode, name=self.name)

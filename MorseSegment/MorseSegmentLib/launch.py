@@ -8,7 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Failure", "WorkerCommand", "describeEnd", "killProcess", "workerCommand"]
+__all__ = [
+    "INTERPRETER", "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
+    "workerCommand",
+]  # fmt: skip
 
 SCRIPT = Path(__file__).resolve().parents[1] / "Scripts" / "worker.py"
 
@@ -18,6 +21,13 @@ _OF_SLICER = (
     "QT_PLUGIN_PATH",
 )  # fmt: skip
 _KILLED = 9
+_BY_LAUNCHER = "exit abnormally"  # Slicer's launcher turns any crash of its program into code 1
+
+INTERPRETER = "MORSESEGMENT_PYTHON"
+"""Environment variable that names another Python for the worker."""
+
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""Windows opens a console for a program that a windowed one starts."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +55,27 @@ def workerCommand(interpreter: str = "") -> WorkerCommand:
 
     The script is named by its absolute path: whether ``-m MorseCore`` is found depends on how
     the extension was installed.
+
+    :param interpreter: of another Python; else the environment's ``MORSESEGMENT_PYTHON``, if set.
     """
-    own = shutil.which("PythonSlicer") or sys.executable
-    program = interpreter or own
+    own = shutil.which("PythonSlicer") or sys.executable or _besideLibraries()
+    program = interpreter or os.environ.get(INTERPRETER, "") or own
     isOwn = Path(program) == Path(own)
     return WorkerCommand(program, ("-u", str(SCRIPT)), () if isOwn else _OF_SLICER)
+
+
+def _besideLibraries() -> str:
+    """The interpreter that belongs to this Python's libraries, where nothing else names one."""
+    home = Path(sys.base_prefix)
+    names = ("python.exe", "bin/python3", "bin/python", "bin/PythonSlicer", "bin/python-real")
+    return next((str(home / name) for name in names if (home / name).is_file()), "")
 
 
 def killProcess(pid: int) -> None:
     """End a process and its children now; nothing happens if it has ended."""
     if os.name == "nt":
         command = ["taskkill", "/F", "/T", "/PID", str(pid)]
-        subprocess.run(command, capture_output=True, check=False)
+        subprocess.run(command, capture_output=True, check=False, creationflags=NO_WINDOW)
         return
     try:
         os.kill(pid, signal.SIGKILL)
@@ -80,7 +99,8 @@ def describeEnd(code: int, *, signalled: bool, started: bool, errors: str) -> Fa
             detail,
             "MissingPackage",
         )
-    if (signalled and code == _KILLED) or code == 128 + _KILLED:
+    crashed = code == 1 and _BY_LAUNCHER in errors
+    if crashed or (signalled and code == _KILLED) or code == 128 + _KILLED:
         return Failure(
             "The computation was ended by the system, most likely because memory ran out; "
             "choose a region of interest or a lower quality.",

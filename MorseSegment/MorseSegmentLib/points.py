@@ -1,5 +1,8 @@
 """The rendered points as locked markups, a node for each range of uncertainty."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import slicer
 import vtk
@@ -49,6 +52,13 @@ def addPoints(
 
     :param glyphSize: diameter of a point in mm.
     """
+    with _placementKept(ledger.scene):
+        return _addBins(ledger, name, points, glyphSize)
+
+
+def _addBins(
+    ledger: NodeLedger, name: str, points: RenderedPoints, glyphSize: float
+) -> list[vtk.vtkObject]:
     shown = worstPoints(points)
     bins = binOf(points.uncertainty[shown])
     nodes = []
@@ -64,6 +74,25 @@ def addPoints(
         fillPoints(node, points.take(chosen), chosen + 1)
         nodes.append(node)
     return nodes
+
+
+@contextmanager
+def _placementKept(scene: vtk.vtkObject) -> Iterator[None]:
+    """Whatever point list a person places points in stays the one.
+
+    Slicer makes every new point list the active one, locked or not: the next landmark would become
+    one of ours, and go with the next change of the filter.
+    """
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    if selection is None:
+        yield
+        return
+    className, nodeID = selection.GetActivePlaceNodeClassName(), selection.GetActivePlaceNodeID()
+    try:
+        yield
+    finally:
+        selection.SetActivePlaceNodeClassName(className)
+        selection.SetActivePlaceNodeID(nodeID)
 
 
 def _style(display: vtk.vtkObject, color: np.ndarray, glyphSize: float) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import qt
 
-from MorseSegmentLib.launch import Failure, WorkerCommand
+from MorseSegmentLib.launch import INTERPRETER, Failure, WorkerCommand
 from MorseSegmentLib.runner import Runner
 
 __all__ = ["QProcessRunner", "processFor"]
@@ -89,7 +89,7 @@ class QProcessRunner(Runner):
             self._detach()
             self._forgetWorker()
             failure = Failure(
-                f"The Python program '{self._command.program}' could not be started; choose "
-                "another one under Environment."
+                f"The Python program '{self._command.program}' could not be started; set the "
+                f"environment variable {INTERPRETER} to one that has torch, and start Slicer again."
             )
             self._failAll(failure)

@@ -83,6 +83,7 @@ class Runner(ABC):
         self._temporaryPath = temporaryPath
         self._number = 0
         self._entries: dict[int, _Entry] = {}
+        self._leftBehind: list[Path] = []
         self._forgetWorker()
 
     def open(self, listener: Listener) -> Task:
@@ -90,6 +91,7 @@ class Runner(ABC):
 
         :raises OSError: if the folder cannot be made.
         """
+        self._removeFolders()
         self._number += 1
         folder = Path(tempfile.mkdtemp(prefix="morsesegment-", dir=self._temporaryPath))
         self._entries[self._number] = _Entry(listener, folder)
@@ -134,6 +136,7 @@ class Runner(ABC):
         self._detach()
         self._forgetWorker()
         self._failAll(_cancelled())
+        self._removeFolders()
 
     @property
     def worker(self) -> int | None:
@@ -233,14 +236,21 @@ class Runner(ABC):
                 Failure(f"The result could not be shown: {error}", traceback.format_exc())
             )
         finally:
-            _remove(entry.folder)
+            self._removeFolders(entry.folder)
 
     def _fail(self, number: int, failure: Failure) -> None:
         entry = self._entries.pop(number)
         try:
             entry.listener.onError(failure)
         finally:
-            _remove(entry.folder)
+            self._removeFolders(entry.folder)
+
+    def _removeFolders(self, *folders: Path) -> None:
+        """Remove folders, and those that could not be: Windows keeps a file that is in use."""
+        waiting = [*self._leftBehind, *folders]
+        for folder in waiting:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._leftBehind = [folder for folder in waiting if folder.exists()]
 
     def _ended(self, code: int, *, signalled: bool) -> None:
         started, errors = self._pid is not None, self._errors.decode("utf-8", errors="replace")
@@ -255,7 +265,3 @@ class Runner(ABC):
 
 def _cancelled() -> Failure:
     return Failure("Cancelled; nothing was changed.", kind="Cancelled")
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

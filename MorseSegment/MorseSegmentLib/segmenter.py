@@ -1,7 +1,7 @@
 """One run, from the volume in the scene to the result in the scene, or to one sentence. No Qt."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.runner import Task, WorkerRunner
 from MorseSegmentLib.sequences import findSequence
-from MorseSegmentLib.volumefile import writeInSteps
+from MorseSegmentLib.volumefile import Steps, writeInSteps
 
 __all__ = ["RunObserver", "Segmenter", "whyNot"]
 
@@ -148,8 +148,9 @@ class Segmenter:
             self._scene.RemoveObserver(tag)
         self._tags = []
 
-    def _write(self, run: "_Run", task: Task, steps: Iterator[None]) -> None:
-        if self._run is not run:
+    def _write(self, run: "_Run", task: Task, steps: Steps) -> None:
+        if self._run is not run:  # it was ended meanwhile
+            steps.close()
             return
         try:
             next(steps)
@@ -179,6 +180,8 @@ class Segmenter:
             )
 
     def _onStartClose(self, *_event: Any) -> None:
+        # IDs begin anew in the next scene: another result would pass for the field's.
+        self._fieldWorker, self._fieldRecords = None, set()
         if self._run is not None:
             self._abort(
                 Failure(

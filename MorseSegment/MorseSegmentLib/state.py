@@ -29,6 +29,11 @@ class ModuleState:
         self._listeners: list[Callable[[], None]] = []
         self._observed: list[tuple[vtk.vtkObject, int]] = []
         self._node: Any = None
+        self.isOpen = True
+        """Until :meth:`close`; what was put off until then must not touch the widgets."""
+        self.isImporting = False
+        """From an import's start to :meth:`settle`: node selectors let go of their nodes then."""
+        self._observed.append((scene, scene.AddObserver(scene.StartImportEvent, self._onImport)))
         for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.NodeRemovedEvent):
             self._observed.append((scene, scene.AddObserver(event, self._onScene)))
         self._observeNode()
@@ -68,8 +73,13 @@ class ModuleState:
         """Call ``listener`` after every change of settings or nodes."""
         self._listeners.append(listener)
 
+    def settle(self) -> None:
+        """All who hear of an import have."""
+        self.isImporting = self.scene.IsImporting()
+
     def close(self) -> None:
         """Listen to nothing any more."""
+        self.isOpen = False
         for observed, tag in self._observed:
             observed.RemoveObserver(tag)
         self._observed.clear()
@@ -79,6 +89,9 @@ class ModuleState:
         self._node = parameterNode(self.scene)
         tag = self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNode)
         self._observed.append((self._node, tag))
+
+    def _onImport(self, *_event: Any) -> None:
+        self.isImporting = True
 
     def _onScene(self, *_event: Any) -> None:
         if not self.scene.IsClosing() and not self.scene.IsImporting():

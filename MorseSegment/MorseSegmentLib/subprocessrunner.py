@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from MorseSegmentLib.launch import Failure, WorkerCommand
+from MorseSegmentLib.launch import NO_WINDOW, Failure, WorkerCommand
 from MorseSegmentLib.runner import Runner
 
 __all__ = ["SubprocessRunner"]
@@ -56,8 +56,9 @@ class SubprocessRunner(Runner):
         pipe = subprocess.PIPE
         try:
             process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0
-            )
+                command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
+                creationflags=NO_WINDOW,
+            )  # fmt: skip
         except OSError as error:
             text = f"The Python program '{self._command.program}' could not be started: {error}."
             self._events.put(lambda: self._failAll(Failure(text)))

@@ -1,19 +1,23 @@
 """A volume's voxels as a .npy file, written piece by piece so that no slot takes long."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["writeInSteps"]
+__all__ = ["Steps", "writeInSteps"]
+
+Steps = Generator[None, None, None]
 
 _PIECE = 8 << 20  # bytes; a few milliseconds
 
 
-def writeInSteps(path: Path, voxels: np.ndarray, *, piece: int = _PIECE) -> Iterator[None]:
+def writeInSteps(path: Path, voxels: np.ndarray, *, piece: int = _PIECE) -> Steps:
     """Write an array; each step of the iterator writes about ``piece`` bytes.
 
     :param voxels: (K, J, I); not to be changed meanwhile.
+    To be closed if it is not run to its end: Windows keeps a file that is open.
+
     :raises OSError: if the disk is full, whatever was written is of no use then.
     """
     array = np.ascontiguousarray(voxels)

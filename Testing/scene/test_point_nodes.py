@@ -112,3 +112,23 @@ def test_a_value_on_an_edge_belongs_to_the_upper_range() -> None:
 def test_the_scale_darkens_all_along_for_colour_blind_readers() -> None:
     luminance = uncertaintyColors(np.linspace(0.0, 1.0, 50)) @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(luminance) < 0).all()
+
+
+def test_a_person_goes_on_placing_points_in_the_list_of_theirs(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    mine = a_scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Landmarks")
+    assert selection.GetActivePlaceNodeID() == mine.GetID(), "Slicer chooses every new list"
+    SceneWriter(a_scene).show(a_result)
+    assert selection.GetActivePlaceNodeID() == mine.GetID()
+    assert selection.GetActivePlaceNodeClassName() == "vtkMRMLMarkupsFiducialNode"
+
+
+def test_without_a_list_of_theirs_none_of_ours_is_placed_in(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    selection.SetActivePlaceNodeID(None)
+    shown = SceneWriter(a_scene).show(a_result)
+    assert selection.GetActivePlaceNodeID() not in shown.points

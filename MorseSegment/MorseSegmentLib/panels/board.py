@@ -25,6 +25,8 @@ from MorseSegmentLib.state import ModuleState
 
 __all__ = ["Board"]
 
+_BY_THE_PERSON = {"Cancelled", "InputRemoved", "NodeRemoved", "SceneClosed"}  # who knows it
+
 
 class Board:
     """Connects the widgets of the .ui file with a worker and the scene.
@@ -86,7 +88,7 @@ class Board:
         """Show a sentence above the panels; an error also in a dialog with its details."""
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)
-        if failure is not None and failure.kind != "Cancelled":
+        if failure is not None and failure.kind not in _BY_THE_PERSON:
             # Later: a dialog runs an event loop, and this may be within a slot of the process.
             qt.QTimer.singleShot(0, lambda: _showError(failure))
 

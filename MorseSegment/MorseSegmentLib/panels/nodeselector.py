@@ -41,8 +41,20 @@ class NodeSelector:
         self._chosen = getattr(self._state.parameters, self._role)
         with blocked(self._selector):
             self._selector.setCurrentNodeID(self._chosen)
+        if self._state.isImporting and not self._state.scene.IsImporting():
+            # The selector may hear of the import's end after the state.
+            qt.QTimer.singleShot(0, self._settle)
+
+    def _settle(self) -> None:
+        if self._state.isOpen:
+            self._state.settle()
+            self.refresh()
 
     def _onNode(self, node: Any) -> None:
+        if self._state.isImporting:
+            # The selector makes its list anew and falls back to none, which nobody chose; what
+            # the state holds is shown again when the import is over.
+            return
         before = self._chosen
         gone = before and self._state.scene.GetNodeByID(before) is None
         self._write("" if node is None or gone else node.GetID())
@@ -51,7 +63,7 @@ class NodeSelector:
         qt.QTimer.singleShot(0, lambda: self._undoJump(before))
 
     def _undoJump(self, before: str) -> None:
-        if before and self._state.scene.GetNodeByID(before) is None:
+        if self._state.isOpen and before and self._state.scene.GetNodeByID(before) is None:
             self._write("")
 
     def _write(self, nodeID: str) -> None:

@@ -65,6 +65,10 @@ class PointLines:
                 self._table.setRowCount(len(self._rows))
                 self._fill(self._listed, point)
             line = self._rows.index(point.row)
+            # A press on a line chose it already: if the table scrolled now, Qt would select what
+            # lies under the mouse then, the line below.
+            if line == self._table.currentRow():
+                return
             self._table.setCurrentCell(line, 0)
             self._table.selectRow(line)
             self._table.scrollToItem(self._table.item(line, 0))
@@ -87,8 +91,8 @@ class PointLines:
 
     def _onCurrent(self, line: int, *_columnAndFormer: int) -> None:
         if 0 <= line < len(self._rows):
-            self._chosenAt = time.monotonic()
             self._onChosen(self._rows[line])
+            self._chosenAt = time.monotonic()  # after the jump, which may take longer than a press
 
     def _onPress(self, line: int, _column: int) -> None:
         """A press on the line that is the current one already: the views may be elsewhere."""

@@ -39,7 +39,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Chooses a node. It is no combo box itself: no count, currentIndex or currentText.
 
     Measured: if the current node is removed, it jumps to another one, also if none is allowed; a
-    node that a script adds is not chosen, also if none is not allowed.
+    node that a script adds is not chosen, also if none is not allowed. After an import it makes
+    its list anew (qMRMLSceneModel::updateScene) and falls back to none, or to the first node.
     """
 
     currentNodeChanged = Signal(object)
@@ -79,6 +80,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
             self._observers = [(scene, scene.AddObserver(e, self._onScene)) for e in events]
+            self._observers.append(
+                (scene, scene.AddObserver(scene.EndImportEvent, self._onImported))
+            )
             if not self.noneEnabled and self._nodes():
                 self._choose(self._nodes()[0].GetID())
         self._refresh()
@@ -90,6 +94,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self._current and self._scene.GetNodeByID(self._current) is None:
             self._choose(next((node.GetID() for node in self._nodes()), ""))
         self._refresh()
+
+    def _onImported(self, *_event: Any) -> None:
+        if shiboken6.isValid(self) and self._current:
+            self._choose("" if self.noneEnabled else self._nodes()[0].GetID())
 
     def _nodes(self) -> list[Any]:
         if self._scene is None:
