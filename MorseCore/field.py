@@ -61,6 +61,13 @@ class Field(ABC):
         """
         return None
 
+    def uncertainty(self, coords: Tensor) -> Tensor | None:
+        """The head's own measure of doubt: (B, P, D) -> (B, P), larger where it is less certain.
+
+        None for a head that has none but the margin of its logits.
+        """
+        return None
+
     def pixels(self) -> tuple[Tensor, ...]:
         """The product grid of the image's own pixel centres."""
         return pixel_axes(self.size, device=self.device)

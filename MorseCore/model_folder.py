@@ -216,7 +216,7 @@ def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = 
                 f"The window of '{folder.name}' must be multiples of {empty.divisor}, as its "
                 f"network halves it; found {wrong[0]}."
             )
-        empty.check_size(info.preparation.window, what="the window")
+        empty.check_size(info.preparation.window_size, what="the window")
         network = info.network.build(num_classes=info.num_classes)
         network.load_state_dict(weights)
     except SafetensorError:

@@ -167,7 +167,7 @@ def build_network(config: RunConfig, data: Decathlon) -> Network:
     """
     torch.manual_seed(seed_for(config.seed, "weights"))
     network = config.network.build(num_classes=data.num_classes)
-    network.check_size(config.preparation.window, what="'preparation.window'")
+    network.check_size(config.preparation.window_size, what="'preparation.window'")
     log.info("%d parameters", sum(p.numel() for p in network.parameters()))
     return network
 

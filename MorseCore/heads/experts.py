@@ -126,7 +126,8 @@ class StochasticExperts(nn.Module):
         for expert, level, is_fine in zip(self.experts, levels, fine, strict=True):
             values.append(level if is_fine else expert.on_map(level))  # type: ignore[operator]
             inputs.append(_gate_input(expert, level, values[-1], grid))  # type: ignore[arg-type]
-        if mask is not None:  # a dropped expert is not seen by the gate either
+        if mask is not None and self.sizes.routing != "released":
+            # A dropped expert is not seen by the gate either; by the authors' it is.
             shape = (-1, 1, *[1] * len(grid))
             inputs = [x * mask[:, n].view(shape).to(x.dtype) for n, x in enumerate(inputs)]
         gate = self.gate(torch.cat(inputs, dim=1))

@@ -51,6 +51,9 @@ class FourierEncoding(nn.Module):
             self.register_buffer("frequencies", draw)
 
     def forward(self, coords: Tensor) -> Tensor:
-        """(B, P, D) in [-1, 1] -> (B, P, 2L)."""
-        phase = 2 * math.pi * (coords @ self.frequencies)
+        """(B, P, D) in [-1, 1] -> (B, P, 2L), in single precision also under autocast."""
+        # In half precision neighbouring positions would have one code: 8 bits tell 256 from one
+        # another, and the phase runs through several turns.
+        with torch.autocast(coords.device.type, enabled=False):
+            phase = 2 * math.pi * (coords.float() @ self.frequencies.float())
         return torch.cat([phase.sin(), phase.cos()], dim=-1)

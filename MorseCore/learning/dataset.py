@@ -16,13 +16,15 @@ import numpy as np
 
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
-from MorseCore.images.grids import to_model_grid
+from MorseCore.geometry import Geometry
+from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import Preparation, normalise
 
 __all__ = [
     "Case",
     "Decathlon",
+    "DrawnLabels",
     "PreparedCase",
     "absent_labels",
     "open_dataset",
@@ -71,6 +73,19 @@ class PreparedCase:
     """uint8."""
     spacing: tuple[float, float, float]
     """mm along the array's axes, (K, J, I)."""
+    drawn: "DrawnLabels | None" = None
+    """The label map as it was drawn, where the model's grid has other voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLabels:
+    """What masks are scored against: the label map on the scan's own grid."""
+
+    labels: np.ndarray
+    """(K, J, I) uint8."""
+    geometry: Geometry
+    model_geometry: Geometry
+    """The grid that the model sees."""
 
 
 def open_dataset(dataset: Path, split: Path, *, fold: int = 0) -> Decathlon:
@@ -127,7 +142,10 @@ def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> P
     labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims, num_classes=num_classes)
     if labels.shape != array.shape:
         raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
-    return PreparedCase(case.name, array, labels, geometry.spacing[::-1])
+    drawn = None
+    if not geometry.is_close(canonical_geometry(image.geometry, spatial_dims=dims)):
+        drawn = DrawnLabels(label.array.astype(np.uint8), image.geometry, geometry)
+    return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn)
 
 
 def _labels_on_grid(

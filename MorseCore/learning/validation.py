@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.errors import Cancelled
+from MorseCore.images.restoring import to_input_grid_labels
 from MorseCore.learning.dataset import PreparedCase
 from MorseCore.learning.distributed import ALONE, World
 from MorseCore.network import Network
@@ -107,12 +108,29 @@ class Validator:
         )  # fmt: skip
         rows = []
         for stage in STAGES:
-            mask = getattr(prediction, stage).max(0).indices.numpy()
-            scores = score_labels(mask, case.labels, self.labels, case.spacing)
-            background = overlap(mask == 0, case.labels == 0)[1]
+            mask, labels, spacing = _on_drawn_grid(getattr(prediction, stage), case)
+            scores = score_labels(mask, labels, self.labels, spacing)
+            background = overlap(mask == 0, labels == 0)[1]
             last = [background] + [0.0] * (_NUMBERS - 1)
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
         return torch.tensor(rows, dtype=torch.float64)
+
+
+def _on_drawn_grid(
+    probabilities: Tensor, case: PreparedCase
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Mask and labels on the grid on which the labels were drawn, and its spacing (K, J, I).
+
+    Labels brought to the model's grid would be scored against masks as smooth as they are.
+    """
+    drawn = case.drawn
+    if drawn is None:
+        return probabilities.max(0).indices.numpy(), case.labels, case.spacing
+    mask = to_input_grid_labels(
+        probabilities, model_geometry=drawn.model_geometry, input_geometry=drawn.geometry
+    )
+    k, j, i = drawn.geometry.spacing[::-1]
+    return mask, drawn.labels, (k, j, i)
 
 
 def summarise_cases(cases: Sequence[CaseScore]) -> Summary:

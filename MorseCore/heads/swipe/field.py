@@ -104,6 +104,10 @@ class SwipeField(Field):
         mean = (probabilities * weight).sum(2, keepdim=True)
         return ((probabilities - mean) ** 2 * weight).sum((2, 3))
 
+    def uncertainty(self, coords: Tensor) -> Tensor:
+        """:meth:`variance`."""
+        return self.variance(coords)
+
     def squared_norms(self, patch: Tensor) -> Tensor:
         """|z^P|^2 + |z^I|^2, the mean over points and images: (B, P) -> scalar.
 
