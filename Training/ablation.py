@@ -158,20 +158,23 @@ def write(
         lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
     write_csv(output / "table.csv", table, lines)
     write_plot(output / "plot.png", table, lines)
-    notes = describe(table, runs[rows[0].name][0], results, options)
+    notes = describe(table, [runs[row.name][0] for row in rows], results, options)
     return write_markdown(output / "table.md", table, lines, notes=notes)
 
 
 def describe(
-    table: Table, run: Run, results: dict[str, RowResult], options: argparse.Namespace
+    table: Table, runs: Sequence[Run], results: dict[str, RowResult], options: argparse.Namespace
 ) -> list[str]:
-    """Sentences on how the numbers came about."""
+    """Sentences on how the numbers came about; ``runs``: one of each row."""
+    run = runs[0]
     steps, data = run.config.optimisation, run.config.data
+    sizes = sorted({r.config.optimisation.batch_size * r.config.optimisation.accumulate
+                    for r in runs})  # fmt: skip
     subjects = max((len(r.values[table.measures[0]]) for r in results.values()), default=0)
     notes = [
         f"Data: `{Path(data.dataset).parent.name}`, {subjects} subjects tested, "
         f"folds {options.folds}, seeds {options.seeds}. Each training: {steps.iterations} "
-        f"iterations of {steps.batch_size * steps.accumulate}, window "
+        f"iterations of {' or '.join(map(str, sizes))}, window "
         f"{' x '.join(map(str, run.config.preparation.window))}.",
         "Refined masks, mean over structures; a missed structure scores DSC 0 and the image's "
         "diagonal. ± is the standard deviation over seeds. Δ: difference from the group's "

@@ -3,6 +3,7 @@
     python Training/convert.py --list
     python Training/convert.py synapse ~/Downloads/RawData/Training data/synapse
     python Training/convert.py kvasir-sessile ~/Downloads/sessile-main-Kvasir-SEG data/sessile
+    python Training/convert.py cvc-clinicdb ~/Downloads/CVC-ClinicDB/PNG data/cvc
 
 Nothing is downloaded and nothing in the source folder is changed. The output folder gets
 ``images``, ``labels``, ``dataset.json``, ``splits.json`` (by subject; the data set's own split

@@ -2,28 +2,33 @@
 
     python Training/score.py MorseCore/models/hippocampus-t1 Training/configs/hippocampus-t1.json
     python Training/score.py MODEL CONFIG renderer.coarse_stride=1 --split test --output scores
+    python Training/score.py MODEL OTHER-CONFIG --labels "Liver=liver,Spleen=spleen" --split all
 
 The configuration names the data set and its splits; the model its own preparation, renderer and
 windows, of which ``renderer.*`` and ``windows.*`` may be changed. Prints means over structures with
 95 % intervals (bootstrap over subjects) and the paired difference refined - coarse; ``--output``
 writes every case's scores. With ``--against FILE.csv`` also the paired difference from scores that
-were written before.
+were written before. ``--labels`` scores the named structures only, on a data set that numbers or
+names them in another way.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
+import numpy as np
 from tqdm import tqdm
 
-from MorseCore.config import apply_overrides, decode, encode, read_json
+from MorseCore.config import apply_overrides, decode, encode, nearest, read_json
 from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Decathlon, open_dataset, prepare_case
+from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, open_dataset, prepare_case
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.learning.validation import STAGES, Validator
 from MorseCore.model_folder import ModelInfo, load_network, read_model
@@ -43,10 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         where = decode(DataConfig, read_json(options.config).get("data"), "data")
         info = changed(read_model(options.model), options.overrides)
         data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-        cases = score(options.model, info, data, options)
+        pairs = pair_labels(options.labels, info, data) if options.labels else None
+        cases = score(options.model, info, data, options, pairs=pairs)
+        names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
         if options.output:
             prepare_output_directory(options.output)
-            write_cases(options.output / f"scores-{options.split}.csv", cases, data.labels)
+            write_cases(options.output / f"scores-{options.split}.csv", cases, names)
         report(cases, subjects_of(Path(where.dataset)), options)
     except MorseError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -62,7 +69,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("model", type=Path, help="model folder")
     result.add_argument("config", type=Path, help="a training's configuration: its data set")
     result.add_argument("overrides", nargs="*", metavar="key=value")
-    result.add_argument("--split", choices=("train", "val", "test"), default="val")
+    result.add_argument("--split", choices=("train", "val", "test", "all"), default="val")
+    result.add_argument(
+        "--labels",
+        metavar="STRUCTURE=LABEL,…",
+        help="the model's name = the data set's; only these",
+    )
     result.add_argument("--device", default="auto")
     result.add_argument("--output", type=Path, metavar="DIR")
     result.add_argument("--against", type=Path, metavar="FILE.csv")
@@ -80,45 +92,110 @@ def changed(info: ModelInfo, overrides: Sequence[str]) -> ModelInfo:
     return decode(ModelInfo, apply_overrides(encode(info), overrides), "")
 
 
+def pair_labels(text: str, info: ModelInfo, data: Decathlon) -> dict[int, int]:
+    """The data set's label -> the model's value, of ``Liver=liver,Spleen=spleen``.
+
+    :raises ConfigError: if a name is not known, or named twice.
+    """
+    ours = {structure.name: structure.value for structure in info.structures}
+    theirs = {name: value for value, name in data.labels.items() if value}
+    pairs: dict[int, int] = {}
+    for part in text.split(","):
+        structure, sign, label = (word.strip() for word in part.partition("="))
+        if not sign:
+            raise ConfigError(f"--labels takes STRUCTURE=LABEL,…; found '{part}'.")
+        for name, known, owner in (
+            (structure, ours, f"model '{info.name}'"), (label, theirs, f"data set '{data.name}'"),
+        ):  # fmt: skip
+            if name not in known:
+                raise ConfigError(
+                    f"The {owner} has no structure '{name}'{nearest(name, known)}; "
+                    f"it has {', '.join(known)}."
+                )
+        if theirs[label] in pairs or ours[structure] in pairs.values():
+            raise ConfigError(f"--labels names a structure twice; found '{text}'.")
+        pairs[theirs[label]] = ours[structure]
+    return pairs
+
+
 def score(
-    folder: Path, info: ModelInfo, data: Decathlon, options: argparse.Namespace
+    folder: Path,
+    info: ModelInfo,
+    data: Decathlon,
+    options: argparse.Namespace,
+    *,
+    pairs: Mapping[int, int] | None = None,
 ) -> dict[str, dict[str, CaseScore]]:
     """Scores by case and stage.
 
+    :param pairs: the data set's label -> the model's value: only these are scored. None: all, by
+        their number.
     :raises ConfigError: if the data set has other classes than the model, or an empty split.
     """
-    if data.num_classes != info.num_classes or not data.splits[options.split]:
+    if pairs is None and data.num_classes != info.num_classes:
         raise ConfigError(
-            f"The model has {info.num_classes} classes and the data set {data.num_classes}; its "
-            f"split '{options.split}' holds {len(data.splits[options.split])} cases."
+            f"The model has {info.num_classes} classes and the data set {data.num_classes}; name "
+            "those that both have with --labels."
         )
+    chosen = cases_of(data, options.split)
+    if not chosen:
+        raise ConfigError(f"The split '{options.split}' holds no cases.")
     network = load_network(folder, info, device=resolve_device(options.device))
     validator = Validator(
         info.preparation.window_size, info.renderer.build(), info.windows,
-        [value for value in data.labels if value], temperature=info.temperature,
+        [value for value in data.labels if value] if pairs is None else list(pairs.values()),
+        temperature=info.temperature,
     )  # fmt: skip
     result = {}
-    for case in tqdm(data.splits[options.split], unit="case"):
+    for case in tqdm(chosen, unit="case"):
         prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
-        scores = validator.scores(network, [prepared])
+        scores = validator.scores(network, [prepared if pairs is None else paired(prepared, pairs)])
         result[case.name] = {stage: scores[stage][0] for stage in STAGES}
-    return result
+    return result if pairs is None else without_background(result)
+
+
+def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
+    """The cases of a split, or of every split."""
+    if split == "all":
+        return tuple(case for part in data.splits.values() for case in part)
+    return data.splits[split]
+
+
+def paired(case: PreparedCase, pairs: Mapping[int, int]) -> PreparedCase:
+    """With the model's values; what is not paired becomes 0."""
+    table = np.zeros(256, np.uint8)
+    table[list(pairs)] = list(pairs.values())
+    return replace(case, labels=table[case.labels])
+
+
+def without_background(cases: Cases) -> dict[str, dict[str, CaseScore]]:
+    """What one side calls background may be a structure of the other's."""
+    return {
+        name: {stage: score._replace(background_jaccard=nan) for stage, score in stages.items()}
+        for name, stages in cases.items()
+    }
 
 
 def report(cases: Cases, subjects: Mapping[str, str], options: argparse.Namespace) -> None:
     """Print the table."""
     pairs = {stage: by_subject(cases, stage, subjects) for stage in STAGES}
     count = len(pairs["refined"]["dice"])
-    print(f"{options.model.name}, {options.split}: {len(cases)} cases of {count} subjects")
+    named = f", {options.labels}" if options.labels else ""
+    print(f"{options.model.name}, {options.split}{named}: {len(cases)} cases of {count} subjects")
     for stage in STAGES:
         print(f"{stage:8} " + ", ".join(interval(pairs[stage], m) for m in MEASURES))
     print("refined - coarse: " + differences(pairs["coarse"], pairs["refined"]))
     if options.against:
         other = read_cases(options.against)
-        if set(other) != set(cases):
-            raise ConfigError(f"'{options.against}' holds other cases.")
+        if structures_of(other) != structures_of(cases):
+            raise ConfigError(f"'{options.against}' holds other cases or structures.")
         before = by_subject(other, "refined", subjects)
         print(f"refined - {options.against}: " + differences(before, pairs["refined"]))
+
+
+def structures_of(cases: Cases) -> dict[str, int]:
+    """Case -> number of structures; which number each has may differ between two models."""
+    return {name: len(stages["refined"].structures) for name, stages in cases.items()}
 
 
 def by_subject(cases: Cases, stage: str, subjects: Mapping[str, str]) -> dict[str, list[float]]:

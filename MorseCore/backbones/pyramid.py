@@ -1,4 +1,4 @@
-"""What every backbone hands to every head: decoder maps from coarse to fine."""
+"""What every backbone hands to every head: maps from coarse to fine, of a decoder if it has one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ class PyramidSpec:
     """Every side of the input must be a multiple of this."""
     fixed_size: tuple[int, ...] | None = None
     """The only size of input that will do, array order; None: any that ``divisor`` allows."""
+    is_encoder: bool = False
+    """Whether the maps are an encoder's, without a decoder: the finest one is then made by the
+    first layers alone, and no classifier of it trains the others."""
 
     def check_size(self, size: Sequence[int], *, what: str) -> None:
         """Refuse an input of this size, called ``what`` in the message.

@@ -72,7 +72,7 @@ class Res2NetConfig:
 
 
 class Res2Net(nn.Module):
-    """Res2Net v1b (Gao 2019) with SwIPE's narrow stages and expansion 2 (SwIPE §3.1, E_b).
+    """Res2Net v1b (Gao 2019) with SwIPE's narrow stages and expansion 2 (SwIPE, E_b).
 
     Three 3x3 convolutions (the first of stride 2) and a max-pool, then stages of
     :class:`_Bottle2neck`. An encoder only: the pyramid holds the stages' outputs, coarse to fine:
@@ -101,7 +101,9 @@ class Res2Net(nn.Module):
             channels.append(outputs)
         self.stages = nn.ModuleList(stages)
         strides = tuple(2 ** (n + 2) for n in reversed(range(len(channels))))
-        self.spec = PyramidSpec(spatial_dims, tuple(channels[::-1]), strides, divisor=strides[0])
+        self.spec = PyramidSpec(
+            spatial_dims, tuple(channels[::-1]), strides, divisor=strides[0], is_encoder=True
+        )
         initialise_convolutions(self)
 
     def forward(self, image: Tensor) -> Pyramid:

@@ -73,7 +73,9 @@ class ResNet(nn.Module):
             widths.append(inputs)
         self.stages = nn.ModuleList(stages)
         strides = tuple(2 ** (n + 1) for n in reversed(range(len(widths))))
-        self.spec = PyramidSpec(spatial_dims, tuple(widths[::-1]), strides, divisor=strides[0])
+        self.spec = PyramidSpec(
+            spatial_dims, tuple(widths[::-1]), strides, divisor=strides[0], is_encoder=True
+        )
         initialise_convolutions(self)
 
     def forward(self, image: Tensor) -> Pyramid:

@@ -54,9 +54,9 @@ class ImplicitGate(nn.Module):
 
 
 class I2Decoder(nn.Module):
-    """f_Theta(p): I²Layers with batch normalisation and ReLU after all but the last.
+    """f_Theta(p) (I²Net): I²Layers with batch normalisation and ReLU after all but the last.
 
-    The gate is evaluated once a point and serves all layers. With K = 1 there is none, and the
+    The gate g(p) is evaluated once a point and serves all layers. With K = 1 there is none, and the
     layers are linear layers: the static INR of IFA.
 
     :param widths: outputs of each layer; the last is O.

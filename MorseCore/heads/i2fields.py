@@ -35,7 +35,7 @@ class I2GridField(PlainField):
 
 
 class I2PointField(PointField):
-    """Logits of the INR at the point itself."""
+    """Logits of the INR at the point itself: INR(p, F; Theta(p)) of I²Net."""
 
     def __init__(self, decoder: I2Decoder, codes: LatentCodes, size: tuple[int, ...]) -> None:
         self.size, self.batch = size, codes.rows[0].shape[0]

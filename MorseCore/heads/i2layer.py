@@ -35,6 +35,8 @@ class LayerRecord:
 class I2Layer(nn.Module):
     """Linear layer with W(p) = sum_k g_k(p) W_k and b(p) = sum_k g_k(p) b_k (I²Net, I²Layer).
 
+    It is what the paper's Theta(p) = sum_k g_k(p) Theta^_k means for one layer; the K Theta^_k are
+    the pattern learners, and [W^_k, b^_k] those of the layer.
     All K layers are applied and their answers mixed, sum_k g_k (W_k z + b_k): the same function,
     and no weight matrix a point has to be built. With one learner it is ``nn.Linear``.
 
@@ -66,9 +68,9 @@ class I2Layer(nn.Module):
 def gate_shaping(log_gates: Tensor, *, sharpen: float = 1.0, balance: float = 0.5) -> Tensor:
     """L_gs = L_gis + lambda_ges L_ges (I²Net, gate shaping): (B, P, K) log g -> scalar.
 
-    L_gis, the mean entropy of the gates, makes each point choose; L_ges, minus the entropy of the
-    mean gate, keeps all learners in use. Taken on the logarithm that ``log_softmax`` gives: the
-    released code takes log(g), which is -inf for a gate that underflows, and its product NaN.
+    With H the entropy and means over batch and points: L_gis = mean H(g) makes each point choose,
+    L_ges = -H(mean g) keeps all learners in use. Taken on the logarithm that ``log_softmax`` gives:
+    the released code takes log(g), which is -inf for a gate that underflows, and its product NaN.
 
     :param sharpen: weight of L_gis; 1, but 0 in an ablation.
     :param balance: lambda_ges.
@@ -126,7 +128,7 @@ def orthogonality(
 ) -> Tensor:
     """L_lo = sum over layers of sum_{i<j} (n_i . n_j)^2 / (K (K - 1)) (I²Net, orthogonalisation).
 
-    n_k is the direction of the loss's gradient by learner k: learners are asked to learn from
+    n_k is the direction of dL_seg / d(learner k), flattened: learners are asked to learn from
     different things. See :func:`learner_gradients` for the options.
 
     :param loss: L_seg, a scalar that the records' outputs have led to.

@@ -105,6 +105,8 @@ class I2NetConfig:
 class I2Net(Head):
     """I²Net: latent codes of the nearest features, decoded by I²Layers under a shared gate.
 
+    In the paper's terms INR(p, F; Theta) = f_Theta({z_i*, p - p_i*}_i) with Theta = Theta(p), see
+    :class:`LatentCodes`, :class:`I2Decoder` and :class:`I2Layer`.
     L = L_seg + lambda_gs L_gs + lambda_lo L_lo: ``sup`` is L_seg, half CE and half Dice (the paper
     leaves it open), ``gs`` gate shaping, ``lo`` learner orthogonalisation. For K = 1 the last two
     are 0 or undefined, and there is ``sup`` alone.

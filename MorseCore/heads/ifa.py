@@ -14,8 +14,9 @@ __all__ = ["IfaConfig"]
 class IfaConfig:
     """Sizes of IFA (ECCV 2022) as I²Net compares with it: one set of parameters for all points.
 
-    The same code as I²Net with K = 1. The defaults are the static row of I²Net's ablation; with
-    ``points`` they are the network of the Cityscapes comparison.
+    f_Theta({z_i*, p - p_i*}_i) with one Theta: the same code as I²Net with K = 1. The defaults are
+    the static row of I²Net's ablation; with ``points`` they are the network of the Cityscapes
+    comparison.
     """
 
     output: Literal["auto", "grid", "points"] = "auto"

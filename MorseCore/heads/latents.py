@@ -69,9 +69,10 @@ def code_length(
 class LatentCodes:
     """z(p) = [p - p_l*, z_l*] of all levels, with z_l* the nearest feature (I²Net, IFA).
 
-    p_l* is the centre of the cell of level l that holds p. The difference is multiplied per axis by
-    that level's size, so that it runs from -1 to 1 through a cell on every level. Order (x, y[, z])
-    (the released code has row before column).
+    The argument {z_i*, p - p_i*}_i of the paper's INR, whose level i is l here. p_l* is the centre
+    of the cell of level l that holds p. The difference is multiplied per axis by that level's size,
+    so that it runs from -1 to 1 through a cell on every level. Order (x, y[, z]) (the released code
+    has row before column).
 
     With an *ensemble* the 2^D nearest cells answer in place of one, as in LIIF: corner n of a point
     is made of the n-th neighbour on every level. ``mean`` weighs them alike. ``area`` weighs as

@@ -8,6 +8,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads.experts import Routing
 from MorseCore.heads.feature_head import CoarseSource
 from MorseCore.heads.fourier import Encoding, FourierEncoding
+from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.rendering_head import RenderingHead
 
 __all__ = ["FeatureOptions", "GateOptions", "Preset", "RenderingOptions", "RoutingOptions"]
@@ -46,13 +47,31 @@ class FeatureOptions:
                 raise ConfigError(f"'{name}' must {wanted}; found {value}.")
         if getattr(self, "sigma", 1.0) <= 0:
             raise ConfigError("'sigma' must be positive.")
+        if hasattr(self, "residual"):
+            self._settle_residual(self.residual)
+
+    def _settle_residual(self, chosen: bool | None) -> None:
+        """Put the preset's choice where there is none.
+
+        Here rather than in :meth:`filled`, so that a model folder says what the model does.
+        """
+        if chosen and self.preset == "paper":
+            raise ConfigError(
+                "The preset 'paper' has 'residual' false; for a residual rendering head of the "
+                "paper's sizes take the preset 'custom' and give them."
+            )
+        if chosen is None:
+            object.__setattr__(self, "residual", self.preset != "paper")  # the class is frozen
 
     def filled(self: Options, spec: PyramidSpec) -> Options:
         """With every 0 replaced by the preset's value.
 
-        :raises ConfigError: if more experts are asked for than the pyramid has maps, or if the
-            preset is ``custom`` and a size is missing.
+        :raises ConfigError: if more experts are asked for than the pyramid has maps, if the preset
+            is ``custom`` and a size is missing, or if coarse logits shall come from a backbone
+            without decoder.
         """
+        if getattr(self, "coarse_source", "mixture") == "backbone":
+            refuse_encoder(spec, what="The 'coarse_source' backbone")
         is_2d = spec.spatial_dims == 2
         width, stride, render_width = {
             "paper": (256, 1, 256),
@@ -71,8 +90,6 @@ class FeatureOptions:
             raise ConfigError(
                 f"'experts' is {self.experts}, but the backbone has {len(spec.channels)} maps."
             )
-        if self.preset == "paper" and hasattr(self, "residual"):
-            changes["residual"] = False
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
@@ -110,9 +127,10 @@ class RenderingOptions:
     """Width of the rendering head's three hidden layers (the released code has 512)."""
     reinject: bool = True
     """Feed the coarse logits to every layer of the rendering head (as the released code does)."""
-    residual: bool = True
+    residual: bool | None = None
     """Rendered logits = coarse logits + head. A deviation from the paper: rendering starts as the
-    identity, so a head that trained for only half of a short run does no harm. ``paper`` is off."""
+    identity, so a head that trained for only half of a short run does no harm. null: the preset's,
+    which is false in ``paper`` and true elsewhere; true is refused in ``paper``."""
     coarse_source: CoarseSource = "mixture"
     """Coarse logits v: ``mixture`` classifies x_out, of whatever it is made; ``backbone`` the
     finest decoder map, as the released 2D code does, see :class:`FeatureHead`."""
@@ -126,5 +144,5 @@ class RenderingOptions:
         )
         return RenderingHead(
             features, width=self.render_width, num_classes=num_classes, encoding=encoding,
-            reinject=self.reinject, residual=self.residual,
+            reinject=self.reinject, residual=bool(self.residual),
         )  # fmt: skip

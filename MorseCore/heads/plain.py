@@ -7,12 +7,30 @@ import torch
 from torch import Tensor
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import Head
 from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.points import Axes, sample_grid, sample_rows, to_rows
 
-__all__ = ["PlainConfig", "PlainHead"]
+__all__ = ["PlainConfig", "PlainHead", "refuse_encoder"]
+
+
+def refuse_encoder(spec: PyramidSpec, *, what: str) -> None:
+    """Refuse to classify the finest map of an encoder: only its first layers would be trained.
+
+    The baselines of the papers that stand on an encoder all have a decoder.
+
+    :param what: begins the sentence, and is what would classify that map.
+    :raises ConfigError: if the backbone has no decoder.
+    """
+    if spec.is_encoder:
+        raise ConfigError(
+            f"{what} reads the finest map alone, which this backbone, an encoder without decoder, "
+            "makes in its first layers; take a head that reads all maps: morse, moe, smoe, iar, "
+            "iar+moe (their 'coarse_source' mixture), implicit_pointrend, i2net, ifa, iosnet or "
+            "swipe."
+        )
 
 
 @dataclass(frozen=True)
@@ -20,7 +38,11 @@ class PlainConfig:
     """The plain head has nothing to choose."""
 
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "PlainHead":
-        """The head."""
+        """The head.
+
+        :raises ConfigError: if the backbone has no decoder.
+        """
+        refuse_encoder(spec, what="The head 'plain'")
         return PlainHead(spec, num_classes=num_classes)
 
 

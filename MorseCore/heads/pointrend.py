@@ -11,6 +11,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
 from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
 from MorseCore.heads.morse_options import FeatureOptions, RenderingOptions
+from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.rendering_head import RenderingHead
 
 __all__ = ["IarConfig", "PointRendConfig", "PointRendHead"]
@@ -56,8 +57,9 @@ class PointRendConfig:
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
         """The head.
 
-        :raises ConfigError: if the backbone has fewer maps than asked for.
+        :raises ConfigError: if the backbone has fewer maps than asked for, or no decoder.
         """
+        refuse_encoder(spec, what="The head 'pointrend'")
         if self.levels > len(spec.channels):
             raise ConfigError(
                 f"'levels' is {self.levels}, but the backbone has {len(spec.channels)} maps."

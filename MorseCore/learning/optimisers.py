@@ -14,12 +14,16 @@ __all__ = ["build_optimizer", "learning_rate"]
 def build_optimizer(
     parameters: Iterable[nn.Parameter], options: OptimisationConfig
 ) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names; its rate is set anew before each step."""
+    """The optimiser that the configuration names; its rate is set anew before each step.
+
+    MORSE's released code has SGD with momentum 0.9, in Nesterov's form in 3D only; MORSE's and
+    SwIPE's papers have AdamW and I²Net's configuration Adam.
+    """
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=rate, weight_decay=decay,
-            momentum=options.momentum, nesterov=options.momentum > 0,
+            momentum=options.momentum, nesterov=options.nesterov,
         )  # fmt: skip
     kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, lr=rate, weight_decay=decay)

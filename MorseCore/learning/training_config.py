@@ -67,7 +67,7 @@ class OptimisationConfig:
     two batches of one are not one batch of two; two on one process are one on each of two."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """MORSE's and SwIPE's papers have AdamW, I²Net's configuration Adam; MORSE's released code has
-    SGD with Nesterov momentum, learning rate 0.01 and weight decay 1e-4."""
+    SGD with momentum, learning rate 0.01 and weight decay 1e-4."""
     learning_rate: float = 5e-4
     """At the start, or after the warm-up."""
     decay: Literal["poly", "cosine", "constant"] = "poly"
@@ -80,6 +80,8 @@ class OptimisationConfig:
     """First steps, in which the rate rises linearly; transformers trained from scratch need it."""
     momentum: float = 0.9
     """Of ``sgd``."""
+    nesterov: bool = False
+    """Nesterov's form of the momentum; MORSE's released code has it in 3D only."""
     weight_decay: float = 1e-2
     """The optimiser's (decoupled in ``adamw``)."""
     clip: float = 12.0
@@ -111,6 +113,11 @@ class OptimisationConfig:
             raise ConfigError(
                 "'warmup' must be below 'iterations' and 'momentum' in [0, 1); "
                 f"found {self.warmup} and {self.momentum}."
+            )
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ConfigError(
+                "'nesterov' needs the 'optimizer' sgd and a 'momentum' above 0; "
+                f"found {self.optimizer} and {self.momentum}."
             )
         if self.final_learning_rate > self.learning_rate:
             raise ConfigError("'final_learning_rate' must not exceed 'learning_rate'.")

@@ -3,18 +3,19 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from MorseCore.errors import DatasetError
 from MorseCore.files import atomic_path
 from MorseCore.scoring.metrics import Status, StructureScore
 
-__all__ = ["CaseScore", "read_cases", "write_cases"]
+__all__ = ["CaseScore", "Unit", "read_cases", "write_cases"]
 
-_COLUMNS = (
-    "case", "stage", "label", "structure", "status", "dice", "jaccard", "hd95_mm", "asd_mm",
-    "assd_mm", "prediction_voxels", "reference_voxels", "prediction_ml", "reference_ml",
-    "background_jaccard",
+Unit = Literal["mm", "voxels"]
+_DISTANCES = ("hd95", "asd", "assd")
+_BEFORE = ("case", "stage", "label", "structure", "status", "dice", "jaccard")
+_AFTER = (
+    "prediction_voxels", "reference_voxels", "prediction_ml", "reference_ml", "background_jaccard",
 )  # fmt: skip
 
 
@@ -28,18 +29,23 @@ class CaseScore(NamedTuple):
 
 
 def write_cases(
-    path: Path, cases: Mapping[str, Mapping[str, CaseScore]], names: Mapping[int, str]
+    path: Path,
+    cases: Mapping[str, Mapping[str, CaseScore]],
+    names: Mapping[int, str],
+    *,
+    unit: Unit = "mm",
 ) -> None:
     """Write scores by case, then by stage.
 
     :param names: of the structures, by label.
+    :param unit: of the distances, which their columns are named after.
     """
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as stream,
     ):
         writer = csv.writer(stream)
-        writer.writerow(_COLUMNS)
+        writer.writerow([*_BEFORE, *(f"{name}_{unit}" for name in _DISTANCES), *_AFTER])
         for case, stages in cases.items():
             for stage, score in stages.items():
                 for label, s in score.structures.items():
@@ -53,9 +59,9 @@ def write_cases(
 
 
 def read_cases(path: Path) -> dict[str, dict[str, CaseScore]]:
-    """What :func:`write_cases` wrote, to six digits.
+    """What :func:`write_cases` wrote in millimetres, to six digits.
 
-    :raises DatasetError: if the file is no such table.
+    :raises DatasetError: if the file is no such table, or one in voxels.
     """
     cases: dict[str, dict[str, CaseScore]] = {}
     try:
@@ -71,11 +77,13 @@ def read_cases(path: Path) -> dict[str, dict[str, CaseScore]]:
 
 
 def _score(row: Mapping[str, str]) -> StructureScore:
+    if "hd95_voxels" in row:
+        raise ValueError("its distances are in voxels, not in mm")
     status = row["status"]
     if status not in get_args(Status):
         raise ValueError(f"unknown status '{status}'")
     dice, jaccard, hd95, asd, assd = (
-        float(row[k]) for k in ("dice", "jaccard", "hd95_mm", "asd_mm", "assd_mm")
+        float(row[k]) for k in ("dice", "jaccard", *(f"{name}_mm" for name in _DISTANCES))
     )
     return StructureScore(
         dice, jaccard, hd95, asd, assd,

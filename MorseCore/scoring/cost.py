@@ -18,6 +18,8 @@ class Cost:
     """Trainable numbers."""
     macs: int
     """Multiplications with addition, of matrix products, convolutions and attention only."""
+    is_dense: bool = False
+    """Whether every pixel was asked, in place of as many as the mask calls for."""
 
     @property
     def flops(self) -> int:
@@ -34,7 +36,9 @@ def measure_cost(
 
         measure_cost(network, lambda image: renderer.render(network(image)), size=(96, 96, 96))
 
-    :param run: a forward pass; a network alone only prepares a field, so render or query it.
+    :param run: a forward pass; a network alone only prepares a field, so render or query it. A
+        renderer that asks more points of one mask than of another (``mise``) has no one cost:
+        measure it as ``dense``.
     """
     device = next(network.parameters()).device
     counter = FlopCounterMode(display=False)

@@ -17,16 +17,15 @@ from MorseCore.errors import DatasetError, GeometryError, MorseError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume
-from MorseCore.scoring.casetable import CaseScore, write_cases
+from MorseCore.scoring.casetable import CaseScore, Unit, write_cases
 from MorseCore.scoring.evaluationtable import format_table
-from MorseCore.scoring.metrics import Rule, StructureScore, overlap, score_labels, summarise
+from MorseCore.scoring.metrics import Rule, overlap, score_labels, summarise
 from MorseCore.scoring.pairing import CasePair, pair_cases
 
 __all__ = ["bootstrap_difference", "evaluate_folder", "format_table"]
 
 logger = logging.getLogger(__name__)
 
-_ABSENT = StructureScore(1.0, 1.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, "absent")
 _LARGEST_LABEL = 65535
 _RESAMPLES = 2000
 _COMPARED = ("dice", "hd95", "asd")
@@ -66,7 +65,7 @@ def evaluate_folder(
         raise DatasetError("No structure is named that could be scored; give at least one label.")
     scores = {case.name: _score_case(case, wanted, rule) for case in pairing.cases}
     names = wanted or _labels_of_references(scores)
-    scores = {name: _complete(case, names) for name, case in scores.items()}
+    scores = {name: _complete(case, names, rule) for name, case in scores.items()}
 
     summary = _summary(scores, names, pairing.stages)
     summary["rule"] = rule
@@ -76,7 +75,8 @@ def evaluate_folder(
         for stage in pairing.stages
     }
     if stem is not None:
-        write_cases(stem.with_name(stem.name + ".csv"), scores, names)
+        unit: Unit = "mm" if rule == "mm" else "voxels"
+        write_cases(stem.with_name(stem.name + ".csv"), scores, names, unit=unit)
         write_json(stem.with_name(stem.name + ".json"), summary)
     return summary
 
@@ -172,11 +172,13 @@ def _labels_of_references(scores: Mapping[str, CaseScores]) -> dict[int, str]:
     return {label: str(label) for label in sorted(known)}
 
 
-def _complete(case: CaseScores, names: Mapping[int, str]) -> CaseScores:
-    """Exactly the wanted labels; one that occurs in neither map is absent."""
+def _complete(case: CaseScores, names: Mapping[int, str], rule: Rule) -> CaseScores:
+    """Exactly the wanted labels; one that occurs in neither map scores what the rule says."""
+    empty = np.zeros((1, 1, 1), bool)
+    (absent,) = score_labels(empty, empty, [1], (1.0, 1.0, 1.0), rule=rule).values()
     return {
         stage: score._replace(
-            structures={label: score.structures.get(label, _ABSENT) for label in names}
+            structures={label: score.structures.get(label, absent) for label in names}
         )
         for stage, score in case.items()
     }

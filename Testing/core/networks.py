@@ -59,7 +59,7 @@ BACKBONES = {
                 "stem": [4, 6]},
 }  # fmt: skip
 ONLY_2D = ("transunet",)
-ENCODERS = ("resnet", "res2net")  # no decoder: the plain head reads their finest map and no more
+ENCODERS = ("resnet", "res2net")  # no decoder: refused by what reads the finest map alone
 HEADS = {
     "plain": {"name": "plain"}, "morse": TINY_MORSE, **MORSE_ROWS, "swipe": TINY_SWIPE, **IMPLICIT,
 }  # fmt: skip

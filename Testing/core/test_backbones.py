@@ -93,7 +93,8 @@ def test_a_backbone_runs_in_bfloat16(name, dims):
 
 @pytest.mark.parametrize(("name", "dims"), ALL)
 def test_a_side_that_does_not_halve_evenly_is_refused(name, dims):
-    data = {"backbone": TINY[name], "head": {"name": "plain"}, "spatial_dims": dims}
+    head = {"name": "iosnet", "widths": [4]}
+    data = {"backbone": TINY[name], "head": head, "spatial_dims": dims}
     if "image_size" in TINY[name]:
         data["backbone"] = TINY[name] | {"image_size": TINY[name]["image_size"][:dims]}
     network = decode(NetworkConfig, data, "").build(num_classes=2)

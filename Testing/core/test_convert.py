@@ -11,6 +11,7 @@ from training_runs import script
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.preparation import Preparation
 from MorseCore.learning.dataset import open_dataset, prepare_case
+from Training.study.subjects import subjects_of
 
 
 def save(path: Path, array: np.ndarray, *, color: bool = False, spacing: float = 2.0) -> None:
@@ -91,6 +92,29 @@ def test_colour_images_become_grey_and_jpeg_masks_two_valued(tmp_path: Path) -> 
     assert (case.labels.sum(), case.labels.max()) == (64, 1)
     grey = read_volume(data.splits["train"][0].image).array
     assert abs(float(grey.mean()) - 0.587 * 200) < 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_the_frames_of_one_colonoscopy_stay_together(tmp_path: Path, suffix: str) -> None:
+    colour = np.full((16, 16, 3), (0, 200, 0), np.uint8)
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:12, 4:12] = 255
+    # First and last frames of videos 1, 2, 9, 10 and 29.
+    frames = [1, 25, 26, 50, 178, 199, 200, 205, 592, 612]
+    for n in frames:
+        save(tmp_path / "raw" / "Original" / f"{n}.{suffix}", colour, color=True)
+        save(tmp_path / "raw" / "Ground Truth" / f"{n}.{suffix}", mask)
+    (tmp_path / "raw" / "Original" / f"thumbs.{suffix}").touch()
+    assert convert("cvc-clinicdb", tmp_path / "raw", tmp_path / "out") == 0
+    owners = subjects_of(tmp_path / "out" / "dataset.json")
+    assert list(owners) == [f"cvc_{n:03}" for n in frames]
+    assert list(owners.values()) == [f"video_{n:02}" for n in (1, 1, 2, 2, 9, 9, 10, 10, 29, 29)]
+    data = open_dataset(tmp_path / "out" / "dataset.json", tmp_path / "out" / "splits.json")
+    assert [len(data.splits[part]) for part in ("train", "val", "test")] == [6, 2, 2]
+    case = data.splits["test"][0]
+    assert read_volume(case.label).array.sum() == 64
+    assert read_volume(case.image).array.mean() == round(0.587 * 200)
+    assert data.labels == {0: "background", 1: "polyp"}
 
 
 def test_glas_counts_every_gland_as_foreground(tmp_path: Path) -> None:

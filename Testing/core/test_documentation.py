@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from MorseCore.backbones import BACKBONES
 from MorseCore.commands.methods import list_methods
-from MorseCore.config import decode
+from MorseCore.config import decode, read_json
+from MorseCore.errors import ConfigError
+from MorseCore.learning.training_config import RunConfig
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
@@ -33,6 +37,41 @@ def test_a_configuration_in_the_documentation_can_be_read(text):
     for key, registry in (("sampler", SAMPLERS), ("renderer", RENDERERS)):
         if key in data:
             assert registry.name_of(registry.decode(data[key], key)) == data[key]["name"]
+
+
+def colour_snippets() -> list:
+    return [
+        pytest.param(before, json.loads(text), id=f"{page.stem}-{n}")
+        for page in sorted(FOLDER.glob("*.md"))
+        for n, (before, text) in enumerate(
+            re.findall(r"((?:[^\n]+\n)+)\n```json\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        )
+        if json.loads(text).get("in_channels", 1) != 1
+    ]
+
+
+@pytest.mark.parametrize(("before", "data"), colour_snippets())
+def test_a_model_in_colour_says_that_it_is_for_python_and_how_large_it_is(before, data):
+    text = " ".join(before.split())
+    assert re.search(r"from Python", text)
+    assert "grey" in text or "colour from Python only" in text
+    millions = float(re.search(r"([0-9.]+) M parameters", text).group(1))  # type: ignore[union-attr]
+    with torch.device("meta"):
+        network = decode(NetworkConfig, data, "").build(num_classes=1)  # the papers' one logit
+    count = sum(p.numel() for p in network.parameters()) / 1e6
+    assert count == pytest.approx(millions, abs=0.006)
+    run = read_json(FOLDER.parent / "Training" / "configs" / "phantom-tiny-2d.json")
+    with pytest.raises(ConfigError, match=r"'network\.in_channels' must be 1"):
+        decode(RunConfig, run | {"network": data}, "")
+    decode(RunConfig, run | {"network": data | {"in_channels": 1}}, "")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_a_section_with_a_configuration(name):
+    sections = (FOLDER / "backbones.md").read_text(encoding="utf-8").split("\n## ")
+    section = next(text for text in sections if text.startswith(f"{name}\n"))
+    configured = [json.loads(text)["backbone"]["name"] for text in FENCE.findall(section)]
+    assert configured == [name]
 
 
 def test_there_are_pages_to_test():

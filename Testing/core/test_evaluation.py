@@ -14,6 +14,7 @@ from MorseCore.images.imageio import write_labels, write_volume
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.scoring.casetable import read_cases
 from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder, format_table
+from MorseCore.scoring.metrics import Rule
 
 SHAPE = (6, 8, 10)
 GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))  # i, j: 1 mm, k: 3 mm
@@ -286,6 +287,38 @@ def test_the_rule_of_the_papers_code_is_named_where_it_was_used(
     summary = evaluate_folder(*folders, rule="legacy")
     assert summary["stages"]["prediction"]["mean"]["hd95"]["mean"] == 0  # b is missed
     assert "Not to be compared" in format_table(summary)
+
+
+@pytest.mark.parametrize(
+    ("rule", "unit"), [("mm", "mm"), ("voxel", "voxels"), ("legacy", "voxels")]
+)
+def test_the_columns_of_distances_name_the_rules_unit(
+    folders: tuple[Path, Path], tmp_path: Path, rule: Rule, unit: str
+) -> None:
+    evaluate_folder(*folders, output=tmp_path / "scores.csv", rule=rule)
+    head = (tmp_path / "scores.csv").read_text().splitlines()[0].split(",")
+    assert [n for n in head if n.startswith(("hd95", "asd", "assd"))] == [
+        f"hd95_{unit}", f"asd_{unit}", f"assd_{unit}",
+    ]  # fmt: skip
+    if unit == "mm":
+        assert set(read_cases(tmp_path / "scores.csv")) == {"a", "b"}
+    else:
+        with pytest.raises(DatasetError, match="its distances are in voxels, not in mm"):
+            read_cases(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("labels", [None, {1: "liver", 2: "spleen"}])
+@pytest.mark.parametrize(("rule", "dice"), [("mm", 1.0), ("voxel", 1.0), ("legacy", 0.0)])
+def test_what_is_absent_from_both_maps_scores_by_the_rule(
+    folders: tuple[Path, Path], labels: dict[int, str] | None, rule: Rule, dice: float
+) -> None:
+    for folder in folders:
+        save(folder / "a.nii.gz", np.where(two_boxes() == 1, 1, 0))
+        (folder / "b.nii.gz").unlink()
+        save(folder / "c.nii.gz", two_boxes())
+    part = structure(evaluate_folder(*folders, rule=rule, labels=labels), 2)
+    assert (part["n_absent"], part["dice"]["mean"]) == (1, (1 + dice) / 2)
+    assert part["hd95"]["mean"] == 0
 
 
 def test_the_table_is_aligned(folders: tuple[Path, Path]) -> None:

@@ -62,15 +62,18 @@ def test_at_inference_all_experts_take_part_and_nothing_is_random():
 
 
 def test_in_training_a_dropped_expert_has_no_weight_and_is_not_seen_by_the_gate():
-    network, image = make_network(), make_image(3, batch=1)
+    # Two survivors: a single one has the weight 1, whatever the gate was shown.
+    network, image = make_network("unet"), make_image(3, batch=1)
     pyramid = network.backbone(image)
-    mask = torch.tensor([[False, True]])
+    mask = torch.tensor([[True, False, True]])
     before = network.head.experts(pyramid, mask)
     with torch.no_grad():  # whatever the dropped expert says, the answer must stay
-        for parameter in network.head.experts.experts[0].parameters():
+        for parameter in network.head.experts.experts[1].parameters():
             parameter.add_(1.0)
     after = network.head.experts(pyramid, mask)
     coords = torch.rand(1, 20, 3) * 2 - 1
+    assert (after.weights(coords)[..., 1] == 0).all()
+    assert torch.equal(before.weights(coords), after.weights(coords))
     assert torch.equal(before(coords), after(coords))
     assert not torch.equal(network.head.experts(pyramid, None)(coords), after(coords))
 

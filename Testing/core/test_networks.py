@@ -1,18 +1,28 @@
 """One contract for every backbone with every head, in 2D and 3D."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from networks import BACKBONES, ENCODERS, HEADS, ONLY_2D, TINY_MORSE, make_image, make_network
 
-from MorseCore.config import decode
+from MorseCore.config import decode, encode
 from MorseCore.errors import ConfigError
 from MorseCore.network import NetworkConfig
 from MorseCore.points import grid_coords
 from MorseCore.samplers import UncertainConfig
 from MorseCore.targets import Targets
 
+FINEST_ONLY = (
+    "plain",
+    "pointrend",
+    "iar_backbone",
+)  # what classifies the finest map; refused on an encoder
 ALL = [
-    (b, h, d) for b in BACKBONES for h in HEADS for d in (2, 3) if d == 2 or b not in ONLY_2D
+    (b, h, d) for b in BACKBONES for h in HEADS for d in (2, 3)
+    if (d == 2 or b not in ONLY_2D) and not (b in ENCODERS and h in FINEST_ONLY)
 ]  # fmt: skip
 
 
@@ -55,10 +65,21 @@ def test_every_parameter_receives_a_gradient(backbone, head, dims):
     sum(losses.values()).backward()
     # A sample drops experts at random; whichever were dropped for both have no gradient this time.
     optional = "head.experts.experts" if head in ("morse", "smoe") else "nothing"
-    if head == "plain" and backbone in ENCODERS:
-        optional = "backbone."
     missing = [n for n, p in network.named_parameters() if p.grad is None and optional not in n]
     assert missing == []
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("head", FINEST_ONLY)
+def test_what_reads_the_finest_map_alone_is_refused_on_an_encoder_and_nowhere_else(backbone, head):
+    if backbone not in ENCODERS:
+        make_network(backbone, head, dims=2)
+        return
+    with pytest.raises(ConfigError, match="an encoder without decoder") as refused:
+        make_network(backbone, head, dims=2)
+    named = str(refused.value).split("all maps: ")[1]
+    for fitting in re.findall(r"[a-z0-9_+]+", re.sub(r"\(.*\)|\bor\b", "", named)):
+        make_network(backbone, fitting, dims=2)
 
 
 def test_morses_unet_has_the_papers_experts_and_size():
@@ -98,6 +119,34 @@ def test_the_papers_gate_can_be_chosen_and_runs_at_full_resolution():
     assert (sizes.gate_stride, sizes.gate_depth) == (1, 4)
     assert network(make_image(2)).features.gate.shape[2:] == (8, 16)
     assert not network.head.render.residual
+
+
+@pytest.mark.parametrize(
+    ("preset", "chosen", "expected"),
+    [("paper", None, False), ("paper", False, False), ("cpu", None, True), ("cpu", True, True),
+     ("cpu", False, False)],
+)  # fmt: skip
+def test_a_preset_chooses_only_where_the_configuration_does_not(preset, chosen, expected):
+    head = {"name": "iar", "preset": preset, "width": 4, "frequencies": 2, "render_width": 4}
+    head |= {} if chosen is None else {"residual": chosen}
+    network = make_network("unet", head, dims=2)
+    assert network.head.render.residual == expected
+
+
+def test_a_residual_head_is_refused_under_the_papers_preset():
+    with pytest.raises(ConfigError, match="preset 'paper' has 'residual' false"):
+        make_network("unet", {"name": "morse", "preset": "paper", "residual": True}, dims=2)
+
+
+@pytest.mark.parametrize("name", ["hippocampus-t1", "phantom-tiny", "phantom-tiny-2d"])
+def test_a_model_that_ships_says_that_it_is_residual_and_still_is(name):
+    folder = Path(__file__).resolve().parents[2] / "MorseCore" / "models" / name
+    stored = json.loads((folder / "model.json").read_text(encoding="utf-8"))["network"]
+    assert stored["head"]["residual"] is True
+    config = decode(NetworkConfig, stored, "")
+    assert encode(config)["head"]["residual"] is True
+    with torch.device("meta"):
+        assert config.build(num_classes=3).head.render.residual
 
 
 def test_the_paper_preset_has_the_papers_widths():

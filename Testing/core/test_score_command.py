@@ -1,9 +1,12 @@
 """``python Training/score.py``: a model's figures, again, by one command."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK
 from training_runs import run_data, script
 
 from MorseCore.learning.phantoms import write_phantom_dataset
@@ -58,3 +61,76 @@ def test_what_cannot_be_scored_is_said(home: Path, capsys: pytest.CaptureFixture
     words = [str(find_model("phantom-tiny")), str(home / "four.json")]
     assert script("score").main(words) == 2
     assert "The model has 3 classes and the data set 4" in capsys.readouterr().err
+
+
+@pytest.fixture
+def elsewhere(home: Path, tmp_path: Path) -> Path:
+    """The same images as another data set has them: two labels swapped and renamed, and a third."""
+    shutil.copytree(home / "data", tmp_path / "data")
+    entry = json.loads((tmp_path / "data" / "dataset.json").read_text())
+    entry["labels"] = {"0": "background", "1": "tube", "2": "sphere", "3": "corner"}
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(entry))
+    for case in entry["training"]:
+        path = tmp_path / "data" / case["label"]
+        image = SimpleITK.ReadImage(str(path))
+        labels = np.array([0, 2, 1], np.uint8)[SimpleITK.GetArrayFromImage(image)]
+        labels[:2, :2, :2] = 3
+        other = SimpleITK.GetImageFromArray(labels)
+        other.CopyInformation(image)
+        SimpleITK.WriteImage(other, str(path))
+    config = json.loads((home / "config.json").read_text())
+    for key, name in (("dataset", "dataset.json"), ("split", "splits.json")):
+        config["data"][key] = str(tmp_path / "data" / name)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def test_another_data_set_is_scored_in_the_structures_that_both_have(
+    home: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(home, "--split", "test", "--output", str(home / "own")) == 0
+    pairs = "ball=sphere, rod=tube"
+    words = ("--split", "test", "--labels", pairs, "--output", str(elsewhere / "out"))
+    assert score(elsewhere, *words) == 0
+    assert f"phantom-tiny, test, {pairs}: 3 cases of 2 subjects" in capsys.readouterr().out
+    own = read_cases(home / "own" / "scores-test.csv")
+    text = (elsewhere / "out" / "scores-test.csv").read_text()
+    other = read_cases(elsewhere / "out" / "scores-test.csv")
+    assert ",1,ball,both," in text
+    assert {name: case["refined"].structures for name, case in other.items()} == {
+        name: case["refined"].structures for name, case in own.items()
+    }
+    assert all(np.isnan(case["refined"].background_jaccard) for case in other.values())
+
+    words = ("--split", "test", "--labels", "rod=tube", "--output", str(elsewhere / "rod"))
+    assert score(elsewhere, *words) == 0
+    for name, case in read_cases(elsewhere / "rod" / "scores-test.csv").items():
+        assert case["coarse"].structures == {2: own[name]["coarse"].structures[2]}
+    words = ("--split", "test", "--labels", "rod=tube")
+    assert score(elsewhere, *words, "--against", str(home / "own" / "scores-test.csv")) == 2
+    assert "holds other cases or structures" in capsys.readouterr().err
+
+
+def test_all_cases_of_a_data_set_that_the_model_does_not_know_can_be_scored(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(elsewhere, "--split", "all", "--labels", "ball=sphere") == 0
+    assert ": 6 cases of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("rod=tub", "data set 'Phantoms' has no structure 'tub' (did you mean 'tube'?); it has"),
+        ("liver=tube", "The model 'phantom-tiny' has no structure 'liver'; it has ball, rod."),
+        ("rod=background", "has no structure 'background'; it has tube, sphere, corner."),
+        ("rod", "--labels takes STRUCTURE=LABEL,…; found 'rod'."),
+        ("rod=tube,ball=tube", "--labels names a structure twice"),
+        ("rod=tube,rod=sphere", "--labels names a structure twice"),
+    ],
+)
+def test_pairs_that_make_no_sense_are_one_sentence(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], labels: str, message: str
+) -> None:
+    assert score(elsewhere, "--labels", labels) == 2
+    assert message in capsys.readouterr().err

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from itertools import pairwise
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,22 +15,20 @@ from test_train_command import train
 from torch import nn
 from training_runs import run_config, run_data, script
 
-from MorseCore.config import decode, read_json
+from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.geometry import Geometry
-from MorseCore.heads.swipe.config import SwipeConfig
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import Preparation
 from MorseCore.learning.dataset import Case, Decathlon, open_dataset
 from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.learning.training_config import DataConfig, RunConfig
+from MorseCore.learning.training_config import DataConfig
 from MorseCore.model_folder import read_model
 from MorseCore.prediction import WindowConfig
 from MorseCore.predictor import Predictor
 from MorseCore.renderers import DenseConfig
 from MorseCore.scoring.metrics import score_labels
-from Training.study.definition import read_table, row_config
 from Training.study.shifts import Shift, score_shift, shifted_image
 from Training.study.subjects import with_share
 
@@ -118,7 +117,7 @@ def stripes_predictor(*, spacing: tuple[float, float] | None) -> SimpleNamespace
     preparation = Preparation((12, 12), spacing)
     info = SimpleNamespace(
         name="stripes", num_classes=2, preparation=preparation, renderer=DenseConfig(),
-        windows=WindowConfig(), structures=(SimpleNamespace(value=1),),
+        windows=WindowConfig(), structures=(SimpleNamespace(value=1),), temperature=1.0,
     )  # fmt: skip
     return SimpleNamespace(info=info, network=StripesNetwork())
 
@@ -221,6 +220,37 @@ def test_without_a_shift_the_masks_are_those_of_the_predictor(
         assert scores["refined"].structures == wanted
 
 
+class Halves(Stripes):
+    """Surely structure 1 in the right half of a window, and less surely background in the left."""
+
+    def coarse(self, coords: torch.Tensor) -> torch.Tensor:
+        margin = torch.where(coords[..., 0] > 0, 40.0, -10.0)
+        return torch.stack([-margin / 2, margin / 2, torch.full_like(margin, -99)], dim=-1)
+
+
+class HalvesNetwork(StripesNetwork):
+    def forward(self, image: torch.Tensor, *, to_source: torch.Tensor | None = None) -> Field:
+        return Halves(tuple(image.shape[2:]))
+
+
+def test_a_models_temperature_has_its_say_where_windows_overlap(
+    striped: Case, slice_predictor: Predictor
+) -> None:
+    values = []
+    for temperature in (1.0, 100.0):
+        other = copy(slice_predictor)
+        preparation = replace(other.info.preparation, window=(12, 12), spacing=None)
+        other.info = replace(other.info, preparation=preparation, temperature=temperature)
+        other.network = HalvesNetwork()
+        mask = other.segment(read_volume(striped.image)).refined
+        labels = read_volume(striped.label).array
+        scores = score_shift(other, striped, Shift("input", 1))
+        assert scores is not None
+        assert scores["refined"].structures == score_labels(mask, labels, [1, 2], (2.0, 0.5, 0.5))
+        values.append(scores["refined"].structures[1].prediction_voxels)
+    assert values[0] < values[1]
+
+
 def test_a_study_is_written_and_goes_on_where_it_stopped(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,72 +282,3 @@ def test_a_study_is_written_and_goes_on_where_it_stopped(
     capsys.readouterr()
     assert shift("--split", "val") == 2
     assert "another model or data" in capsys.readouterr().err
-
-
-# --- the tables of I²Net and SwIPE
-
-
-def configs(name: str) -> dict[str, RunConfig]:
-    table, base = read_table(name)
-    data = read_json(base)
-    return {row.name: row_config(data, table, row, quick=False, overrides=[]) for row in table.rows}
-
-
-def test_the_rows_of_i2nets_ablation_have_the_losses_they_are_called_after() -> None:
-    def losses(config: RunConfig) -> tuple[bool, bool, bool]:
-        head = config.network.head
-        if not hasattr(head, "shaping_weight"):
-            return False, False, False
-        shaping = head.shaping_weight > 0
-        return shaping and head.sharpen > 0, shaping and head.balance > 0, (
-            head.orthogonal_weight > 0
-        )  # fmt: skip
-
-    assert {name: losses(config) for name, config in configs("i2net-table3").items()} == {
-        "static INR (IFA)": (False, False, False),
-        "vanilla I²Net": (False, False, False),
-        "+ L_gis": (True, False, False),
-        "+ L_ges": (False, True, False),
-        "+ L_gis + L_ges": (True, True, False),
-        "+ L_lo": (False, False, True),
-        "+ L_gis + L_ges + L_lo": (True, True, True),
-    }
-
-
-def test_swipes_ablation_adds_one_component_a_row_and_ends_with_the_whole() -> None:
-    heads = [config.network.head for config in configs("swipe-table2").values()]
-    names = SwipeConfig.__dataclass_fields__
-    added = [
-        [name for name in names if getattr(a, name) != getattr(b, name)] for a, b in pairwise(heads)
-    ]
-    assert added == [
-        ["rfb"], ["cascade"], ["mea"], ["image_decoder"], ["image_in_patch"],
-        ["source_coordinate"], ["spo_copies"],
-    ]  # fmt: skip
-    assert heads[-1] == decode(SwipeConfig, {}, "")
-
-
-@pytest.mark.parametrize(
-    ("table", "row", "classes", "millions"),
-    [
-        ("i2net-table1", "U-Net", 9, 17.26),
-        ("i2net-table1", "ResNet-18 + I²Net K=3", 2, 11.40),
-        ("i2net-table1", "ResNet-18 + I²Net K=4", 2, 11.44),
-        ("swipe-table1", "SwIPE", 2, 2.7),
-    ],
-)
-def test_rows_have_the_published_number_of_parameters(
-    table: str, row: str, classes: int, millions: float
-) -> None:
-    with torch.device("meta"):
-        network = configs(table)[row].network.build(num_classes=classes)
-    count = sum(p.numel() for p in network.parameters()) / 1e6
-    assert count == pytest.approx(millions, abs=0.015)  # one input channel here, three on GlaS
-
-
-def test_annotation_amounts_differ_in_the_share_alone() -> None:
-    found = configs("annotation-amount")
-    for method in ("U-Net", "U-Net + MORSE", "SwIPE"):
-        rows = [found[f"{method}, {share}"] for share in ("10 %", "25 %", "50 %", "100 %")]
-        assert [row.data.share for row in rows] == [0.1, 0.25, 0.5, 1.0]
-        assert len({(row.network, row.optimisation, row.sampler, row.seed) for row in rows}) == 1

@@ -1,6 +1,7 @@
 """The data sets of the three papers, as their owners hand them out."""
 
 import re
+from bisect import bisect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,12 @@ _AMOS_ORGANS = (
     "background", "spleen", "right kidney", "left kidney", "gallbladder", "esophagus", "liver",
     "stomach", "aorta", "inferior vena cava", "pancreas", "right adrenal gland",
     "left adrenal gland", "duodenum", "bladder", "prostate or uterus",
+)  # fmt: skip
+
+# CVC-ClinicDB's 29 videos, by their first frame (its own table): frames of one show one polyp.
+_CVC_VIDEOS = (
+    1, 26, 51, 68, 79, 104, 127, 152, 178, 200, 206, 228, 253, 278, 298, 318, 343, 364, 384, 409,
+    429, 448, 467, 479, 504, 529, 547, 572, 592,
 )  # fmt: skip
 
 
@@ -79,6 +86,20 @@ def _sessile(folder: Path) -> list[Pair]:
     ]
 
 
+def _cvc(folder: Path) -> list[Pair]:
+    """Frames, of which those of one video are a subject."""
+    pairs = []
+    for suffix in ("png", "tif"):
+        images = [p for p in (folder / "Original").glob(f"*.{suffix}") if p.stem.isdecimal()]
+        for image in sorted(images, key=lambda path: int(path.stem)):
+            number, label = int(image.stem), folder / "Ground Truth" / image.name
+            video = f"video_{bisect(_CVC_VIDEOS, number):02}"
+            pairs.append(Pair(f"cvc_{number:03}", image, label, video))
+        if pairs:
+            break  # the same frames once more
+    return pairs
+
+
 def _glas(folder: Path) -> list[Pair]:
     pairs = []
     for image in sorted(folder.glob("*.bmp")):
@@ -128,6 +149,12 @@ SOURCES = {
         "Kvasir-Sessile", "research and education only", "Jha et al., MMM 2020", "endoscopy",
         ("background", "polyp"), ".png", _sessile, to_grey, foreground(above=127),
         expected="images/*.jpg and masks/*.jpg of the same names",
+    ),
+    "cvc-clinicdb": Source(
+        "CVC-ClinicDB", "research only",
+        "Bernal et al., Computerized Medical Imaging and Graphics 43 (2015) 99", "endoscopy",
+        ("background", "polyp"), ".png", _cvc, to_grey, foreground(above=127),
+        expected="Original/1.png … (or .tif) and 'Ground Truth/1.png' …",
     ),
     "glas": Source(
         "GlaS", "research only", "Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489",

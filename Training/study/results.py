@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from scipy import stats
 
+from MorseCore.errors import DatasetError
 from MorseCore.learning.dataset import open_dataset
 from MorseCore.learning.training_config import RunConfig
+from MorseCore.network import NetworkConfig
+from MorseCore.renderers import DenseConfig, RefineConfig, SubdivideConfig
 from MorseCore.scoring.casetable import CaseScore, read_cases
 from MorseCore.scoring.cost import Cost, measure_cost
 from MorseCore.scoring.evaluation import bootstrap_difference
@@ -19,6 +25,9 @@ from Training.study.subjects import subjects_of
 __all__ = ["Difference", "RowResult", "collect", "compare", "cost_of"]
 
 SPLITS = ("test", "validation")
+# Renderers that ask the same number of points of every image; what another asks, and so its cost,
+# depends on the mask: on weights that at random are nobody's.
+STATED_POINTS = (DenseConfig, RefineConfig, SubdivideConfig)
 Values = dict[str, dict[str, float]]
 """Measure -> subject -> value."""
 
@@ -45,9 +54,9 @@ class RowResult:
     by_seed: dict[str, list[float]]
     """Measure -> mean of each seed."""
     missed: int
-    """Structures not found, over all cases and seeds."""
+    """Structures not found, over all cases and runs."""
     minutes: float
-    """Of training, mean over the runs; NaN if a run was not timed in one go."""
+    """Of training, all sessions of a run, mean over the runs; NaN if a session was not timed."""
 
     def mean(self, measure: str) -> float:
         """Over subjects."""
@@ -62,24 +71,28 @@ class RowResult:
 def collect(runs: Sequence[Run], measures: Sequence[str], *, stage: str = "refined") -> RowResult:
     """Read the scores of one row's finished runs.
 
-    The test split counts, or, where there is none (cross-validation), the validation split.
+    The test split counts, or, where there is none (cross-validation), the validation split. All
+    folds may share one test split: a subject's value is the mean over the folds that scored it.
+
+    :raises DatasetError: if a run has no scores.
     """
-    by_seed: dict[int, Values] = {}
+    by_seed: dict[int, dict[str, dict[str, list[float]]]] = {}
     missed, minutes = 0, []
     for run in runs:
         subjects = subjects_of(Path(run.config.data.dataset))
-        values = by_seed.setdefault(run.seed, {measure: {} for measure in measures})
-        cases: dict[str, dict[str, list[float]]] = {measure: {} for measure in measures}
-        for case, stages in _scores(run).items():
-            score = stages[stage]
-            missed += sum(s.status == "missed" for s in score.structures.values())
-            for measure in measures:
-                subject = cases[measure].setdefault(subjects.get(case, case), [])
-                subject.append(_value(score, measure))
+        folds = by_seed.setdefault(run.seed, {measure: {} for measure in measures})
+        scores = {case: stages[stage] for case, stages in _scores(run).items()}
+        missed += sum(
+            s.status == "missed" for score in scores.values() for s in score.structures.values()
+        )
         for measure in measures:
-            values[measure] |= {s: float(np.mean(v)) for s, v in cases[measure].items()}
+            for subject, value in _by_subject(scores, subjects, measure).items():
+                folds[measure].setdefault(subject, []).append(value)
         minutes.append(_minutes(run))
-    seeds = list(by_seed.values())
+    seeds: list[Values] = [
+        {m: {s: float(np.mean(v)) for s, v in folds[m].items()} for m in measures}
+        for folds in by_seed.values()
+    ]
     pooled = {
         m: {s: float(np.mean([seed[m][s] for seed in seeds])) for s in seeds[0][m]}
         for m in measures
@@ -100,12 +113,23 @@ def compare(row: RowResult, baseline: RowResult, measure: str) -> Difference:
 
 
 def cost_of(config: RunConfig, *, num_classes: int) -> Cost:
-    """Parameters, and operations of rendering one window as at inference."""
-    network = config.network.build(num_classes=num_classes)
-    renderer = config.renderer.build()
-    return measure_cost(
-        network, lambda image: renderer.render(network(image)), size=config.preparation.window_size
-    )
+    """Parameters, and operations of rendering one window as at inference.
+
+    A renderer whose number of points depends on the image is measured as ``dense``, on weights
+    of one seed: a row's cost is one number, whoever measures it.
+    """
+    return _cost(config.network, config.renderer, config.preparation.window_size, num_classes)
+
+
+@cache  # a table is written after each of its rows
+def _cost(network: NetworkConfig, renderer: Any, size: tuple[int, ...], num_classes: int) -> Cost:
+    is_stated = isinstance(renderer, STATED_POINTS)
+    painter = (renderer if is_stated else DenseConfig()).build()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = network.build(num_classes=num_classes)
+    cost = measure_cost(net, lambda image: painter.render(net(image)), size=size)
+    return replace(cost, is_dense=not is_stated)
 
 
 def num_classes_of(config: RunConfig) -> int:
@@ -119,7 +143,19 @@ def _scores(run: Run) -> Mapping[str, Mapping[str, CaseScore]]:
         path = run.folder / f"scores-{split}.csv"
         if path.is_file():
             return read_cases(path)
-    raise FileNotFoundError(f"'{run.folder}' holds no scores: its data set has nothing to test on.")
+    raise DatasetError(
+        f"'{run.folder}' holds no scores: its data set has neither a test nor a validation split."
+    )
+
+
+def _by_subject(
+    scores: Mapping[str, CaseScore], subjects: Mapping[str, str], measure: str
+) -> dict[str, float]:
+    """Mean over the subject's cases."""
+    cases: dict[str, list[float]] = {}
+    for case, score in scores.items():
+        cases.setdefault(subjects.get(case, case), []).append(_value(score, measure))
+    return {subject: float(np.mean(values)) for subject, values in cases.items()}
 
 
 def _value(score: CaseScore, measure: str) -> float:
@@ -131,5 +167,5 @@ def _value(score: CaseScore, measure: str) -> float:
 def _minutes(run: Run) -> float:
     try:
         return float(json.loads((run.folder / "minutes.json").read_text())["minutes"])
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):  # null: a session was not timed
         return float("nan")

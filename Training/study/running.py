@@ -2,10 +2,12 @@
 
 import json
 import logging
+import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,9 +85,8 @@ def _claim(run: Run) -> None:
 
 def _train(run: Run, bar: tqdm) -> None:
     """Train in another process, so that a row has all memory and none of the former's state."""
-    started = time.monotonic()
     first = bar.n
-    with (run.folder / "output.log").open("ab") as output:
+    with _timed(run.folder), (run.folder / "output.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, str(TRAIN), str(run.folder / "run.json")],
             stdout=output, stderr=subprocess.STDOUT,
@@ -102,8 +103,28 @@ def _train(run: Run, bar: tqdm) -> None:
             raise
     if process.returncode:
         raise MorseError(_last_words(run.folder / "output.log"))
-    minutes = (time.monotonic() - started) / 60
-    write_json(run.folder / "minutes.json", {"minutes": round(minutes, 3)})
+
+
+@contextmanager
+def _timed(folder: Path) -> Iterator[None]:
+    """Add a session to ``minutes.json``; null, for good, if one ended without writing its time."""
+    path, started = folder / "minutes.json", time.monotonic()
+    before = _minutes_so_far(folder)
+    write_json(path, {"minutes": None})
+    try:
+        yield
+    finally:
+        minutes = before + (time.monotonic() - started) / 60
+        write_json(path, {"minutes": None if math.isnan(minutes) else round(minutes, 3)})
+
+
+def _minutes_so_far(folder: Path) -> float:
+    """Of the sessions before; NaN if there was one that is not known."""
+    try:
+        minutes = read_json(folder / "minutes.json")["minutes"]
+        return math.nan if minutes is None else float(minutes)
+    except (ConfigError, KeyError, TypeError, ValueError):
+        return math.nan if _step(folder) else 0.0
 
 
 def _step(folder: Path) -> int:

@@ -142,7 +142,8 @@ def _segment(
     prediction = predict_volume(
         predictor.network, torch.from_numpy(np.ascontiguousarray(array)),
         window=info.preparation.window_size, renderer=options.renderer(info.renderer).build(),
-        windows=info.windows, scale=scale, precision=options.precision,
+        windows=info.windows, scale=scale, temperature=info.temperature,
+        precision=options.precision,
     )  # fmt: skip
     return {
         stage: to_input_grid_labels(

@@ -18,6 +18,10 @@ _TITLES = {
     "miou": ("mIoU", 100, 2, "%"), "hd95": ("HD95", 1, 2, "mm"),
     "asd": ("ASD", 1, 3, "mm"), "assd": ("ASSD", 1, 3, "mm"),
 }  # fmt: skip
+_DENSE = (
+    "\\* How many points the row's renderer asks depends on the image; GMAC is that of the "
+    "renderer `dense`, which asks every pixel."
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ def write_markdown(path: Path, table: Table, lines: Sequence[Line], *, notes: Se
             text.append(_line([f"**{group}**", *[""] * (len(head) - 1)]))
         text.append(_line(_cells(line, table)))
     text += ["", *notes]
+    if any(line.cost is not None and line.cost.is_dense for line in lines):
+        text += ["", _DENSE]
     if table.note:
         text += ["", table.note]
     content = "\n".join([*text, ""])
@@ -116,11 +122,15 @@ def _cells(line: Line, table: Table) -> list[str]:
     if first:
         low, mean, high = (f"{factor * x:+.{digits}f}" for x in (first.low, first.mean, first.high))
         change = [f"{mean} [{low}, {high}]", f"{first.p:.3f}"]
-    cost = [f"{line.cost.parameters / 1e6:.2f}", f"{line.cost.macs / 1e9:.2f}"] if line.cost else (
-        ["", ""]
-    )  # fmt: skip
     minutes = "" if math.isnan(result.minutes) else f"{result.minutes:.1f}"
-    return [line.row.name, *values, *change, str(result.missed), *cost, minutes]
+    return [line.row.name, *values, *change, str(result.missed), *_cost(line.cost), minutes]
+
+
+def _cost(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["", ""]
+    mark = "\\*" if cost.is_dense else ""
+    return [f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e9:.2f}{mark}"]
 
 
 def _value(result: RowResult, row: Row, measure: str) -> str:

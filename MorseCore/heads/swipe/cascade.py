@@ -1,4 +1,4 @@
-"""SwIPE's cascade: finer maps are averaged down and added to coarser ones (neck E_n)."""
+"""SwIPE's cascade aggregation: finer maps are averaged and added to coarser ones (neck E_n)."""
 
 from collections.abc import Sequence
 from math import prod
@@ -25,7 +25,8 @@ def aggregate(maps: Sequence[Tensor], factors: Sequence[int], *, cascade: bool) 
 
     With D the average pooling to the next level and a_n the level's own map,
     s_{n+1} = D(a_n + s_n), s of the finest being 0. Level n < L gives D(... D(s_{n+1})), the
-    coarsest a_L + s_L: for four levels at strides 4 to 32 the released ``ShapeMapperV3``. The
+    coarsest a_L + s_L: for four levels at strides 4 to 32 the released ``ShapeMapperV3``, with
+    s_8 = D(a_4), s_16 = D(a_8 + s_8), s_32 = D(a_16 + s_16), of which e_2 to e_5 are made. The
     paper draws four levels; the rule holds for any number. Without the cascade (ablation) each
     level gives its own map, averaged down.
 

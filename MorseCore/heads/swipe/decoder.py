@@ -27,6 +27,7 @@ def fixed_fourier(coords: Tensor, frequencies: int) -> Tensor:
 class OccupancyDecoder(nn.Module):
     """Linear, batch normalisation, ReLU per hidden layer; the input is fed again to layer 1.
 
+    SwIPE's D^P has the codes z^P and z^I and the local p^P, p^I, p^S; D^I has z^I and p^I.
     The input is [local, codes]: ``local`` differs from point to point (coordinates), ``codes`` are
     embeddings that all points of a patch, or of the image, share. A linear layer on their
     concatenation is the sum of two, so the codes' part is computed once a patch

@@ -23,7 +23,7 @@ __all__ = ["SwipeHead"]
 
 
 class SwipeHead(PointHead):
-    """Implicit patch embeddings: D^P(p^P, z^P, p^I, z^I, p^S) and D^I(p^I, z^I).
+    """Implicit patch embeddings (SwIPE): D^P(p^P, z^P, p^I, z^I, p^S) and D^I(p^I, z^I).
 
     Outputs are C logits and a softmax over background and classes; the paper's 2D model has one
     logit and a sigmoid, which for two classes is the same family of functions.
@@ -67,9 +67,10 @@ class SwipeHead(PointHead):
         active: Collection[str],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """L_occ of both decoders (``patch``, ``image``), L_SPO (``spo``), embeddings (``emb``).
+        """L^P and L^I (``patch``, ``image``), L_SPO (``spo``), embeddings' squares (``emb``).
 
-        L = alpha L^P + (1 - alpha) L^I + beta L_SPO + lambda (|z^P|^2 + |z^I|^2), the paper's form.
+        L = L_PI + beta L_SPO + lambda (|z^P|^2 + |z^I|^2), L_PI = alpha L^P + (1 - alpha) L^I: the
+        paper's form, in which L^P, L^I and L_SPO are L_occ of their points.
         The released code weakens L^P by L_SPO, and regularises the sum of squared *logits*.
         L_occ is half cross-entropy, half Dice with squares and +1, here over all classes.
         """

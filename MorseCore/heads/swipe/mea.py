@@ -37,6 +37,8 @@ def build_fusion(
 class MEA(nn.Module):
     """z^P = MLP_2( sum_n e_n + sum_n w_n e_n ), W = softmax over n of MLP_1(cat_n ReLU MLP_0(e_n)).
 
+    SwIPE's multi-stage embedding attention; its stages n are 2 to 5, here fine to coarse.
+
     MLP_0, shared by the levels, is a 1x1 convolution to h/4 with batch normalisation; MLP_1 a 1x1
     convolution to one weight a level. The released 2D code ("weigh3") has no MLP_2, and with the
     published 2.7 M parameters there is no room for one; its 3D code has batch normalisation, ReLU

@@ -42,11 +42,11 @@ class Embeddings:
     patches: Tensor
     """z^P: (B, d, *G), one vector per patch of the grid G."""
     image: Tensor
-    """z^I: (B, d)."""
+    """z^I: (B, d), the average over space of the coarsest embedding (paper: F'_5) or of z^P."""
 
 
 class Neck(nn.Module):
-    """RFB-Lite per level, cascade, 1x1 convolutions to e_n, attention over the levels (MEA).
+    """E_n (SwIPE): RFB-Lite per level, cascade, 1x1 convolutions to e_n, and MEA, which gives z^P.
 
     The paper's levels are the four maps of Res2Net at strides 4 to 32, and e_n lives at 32 = S. For
     other backbones: the coarsest maps are taken, e_n lives at the coarsest one's stride, and is

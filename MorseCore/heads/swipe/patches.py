@@ -84,7 +84,7 @@ def neighbourhood(
 def draw_neighbours(
     patch: Tensor, near: Neighbourhood, *, copies: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """A random neighbour for each of N_SPO copies of each point: (B, P) -> (B, copies, P).
+    """A random neighbour for each of N_SPO copies of each point: (B, P) -> (B, copies, P) (SPO).
 
     Drawn with replacement and uniformly from the neighbours inside the grid. The released code
     draws from all eight and reflects at the lower border, but at the upper one falls back to the
