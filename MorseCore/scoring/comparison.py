@@ -20,17 +20,30 @@ def compare_masks(
 
     :param coarse: (K, J, I) labels before rendering; ``refined``: after.
     """
-    return [
-        finished(
-            structure_change_steps(
-                coarse == structure.value,
-                refined == structure.value,
-                geometry=geometry,
-                structure=structure,
-            )
-        )
-        for structure in structures
-    ]
+    rows = []
+    for structure in structures:
+        value = structure.value
+        box = _box(coarse, refined, value)  # else two masks of the whole scan were held
+        before, after = coarse[box] == value, refined[box] == value
+        steps = structure_change_steps(before, after, geometry=geometry, structure=structure)
+        rows.append(finished(steps))
+    return rows
+
+
+def _box(coarse: np.ndarray, refined: np.ndarray, value: int) -> tuple[slice, slice, slice]:
+    """All voxels of a label in either map, and a voxel around them where the image has one."""
+    k, j, i = (np.zeros(n, dtype=bool) for n in coarse.shape)
+    for row in range(len(k)):
+        hit = (coarse[row] == value) | (refined[row] == value)
+        k[row] = hit.any()
+        j |= hit.any(axis=1)
+        i |= hit.any(axis=0)
+    return _span(k), _span(j), _span(i)
+
+
+def _span(hit: np.ndarray) -> slice:
+    found = np.flatnonzero(hit)
+    return slice(max(0, int(found[0]) - 1), int(found[-1]) + 2) if len(found) else slice(0, 1)
 
 
 def structure_change_steps(

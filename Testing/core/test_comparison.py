@@ -1,0 +1,31 @@
+"""What rendering changed is measured in the structures' own boxes, as in the whole image."""
+
+import numpy as np
+import pytest
+
+from MorseCore.geometry import Geometry
+from MorseCore.result import Structure
+from MorseCore.scoring.comparison import compare_masks, structure_change_steps
+from MorseCore.steps import finished
+
+GRID = Geometry((9, 12, 14), np.diag([0.7, 1.1, 2.0, 1.0]))
+STRUCTURES = [Structure(n, f"S{n}", (1.0, 0.0, 0.0)) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("corner", [(0, 0, 0), (3, 4, 5), (5, 7, 9)])
+def test_a_structure_is_compared_as_in_the_whole_image(corner: tuple[int, int, int]) -> None:
+    # At the first voxels, in the middle, and up to the last ones of the image.
+    coarse = np.zeros(GRID.shape, np.uint8)
+    k, j, i = corner
+    coarse[k : k + 4, j : j + 5, i : i + 5] = 1
+    refined = coarse.copy()
+    refined[k, j : j + 2, i : i + 3] = 0
+    refined[k + 3, j + 1 : j + 3, i] = 2  # found by rendering alone; 3 is in neither
+    rows = compare_masks(coarse, refined, geometry=GRID, structures=STRUCTURES)
+    for row, structure in zip(rows, STRUCTURES, strict=True):
+        before, after = coarse == structure.value, refined == structure.value
+        whole = structure_change_steps(before, after, geometry=GRID, structure=structure)
+        assert row == finished(whole)
+    assert rows[0]["removed_voxels"] == 8
+    assert rows[1]["added_voxels"] == 2
+    assert rows[2]["refined_ml"] == 0
