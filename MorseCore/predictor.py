@@ -32,8 +32,9 @@ from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.model_folder import ModelInfo, load_network, read_model
+from MorseCore.precision import resolve_precision
 from MorseCore.predict_options import PredictOptions, renderer_parameters
-from MorseCore.prediction import GridPrediction, KeptFields, join, predict_slabs
+from MorseCore.prediction import GridPrediction, KeptFields, predict_slabs
 from MorseCore.result import Segmentation
 from MorseCore.windows import Crops
 
@@ -92,12 +93,12 @@ class Predictor:
             part, start = cut_region(volume, options.roi)
             warnings = self._warnings(part, lost)
             image, grid = self._prepare(part)
-            self._check_memory(grid.shape, options.scale)
-        place = Placement(
-            grid, part.geometry, volume.geometry, start,
-            self.info.preparation.spatial_dims, scale=options.scale,
-        )  # fmt: skip
-        assembler = Assembler(place, self.info.result_structures())
+            place = Placement(
+                grid, part.geometry, volume.geometry, start,
+                self.info.preparation.spatial_dims, scale=options.scale,
+            )  # fmt: skip
+            assembler = Assembler(place, self.info.result_structures())
+            self._check_memory(grid.shape, options.scale, rolling=assembler.takes_slabs)
         self._fill(assembler, image, options, clock, kept, tell, should_stop)
         if should_stop is not None and should_stop():
             raise Cancelled("The segmentation was cancelled.")
@@ -125,12 +126,15 @@ class Predictor:
         array, grid = to_model_grid(part, spacing=spacing, spatial_dims=dims)
         return torch.from_numpy(array), grid
 
-    def _check_memory(self, shape: tuple[int, ...], scale: int) -> None:
-        """Refuse what would not fit: Linux would end the program without a word."""
+    def _check_memory(self, shape: tuple[int, ...], scale: int, *, rolling: bool) -> None:
+        """Refuse what would not fit: Linux would end the program without a word.
+
+        :param rolling: a window's rows are held at a time, not all.
+        """
         dims, window = self.info.preparation.spatial_dims, self.info.preparation.window_size
         sizes = [max(n, w) for n, w in zip(shape[-dims:], window, strict=True)]
         plane = prod(sizes[-2:]) * scale**2
-        rows = (min(sizes[0], window[0]) * scale) if dims == 3 else 1
+        rows = (min(sizes[0], window[0]) if rolling else sizes[0]) * scale if dims == 3 else 1
         held = 4 * self.info.num_classes * 2 * plane * rows  # coarse and refined, while they blend
         masks = 6 * prod(shape) * scale**dims  # two of one byte, uncertainty
         check_memory(held + masks)
@@ -155,8 +159,6 @@ class Predictor:
                 precision=options.precision, rolling=assembler.takes_slabs, keep=kept,
                 progress=lambda share: tell("network", share), should_stop=should_stop,
             )  # fmt: skip
-            if not assembler.takes_slabs:
-                slabs = iter([join(list(slabs))])
             while True:
                 with clock("network"):
                     slab = next(slabs, None)
@@ -216,7 +218,8 @@ class Predictor:
             "parameters": {
                 **renderer_parameters(renderer),
                 "scale": options.scale, "overlap": self.info.windows.overlap,
-                "precision": options.precision, "roi": asdict(options.roi) if options.roi else None,
+                "precision": resolve_precision(self.device, options.precision),
+                "roi": asdict(options.roi) if options.roi else None,
             },
             "attention": assembled.attention,
             "windows": assembled.windows,

@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
+from Training.study.commandline import exit_code, whole_numbers
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
-from Training.study.running import Run, numbered, run_all
+from Training.study.running import Run, check_data, numbered, run_all
 from Training.study.writing import Line, write_csv, write_markdown, write_plot
 
 log = logging.getLogger("ablation")
@@ -39,17 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list or not options.table:
         for name in list_tables():
             print(f"{name:24} {read_table(name)[0].title}")
-        return 0 if options.list else 2
+        if options.list:
+            return 0
+        print("error: Name one of these tables, or a JSON file.", file=sys.stderr)
+        return 2
     # Ended by a scheduler, say: the training that runs must not be left behind.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return run_table(options)
-    except KeyboardInterrupt:
-        print("error: Stopped; run it again to go on.", file=sys.stderr)
-        return 1
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return exit_code(lambda: run_table(options))
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -70,27 +68,26 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--row", action="append", metavar="ROW", help="run only this and its baseline; repeatable"
     )
-    result.add_argument("--seeds", type=numbers, default=[1337], metavar="N,N,…")
-    result.add_argument("--folds", type=numbers, default=[0], metavar="N,N,…")
+    result.add_argument("--seeds", type=whole_numbers, default=[1337], metavar="N,N,…")
+    result.add_argument("--folds", type=whole_numbers, default=[0], metavar="N,N,…")
     result.add_argument("--quick", action="store_true", help="a short training, said so")
     result.add_argument("--output", type=Path, metavar="DIR", help="default: runs/TABLE")
     return result
 
 
-def numbers(text: str) -> list[int]:
-    """``1,2,3`` as a list."""
-    return [int(part) for part in text.split(",")]
+def run_table(options: argparse.Namespace) -> None:
+    """Run what is missing and write the table after each row.
 
-
-def run_table(options: argparse.Namespace) -> int:
-    """Run what is missing and write the table after each row."""
+    :raises MorseError: if a row failed; the table is written all the same.
+    """
     table, base_path = read_table(options.table)
     base = read_json(options.base or base_path)
     name = Path(options.table).stem + ("-quick" if options.quick else "")
     output = options.output or Path("runs") / name
-    prepare_output_directory(output)
     rows = choose_rows(table, options.row, quick=options.quick)
     runs = {row.name: plan(row, table, base, options, output) for row in rows}
+    check_data(run for part in runs.values() for run in part)
+    prepare_output_directory(output)
     failures: dict[str, str] = {}
     for row in rows:
         failed = run_all(runs[row.name])
@@ -99,7 +96,8 @@ def run_table(options: argparse.Namespace) -> int:
         text = write(output, table, rows, runs, failures, options)
     print(text)
     print(f"written: {output / 'table.md'}, table.csv, plot.png")
-    return 1 if failures else 0
+    for name, reason in failures.items():
+        raise MorseError(f"{len(failures)} of {len(rows)} rows failed, first '{name}': {reason}")
 
 
 def choose_rows(table: Table, names: Sequence[str] | None, *, quick: bool) -> list[Row]:

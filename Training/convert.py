@@ -17,9 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
 from MorseCore.config import nearest
-from MorseCore.errors import MorseError
+from MorseCore.errors import ConfigError
 from Training.conversion.layout import write_dataset
 from Training.conversion.sources import SOURCES
+from Training.study.commandline import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,20 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:15} {source.title}; expects {source.expected}")
         return 0
     if options.output is None:
-        parser.print_usage(sys.stderr)
-        return 2
+        parser.error("name a data set, its folder and the folder to write; --list says which")
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Convert.
+
+    :raises ConfigError: if the data set is not known, or the seed is none.
+    """
     if options.dataset not in SOURCES:
         hint = nearest(options.dataset, SOURCES)
-        print(f"error: There is no data set '{options.dataset}'{hint}; --list says which.",
-              file=sys.stderr)  # fmt: skip
-        return 2
-    try:
-        source = SOURCES[options.dataset]
-        print(write_dataset(source, options.folder, options.output, seed=options.seed))
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        raise ConfigError(f"There is no data set '{options.dataset}'{hint}; --list says which.")
+    if options.seed < 0:
+        raise ConfigError(f"'--seed' must not be negative; found {options.seed}.")
+    source = SOURCES[options.dataset]
+    print(write_dataset(source, options.folder, options.output, seed=options.seed))
 
 
 if __name__ == "__main__":

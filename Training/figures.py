@@ -15,10 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import OutputError
 from MorseCore.images.imageio import read_volume
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
+from Training.study.commandline import exit_code
 from Training.study.gatemaps import draw_gates, gate_maps
 from Training.study.pointmaps import draw_points
 
@@ -34,18 +35,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.png")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
-    try:
-        predictor = Predictor(find_model(options.model), device=options.device)
-        volume = read_volume(options.image)
-        if options.kind == "points":
-            draw_points(volume, predictor.segment(volume), options.output)
-        else:
-            draw_gates(gate_maps(predictor, volume), options.output)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw."""
+    check_target(options.output)
+    predictor = Predictor(find_model(options.model), device=options.device)
+    volume = read_volume(options.image)
+    if options.kind == "points":
+        draw_points(volume, predictor.segment(volume), options.output)
+    else:
+        draw_gates(gate_maps(predictor, volume), options.output)
     print(options.output)
-    return 0
+
+
+def check_target(path: Path) -> None:
+    """Before the segmentation, which takes its time.
+
+    :raises OutputError: if there cannot be a file of this name.
+    """
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder; --output takes the name of a file.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: its folder does not exist.")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ it again after an interruption and it goes on.
 """
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import open_dataset
+from MorseCore.learning.dataset import Case, open_dataset
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.model_folder import load_network, read_model
 from Training.evidence.finerreport import draw, summarise, write_tables
 from Training.evidence.upsampling import Scores, score_case
-from Training.study.running import Run, numbered, run_all
+from Training.study.commandline import exit_code, whole_numbers
+from Training.study.running import Run, check_data, numbered, run_all
 from Training.study.subjects import subjects_of
 
 QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.every=150"]
@@ -40,14 +41,7 @@ QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: done; 1: failed; 2: wrong usage."""
     options = parser().parse_args(arguments)
-    try:
-        return study(options)
-    except KeyboardInterrupt:
-        print("error: Stopped; run it again to go on.", file=sys.stderr)
-        return 1
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return exit_code(lambda: study(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("config", type=Path, help="of a training at full resolution")
     result.add_argument("overrides", nargs="*", metavar="key=value")
     result.add_argument("--factor", type=int, default=2, choices=(2, 3, 4))
-    result.add_argument("--seeds", default="1337", metavar="N,N,…")
+    result.add_argument("--seeds", type=whole_numbers, default=[1337], metavar="N,N,…")
     result.add_argument("--split", choices=("val", "test"), default="test")
     result.add_argument("--quick", action="store_true", help="a short training, said so")
     result.add_argument("--output", type=Path, default=Path("runs/finer-grid"), metavar="DIR")
@@ -70,17 +64,19 @@ def study(options: argparse.Namespace) -> int:
     data = apply_overrides(read_json(options.config), QUICK if options.quick else [])
     data = apply_overrides(data, options.overrides)
     config = coarser(decode(RunConfig, data, ""), options.factor)
-    prepare_output_directory(options.output)
     runs = [
         Run("coarse", seed, config.data.fold, numbered(
             config, name=f"x{options.factor}-s{seed}", seed=seed, fold=config.data.fold,
             output=options.output / "runs",
         ))
-        for seed in map(int, options.seeds.split(","))
+        for seed in options.seeds
     ]  # fmt: skip
+    check_data(runs)
+    cases = cases_of(config, options.split)
+    prepare_output_directory(options.output)
     if failures := run_all(runs):
         raise MorseError(f"The training failed: {failures[0]}")
-    scores = {run.seed: score(run, options) for run in runs}
+    scores = {run.seed: score(run, cases, options) for run in runs}
     rows = summarise(scores, subjects_of(Path(config.data.dataset)))
     steps = config.optimisation
     preparation = config.preparation
@@ -88,7 +84,7 @@ def study(options: argparse.Namespace) -> int:
         f"{'Quick run: ' if options.quick else ''}{steps.iterations} iterations of "
         f"{steps.batch_size * steps.accumulate}, spacing {list(preparation.spacing or ())} mm and "
         f"window {list(preparation.window)}, {options.factor} times coarser than the labels; "
-        f"split '{options.split}', seeds {options.seeds}."
+        f"split '{options.split}', seeds {','.join(map(str, options.seeds))}."
     ]
     print(write_tables(options.output, rows, notes))
     draw(options.output / "plot.png", rows)
@@ -112,16 +108,20 @@ def coarser(config: RunConfig, factor: int) -> RunConfig:
     return replace(config, preparation=replace(preparation, window=window, spacing=spacing))
 
 
-def score(run: Run, options: argparse.Namespace) -> dict[str, Scores]:
-    """Case -> scores, from its file or anew.
+def cases_of(config: RunConfig, split: str) -> tuple[Case, ...]:
+    """The cases to score.
 
-    :raises ConfigError: if the split is empty.
+    :raises ConfigError: if there are none.
     """
-    where = run.config.data
+    where = config.data
     data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-    cases = data.splits[options.split]
-    if not cases:
-        raise ConfigError(f"The split '{options.split}' of the data set is empty.")
+    if not data.splits[split]:
+        raise ConfigError(f"The split '{split}' of the data set is empty.")
+    return data.splits[split]
+
+
+def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Scores]:
+    """Case -> scores, from its file or anew."""
     model = run.folder / "model"
     info = read_model(model)
     folder = prepare_output_directory(run.folder / f"finer-{options.split}")
@@ -132,7 +132,7 @@ def score(run: Run, options: argparse.Namespace) -> dict[str, Scores]:
         if not path.is_file():
             network = network or load_network(model, info, device=resolve_device(run.config.device))
             write_json(path, score_case(case, network, info, factor=options.factor))
-        found[case.name] = json.loads(path.read_text(encoding="utf-8"))
+        found[case.name] = read_json(path)
     return found
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.errors import MorseError
 from MorseCore.learning.phantoms import write_phantom_dataset
+from Training.study.commandline import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,12 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--2d", dest="flat", action="store_true", help="slices instead of volumes")
     options = parser.parse_args(arguments)
     sizes = {"cases": (96, 8, 8), "shape": (48, 48)} if options.flat else {}
-    try:
-        print(write_phantom_dataset(options.folder, **sizes))
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: print(write_phantom_dataset(options.folder, **sizes)))
 
 
 if __name__ == "__main__":

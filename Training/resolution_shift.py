@@ -22,13 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.config import decode, encode, read_json
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.learning.dataset import Decathlon, open_dataset
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
+from Training.study.commandline import exit_code
 from Training.study.shifts import Shift, score_shift
 from Training.study.shifttable import Cases, collect_lines, write_shifts
 from Training.study.subjects import subjects_of
@@ -37,15 +38,7 @@ from Training.study.subjects import subjects_of
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: scored; 1: failed or stopped; 2: wrong usage."""
     options = parser().parse_args(arguments)
-    try:
-        print(run(options))
-    except KeyboardInterrupt:
-        print("error: Stopped; run it again to go on.", file=sys.stderr)
-        return 1
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    return 0
+    return exit_code(lambda: print(run(options)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,12 +59,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def factors(text: str) -> list[float]:
-    """``0.5,1,2`` as a list."""
-    return [float(part) for part in text.split(",") if part]
+    """``0.5,1,2`` as a list; none if the text is empty.
+
+    :raises argparse.ArgumentTypeError: if it is no such list.
+    """
+    try:
+        return [float(part) for part in text.split(",") if part]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be numbers with commas between; found '{text}'"
+        ) from None
 
 
 def run(options: argparse.Namespace) -> str:
     """Score what is missing, and write the table; its text."""
+    rows = shifts("input", options.inputs) + shifts("output", options.outputs)
+    if not rows:
+        raise ConfigError("'--inputs' and '--outputs' are both empty: there is nothing to score.")
     where = decode(DataConfig, read_json(options.config).get("data"), "data")
     data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
     predictor = Predictor(find_model(options.model), device=options.device)
@@ -81,13 +85,13 @@ def run(options: argparse.Namespace) -> str:
             f"{data.num_classes}; its split '{options.split}' holds "
             f"{len(data.splits[options.split])} cases."
         )
+    subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
     claim(output, predictor, where, options.split)
-    rows = shifts("input", options.inputs) + shifts("output", options.outputs)
     with tqdm(total=len(rows) * len(data.splits[options.split]), unit="case") as bar:
         scored = [score_cases(predictor, data, options.split, row, output, bar) for row in rows]
-    lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects_of(Path(where.dataset)))
+    lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects)
     return write_shifts(output, lines, model=predictor.info, data=data, split=options.split)
 
 

@@ -26,14 +26,16 @@ from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, encode, nearest, read_json
 from MorseCore.devices import resolve_device
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, open_dataset, prepare_case
 from MorseCore.learning.training_config import DataConfig
-from MorseCore.learning.validation import STAGES, Validator
+from MorseCore.learning.validation import STAGES, Validator, summarise_cases
 from MorseCore.model_folder import ModelInfo, load_network, read_model
+from MorseCore.models_library import find_model
 from MorseCore.scoring.casetable import CaseScore, read_cases, write_cases
 from MorseCore.scoring.evaluation import bootstrap_difference
+from Training.study.commandline import exit_code
 from Training.study.subjects import subjects_of, values_by_subject
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
@@ -44,21 +46,30 @@ Cases = Mapping[str, Mapping[str, CaseScore]]
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: scored; 1: failed; 2: wrong usage."""
     options = parser().parse_args(arguments)
-    try:
-        where = decode(DataConfig, read_json(options.config).get("data"), "data")
-        info = changed(read_model(options.model), options.overrides)
-        data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-        pairs = pair_labels(options.labels, info, data) if options.labels else None
-        cases = score(options.model, info, data, options, pairs=pairs)
-        names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
-        if options.output:
-            prepare_output_directory(options.output)
-            write_cases(options.output / f"scores-{options.split}.csv", cases, names)
-        report(cases, subjects_of(Path(where.dataset)), options)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    return 0
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score, write and print."""
+    options.model = find_model(options.model)
+    where = decode(DataConfig, read_json(options.config).get("data"), "data")
+    info = changed(read_model(options.model), options.overrides)
+    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    pairs = None if options.labels is None else pair_labels(options.labels, info, data)
+    chosen = choose_cases(info, data, options.split, pairs=pairs)
+    # Hours of scoring later is too late to find that these cannot be read or written.
+    subjects = subjects_of(Path(where.dataset))
+    before = None
+    if options.against:
+        count = len(pairs) if pairs else data.num_classes - 1
+        before = read_before(options.against, chosen, structures=count)
+    if options.output:
+        prepare_output_directory(options.output)
+    cases = score(options.model, info, data, chosen, pairs=pairs, device=options.device)
+    names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
+    if options.output:
+        write_cases(options.output / f"scores-{options.split}.csv", cases, names)
+    report(cases, subjects, options, before=before)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("model", type=Path, help="model folder")
+    result.add_argument("model", help="name or folder")
     result.add_argument("config", type=Path, help="a training's configuration: its data set")
     result.add_argument("overrides", nargs="*", metavar="key=value")
     result.add_argument("--split", choices=("train", "val", "test", "all"), default="val")
@@ -118,18 +129,11 @@ def pair_labels(text: str, info: ModelInfo, data: Decathlon) -> dict[int, int]:
     return pairs
 
 
-def score(
-    folder: Path,
-    info: ModelInfo,
-    data: Decathlon,
-    options: argparse.Namespace,
-    *,
-    pairs: Mapping[int, int] | None = None,
-) -> dict[str, dict[str, CaseScore]]:
-    """Scores by case and stage.
+def choose_cases(
+    info: ModelInfo, data: Decathlon, split: str, *, pairs: Mapping[int, int] | None
+) -> tuple[Case, ...]:
+    """The cases to score.
 
-    :param pairs: the data set's label -> the model's value: only these are scored. None: all, by
-        their number.
     :raises ConfigError: if the data set has other classes than the model, or an empty split.
     """
     if pairs is None and data.num_classes != info.num_classes:
@@ -137,10 +141,42 @@ def score(
             f"The model has {info.num_classes} classes and the data set {data.num_classes}; name "
             "those that both have with --labels."
         )
-    chosen = cases_of(data, options.split)
+    chosen = cases_of(data, split)
     if not chosen:
-        raise ConfigError(f"The split '{options.split}' holds no cases.")
-    network = load_network(folder, info, device=resolve_device(options.device))
+        raise ConfigError(f"The split '{split}' holds no cases.")
+    return chosen
+
+
+def read_before(path: Path, chosen: Sequence[Case], *, structures: int) -> Cases:
+    """Scores that were written before, of the same cases and as many structures.
+
+    Which number each structure has may differ between two models.
+
+    :raises ConfigError: if they are of other cases or structures.
+    """
+    cases = read_cases(path)
+    found = {name: len(stages["refined"].structures) for name, stages in cases.items()
+             if "refined" in stages}  # fmt: skip
+    if found != {case.name: structures for case in chosen}:
+        raise ConfigError(f"'{path}' holds other cases or structures.")
+    return cases
+
+
+def score(
+    folder: Path,
+    info: ModelInfo,
+    data: Decathlon,
+    chosen: Sequence[Case],
+    *,
+    pairs: Mapping[int, int] | None,
+    device: str,
+) -> dict[str, dict[str, CaseScore]]:
+    """Scores by case and stage.
+
+    :param pairs: the data set's label -> the model's value: only these are scored. None: all, by
+        their number.
+    """
+    network = load_network(folder, info, device=resolve_device(device))
     validator = Validator(
         info.preparation.window_size, info.renderer.build(), info.windows,
         [value for value in data.labels if value] if pairs is None else list(pairs.values()),
@@ -165,7 +201,8 @@ def paired(case: PreparedCase, pairs: Mapping[int, int]) -> PreparedCase:
     """With the model's values; what is not paired becomes 0."""
     table = np.zeros(256, np.uint8)
     table[list(pairs)] = list(pairs.values())
-    return replace(case, labels=table[case.labels])
+    drawn = case.drawn and replace(case.drawn, labels=table[case.drawn.labels])
+    return replace(case, labels=table[case.labels], drawn=drawn)
 
 
 def without_background(cases: Cases) -> dict[str, dict[str, CaseScore]]:
@@ -176,26 +213,25 @@ def without_background(cases: Cases) -> dict[str, dict[str, CaseScore]]:
     }
 
 
-def report(cases: Cases, subjects: Mapping[str, str], options: argparse.Namespace) -> None:
-    """Print the table."""
+def report(
+    cases: Cases, subjects: Mapping[str, str], options: argparse.Namespace, *, before: Cases | None
+) -> None:
+    """Print the table; ``before``: what ``--against`` holds."""
     pairs = {stage: by_subject(cases, stage, subjects) for stage in STAGES}
     count = len(pairs["refined"]["dice"])
     named = f", {options.labels}" if options.labels else ""
     print(f"{options.model.name}, {options.split}{named}: {len(cases)} cases of {count} subjects")
     for stage in STAGES:
         print(f"{stage:8} " + ", ".join(interval(pairs[stage], m) for m in MEASURES))
+    for stage in STAGES:  # the means that a model's card gives
+        mean = summarise_cases([stages[stage] for stages in cases.values()]).mean
+        print(f"{stage:8} over cases: " + ", ".join(
+            f"{title} {getattr(mean, name).mean:.{digits}f}" for name, title, digits in MEASURES
+        ))  # fmt: skip
     print("refined - coarse: " + differences(pairs["coarse"], pairs["refined"]))
-    if options.against:
-        other = read_cases(options.against)
-        if structures_of(other) != structures_of(cases):
-            raise ConfigError(f"'{options.against}' holds other cases or structures.")
-        before = by_subject(other, "refined", subjects)
-        print(f"refined - {options.against}: " + differences(before, pairs["refined"]))
-
-
-def structures_of(cases: Cases) -> dict[str, int]:
-    """Case -> number of structures; which number each has may differ between two models."""
-    return {name: len(stages["refined"].structures) for name, stages in cases.items()}
+    if before is not None:
+        other = by_subject(before, "refined", subjects)
+        print(f"refined - {options.against}: " + differences(other, pairs["refined"]))
 
 
 def by_subject(cases: Cases, stage: str, subjects: Mapping[str, str]) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ split, then look at the test split with ``--temperature model``.
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -26,11 +27,12 @@ from tqdm import tqdm
 
 from MorseCore.config import decode, encode, read_json
 from MorseCore.devices import resolve_device
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, open_dataset, prepare_case
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.model_folder import INFO, ModelInfo, load_network, read_model
+from MorseCore.models_library import find_model
 from MorseCore.network import Network
 from MorseCore.prediction import GridPrediction, predict_volume
 from Training.evidence.calibration import (
@@ -42,29 +44,27 @@ from Training.evidence.calibration import (
 )
 from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
+from Training.study.commandline import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: measured; 1: failed; 2: wrong usage."""
     options = parser().parse_args(arguments)
-    try:
-        where = decode(DataConfig, read_json(options.config).get("data"), "data")
-        data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-        study = Study(options, data)
-        findings = study.run()
-        text = write_tables(options.output, findings)
-        draw(options.output / "plot.png", findings)
-        print(text)
-        if options.write_temperature:
-            store(options.model, findings)
-            print(f"written: temperature {findings.temperature:.4f} in {options.model / INFO}")
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        print("error: Stopped; run it again to go on.", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, write and print."""
+    options.model = find_model(options.model)
+    where = decode(DataConfig, read_json(options.config).get("data"), "data")
+    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    findings = Study(options, data).run()
+    text = write_tables(options.output, findings)
+    draw(options.output / "plot.png", findings)
+    print(text)
+    if options.write_temperature:
+        store(options.model, findings)
+        print(f"written: temperature {findings.temperature:.4f} in {options.model / INFO}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("model", type=Path, help="model folder")
+    result.add_argument("model", help="name or folder")
     result.add_argument("config", type=Path, help="a training's configuration: its data set")
     result.add_argument("--split", choices=("train", "val", "test"), default="val")
     result.add_argument(
@@ -98,13 +98,14 @@ class Study:
         self._cases = data.splits[options.split]
         if options.write_temperature and (options.temperature, options.split) != ("fit", "val"):
             raise ConfigError("A temperature to be stored is fitted on the validation split.")
-        if options.band <= 0:
-            raise ConfigError(f"'--band' must be positive; found {options.band}.")
+        if not 0 < options.band < math.inf:
+            raise ConfigError(f"'--band' must be positive and finite; found {options.band}.")
         if data.num_classes != self._info.num_classes or not self._cases:
             raise ConfigError(
                 f"The model has {self._info.num_classes} classes and the data set "
                 f"{data.num_classes}; its split '{options.split}' holds {len(self._cases)} cases."
             )
+        self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None
         self._claim()
 
@@ -134,14 +135,13 @@ class Study:
             if not path.is_file():
                 prepared, prediction = self._predict(case, temperature)
                 write_json(path, measure(prepared, prediction))
-            found[case.name] = json.loads(path.read_text(encoding="utf-8"))
+            found[case.name] = read_json(path)
         return found
 
     def _predict(self, case: Case, temperature: float) -> tuple[PreparedCase, GridPrediction]:
         info = self._info
         if self._network is None:
-            device = resolve_device(self._options.device)
-            self._network = load_network(self._options.model, info, device=device)
+            self._network = load_network(self._options.model, info, device=self._device)
         prepared = prepare_case(case, info.preparation, num_classes=info.num_classes)
         prediction = predict_volume(
             self._network, torch.from_numpy(np.ascontiguousarray(prepared.image)),

@@ -111,6 +111,45 @@ def test_another_data_set_is_scored_in_the_structures_that_both_have(
     assert "holds other cases or structures" in capsys.readouterr().err
 
 
+def spread_out(folder: Path) -> None:
+    """The voxels of a data set are 1.5 mm apart, so that a model of 1 mm resamples them."""
+    for path in folder.glob("data/*/*.nii.gz"):
+        image = SimpleITK.ReadImage(str(path))
+        image.SetSpacing((1.5, 1.5, 1.5))
+        SimpleITK.WriteImage(image, str(path))
+
+
+def test_structures_are_paired_on_the_grid_on_which_they_were_drawn_too(
+    home: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(home / "data", own / "data")
+    config = json.loads((home / "config.json").read_text())
+    for key, name in (("dataset", "dataset.json"), ("split", "splits.json")):
+        config["data"][key] = str(own / "data" / name)
+    (own / "config.json").write_text(json.dumps(config))
+    for folder in (own, elsewhere):
+        spread_out(folder)
+    assert score(own, "--split", "test", "--output", str(own / "out")) == 0
+    words = ("--split", "test", "--labels", "ball=sphere, rod=tube")
+    assert score(elsewhere, *words, "--output", str(elsewhere / "out")) == 0
+    found, expected = (
+        {n: c["refined"].structures for n, c in read_cases(f / "out/scores-test.csv").items()}
+        for f in (elsewhere, own)
+    )
+    assert found == expected
+    assert all(case[1].dice > 0.5 for case in found.values())
+
+
+def test_the_means_of_the_card_are_printed_beside_those_over_subjects(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(home, "--split", "test", "--output", str(home / "means")) == 0
+    cases = read_cases(home / "means" / "scores-test.csv").values()
+    mean = np.mean([s.dice for case in cases for s in case["refined"].structures.values()])
+    assert f"refined  over cases: DSC {mean:.4f}, " in capsys.readouterr().out
+
+
 def test_all_cases_of_a_data_set_that_the_model_does_not_know_can_be_scored(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

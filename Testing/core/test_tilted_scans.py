@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from MorseCore.images.imageio import read_volume
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.metrics import overlap
@@ -48,3 +49,33 @@ def test_a_tilted_hippocampus_is_found_where_it_lies(degrees: float, tmp_path: P
         scores += [overlap(result.refined == v, truth == v)[0] for v in (1, 2)]
     # Upright these score 0.9; with dark corners beside the tilted scan they scored 0.1.
     assert np.mean(scores) > 0.82
+
+
+def scan(*, tilted: bool, shape: tuple[int, int, int] = (96, 16, 16)) -> Volume:
+    """Noise on an upright grid, or on one turned by 20 degrees about i."""
+    matrix = np.eye(4)
+    if tilted:
+        angle = np.radians(20)
+        matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Volume(array, Geometry(shape, matrix), "noise")
+
+
+@pytest.mark.parametrize("tilted", [False, True])
+def test_the_networks_seconds_are_in_the_report(tilted: bool) -> None:
+    report = Predictor(find_model("phantom-tiny"), device="cpu").segment(scan(tilted=tilted)).report
+    assert report["seconds"]["network"] > 0.02  # many windows; opening a generator takes nothing
+
+
+def test_a_tilted_scan_is_known_to_need_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its rows are held until it can be turned back; of an upright one those of a window."""
+    needed: list[int] = []
+    monkeypatch.setattr("MorseCore.predictor.check_memory", needed.append)
+    predictor = Predictor(find_model("phantom-tiny"), device="cpu")
+    tall = scan(tilted=True, shape=(400, 16, 16))
+    predictor.segment(tall)
+    rows, columns = 16 * np.sin(np.radians(20)) + 400 * np.cos(np.radians(20)), 32
+    probabilities = 4 * predictor.info.num_classes * 2 * rows * columns * columns
+    assert needed[-1] > probabilities  # coarse and refined, of every row
+    predictor.segment(scan(tilted=False, shape=(400, 16, 16)))
+    assert needed[-1] < probabilities / 4

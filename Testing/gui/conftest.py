@@ -77,6 +77,18 @@ def a_widget(a_scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     assert not list(Path(slicer.app.temporaryPath).glob("morsesegment-*"))
 
 
+@pytest.fixture
+def an_axial_view(a_scene: Any) -> Any:
+    """The red slice view's node; what moves the views moves it."""
+    import slicer
+
+    node = slicer.vtkMRMLSliceNode()
+    node.SetLayoutName("Red")
+    node = a_scene.AddNode(node)
+    node.SetOrientation("Axial")
+    return node
+
+
 @pytest.fixture(autouse=True)
 def no_slot_fails() -> Iterator[list[str]]:
     """Qt only prints errors of slots; here they fail the test. A test may clear the list."""

@@ -1,4 +1,4 @@
-"""The module's widget as Slicer would make it, with its real .ui file."""
+"""The module's widget as Slicer would make it, with its real .ui file, and how it is used."""
 
 import importlib.util
 import types
@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 
-from slicerqt import processEvents
+from slicerqt import processEvents, waitFor
 
 MODULE_FILE = Path(__file__).parents[2] / "MorseSegment" / "MorseSegment.py"
 
@@ -37,3 +37,24 @@ def close_widget(widget: Any) -> None:
     widget.cleanup()
     processEvents()
     widget.parent.delete()
+
+
+def choose(widget: Any, volume: Any, model: str) -> None:
+    widget.ui.volumeSelector.setCurrentNode(volume)
+    widget.ui.modelSelector.currentIndex = widget.ui.modelSelector.findData(model)
+
+
+def press_segment(widget: Any, volume: Any, model: str) -> None:
+    choose(widget, volume, model)
+    assert widget.ui.segmentButton.enabled, widget.ui.segmentButton.toolTip
+    widget.ui.segmentButton.click()
+
+
+def wait_until_idle(widget: Any) -> None:
+    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=30)
+    processEvents()
+
+
+def ranks(widget: Any) -> list[int]:
+    table = widget.ui.pointTable
+    return [int(table.item(row, 0).text()) for row in range(table.rowCount)]

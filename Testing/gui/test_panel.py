@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import slicer
 
-from listeners import children, isAlive
-from slicerqt import install, processEvents, waitFor
+from panel import choose, press_segment, wait_until_idle
+from slicerqt import install, waitFor
 
 install()
 import qt
@@ -23,34 +23,6 @@ def a_volume(a_scene: Any) -> Any:
     voxels = np.zeros((8, 9, 10), np.int16)
     voxels[2:5, 3:6, 4:7] = 100
     return slicer.util.addVolumeFromArray(voxels, name="Scan")
-
-
-def choose(widget: Any, volume: Any, model: str) -> None:
-    widget.ui.volumeSelector.setCurrentNode(volume)
-    widget.ui.modelSelector.currentIndex = widget.ui.modelSelector.findData(model)
-
-
-def press_segment(widget: Any, volume: Any, model: str) -> None:
-    choose(widget, volume, model)
-    assert widget.ui.segmentButton.enabled, widget.ui.segmentButton.toolTip
-    widget.ui.segmentButton.click()
-
-
-def wait_until_idle(widget: Any) -> None:
-    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=30)
-    processEvents()
-
-
-def worker_of(widget: Any) -> int:
-    """The process that computes, once it says so."""
-    waitFor(lambda: bool(widget.ui.logEdit.plainText), seconds=30)
-    return int(widget.ui.logEdit.plainText.splitlines()[0])
-
-
-def nodes(scene: Any) -> set[str]:
-    """What a person would call the scene's content."""
-    found = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
-    return {node.GetID() for node in found if not node.GetSingletonTag()}
 
 
 def test_every_control_has_a_tool_tip(a_widget: Any) -> None:
@@ -210,111 +182,6 @@ def test_the_key_exists_only_while_the_module_is_in_front(a_widget: Any) -> None
     a_widget.enter()
     a_widget.enter()
     assert keys() == 1
-
-
-@pytest.mark.parametrize("model", ["slow", "deaf"])
-def test_cancel_leaves_no_process_and_no_node(
-    a_widget: Any, a_volume: Any, a_scene: Any, model: str
-) -> None:
-    before = nodes(a_scene)
-    press_segment(a_widget, a_volume, model)
-    pid = worker_of(a_widget)
-    a_widget.ui.segmentButton.click()
-    assert not a_widget.ui.segmentButton.enabled
-    wait_until_idle(a_widget)
-    assert not isAlive(pid)
-    assert not children()
-    assert nodes(a_scene) == before
-    assert (
-        "Cancelled" in a_widget.ui.messageLabel.text or "Stopped" in a_widget.ui.messageLabel.text
-    )
-    assert a_widget.ui.segmentButton.enabled
-    assert a_widget.ui.segmentButton.text == "Segment"
-
-
-def test_after_a_cancel_the_next_run_works(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
-    press_segment(a_widget, a_volume, "slow")
-    worker_of(a_widget)
-    a_widget.ui.segmentButton.click()
-    wait_until_idle(a_widget)
-    press_segment(a_widget, a_volume, "quick")
-    wait_until_idle(a_widget)
-    assert len(findResults(a_scene)) == 1
-
-
-@pytest.mark.parametrize(
-    ("model", "word"),
-    [("dies", "exit code 3"), ("out of memory", "region of interest"), ("refuses", "Too dark")],
-)
-def test_an_error_is_one_sentence_and_the_scene_is_as_it_was(
-    a_widget: Any, a_volume: Any, a_scene: Any, model: str, word: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    dialogs: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        slicer.util,
-        "errorDisplay",
-        lambda text, detailedText="": dialogs.append((text, detailedText)),
-    )
-    before = nodes(a_scene)
-    press_segment(a_widget, a_volume, model)
-    wait_until_idle(a_widget)
-    waitFor(lambda: bool(dialogs), seconds=5)
-    assert word in a_widget.ui.messageLabel.text
-    assert "Traceback" not in a_widget.ui.messageLabel.text
-    assert [text for text, _ in dialogs] == [a_widget.ui.messageLabel.text]
-    assert dialogs[0][1]
-    assert nodes(a_scene) == before
-    assert a_widget.ui.segmentButton.text == "Segment"
-
-
-def test_removing_the_volume_during_a_run_ends_it(
-    a_widget: Any, a_volume: Any, a_scene: Any
-) -> None:
-    other = slicer.util.addVolumeFromArray(np.ones((3, 3, 3), np.int16), name="Other")
-    press_segment(a_widget, a_volume, "slow")
-    pid = worker_of(a_widget)
-    a_scene.RemoveNode(a_volume)
-    processEvents()
-    assert not a_widget.board.segmenter.isBusy
-    assert not isAlive(pid)
-    assert "removed" in a_widget.ui.messageLabel.text
-    assert not findResults(a_scene)
-    assert a_widget.ui.volumeSelector.currentNode() is None, "nobody chose the other volume"
-    assert other is not None
-
-
-def test_closing_the_scene_during_a_run_ends_it(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
-    press_segment(a_widget, a_volume, "slow")
-    pid = worker_of(a_widget)
-    a_scene.Clear(False)
-    processEvents()
-    assert not a_widget.board.segmenter.isBusy
-    assert not isAlive(pid)
-    assert "closed" in a_widget.ui.messageLabel.text
-    assert not nodes(a_scene) & {"vtkMRMLSegmentationNode1"}
-    assert not a_widget.ui.segmentButton.enabled
-
-
-def test_leaving_the_module_during_a_run_does_not_end_it(
-    a_widget: Any, a_volume: Any, a_scene: Any
-) -> None:
-    press_segment(a_widget, a_volume, "quick")
-    a_widget.exit()
-    wait_until_idle(a_widget)
-    assert len(findResults(a_scene)) == 1
-
-
-def test_a_reload_during_a_run_leaves_nothing_behind(
-    a_widget: Any, a_volume: Any, a_scene: Any
-) -> None:
-    before = nodes(a_scene)
-    press_segment(a_widget, a_volume, "slow")
-    pid = worker_of(a_widget)
-    a_widget.cleanup()
-    processEvents()
-    assert not isAlive(pid)
-    assert nodes(a_scene) == before
 
 
 def test_settings_and_result_survive_save_and_reload(

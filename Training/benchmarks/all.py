@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from tqdm import tqdm
 
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import ConfigError
 from MorseCore.files import atomic_path, prepare_output_directory, write_text
-from Training.benchmarks.report import markdown
+from Training.benchmarks.report import arguments, markdown
+from Training.study.commandline import exit_code
 
 NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene")
 
@@ -37,11 +38,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"), metavar="DIR")
     parser.add_argument("--again", action="store_true", help="measure what is there already, too")
     options, rest = parser.parse_known_args(words)
-    try:
-        return run(options, rest)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    arguments(None).parse_known_args(rest)  # ends with a sentence if a value is wrong
+    return exit_code(lambda: run(options, rest))
 
 
 def run(options: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -38,6 +38,7 @@ from Training.benchmarks.measuring import (
 )
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.benchmarks.subjects import write_case
+from Training.study.commandline import positive
 
 HERE = Path(__file__).resolve().parent
 NNUNET = """
@@ -55,7 +56,7 @@ def main(words: list[str] | None = None) -> int:
     """Exit code 0: measured; 1: failed; 2: wrong usage."""
     parser = arguments(__doc__)
     parser.add_argument("--images", type=Path, metavar="DIR", help="default: noise of their size")
-    parser.add_argument("--cases", type=int, metavar="N", help="of these images, the first N")
+    parser.add_argument("--cases", type=positive, metavar="N", help="of these images, the first N")
     parser.add_argument("--nnunet-python", default=sys.executable, metavar="FILE")
     return run_benchmark("peers", parser, measure, words=words)
 

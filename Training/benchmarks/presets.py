@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.errors import MorseError
+from MorseCore.errors import ConfigError, MorseError
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import RefineConfig
@@ -33,8 +33,9 @@ from Training.benchmarks.measuring import (
 )
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.benchmarks.subjects import make_network, morse, noise
+from Training.study.commandline import whole_numbers
 from Training.study.results import collect, compare
-from Training.study.running import Run, numbered, run_all
+from Training.study.running import Run, check_data, numbered, run_all
 
 TARGET = 15.0
 PRESETS = ("default", "paper")
@@ -45,7 +46,9 @@ def main(words: list[str] | None = None) -> int:
     parser = arguments(__doc__)
     parser.add_argument("--train", type=Path, metavar="CONFIG", help="measure the DSC difference")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of this training")
-    parser.add_argument("--seeds", default="1337", metavar="N,N,…", help="of this training")
+    parser.add_argument(
+        "--seeds", type=whole_numbers, default=[1337], metavar="N,N,…", help="of this training"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/presets"), metavar="DIR")
     return run_benchmark("presets", parser, measure, words=words, child=child)
 
@@ -53,6 +56,9 @@ def main(words: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Time in turn, memory one by one, accuracy if asked for."""
     keep_freed_memory(largest=SMALL)  # as `segment` does
+    if not options.train and options.overrides:
+        raise ConfigError("key=value is of a training: it needs --train CONFIG.")
+    trainings = plan(options) if options.train else {}  # mistakes are said before hours of work
     side = 16 if options.smoke else 256
     work = {preset: segmenting(preset, side, smoke=options.smoke) for preset in PRESETS}
     repeats = options.repeats or (1 if options.smoke else 2 if options.quick else 7)
@@ -66,8 +72,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         task = {"preset": preset, "side": side, "smoke": options.smoke}
         peak = run_child(__file__, task)["bytes"]
         report.add({f"peak memory, {preset}": Sample((peak / 2**20,), "MiB")})
-    if options.train:
-        compare_accuracy(options, report)
+    if trainings:
+        compare_accuracy(trainings, report)
     else:
         report.note("DSC difference: not measured, it needs trained networks (--train CONFIG).")
 
@@ -79,12 +85,13 @@ def segmenting(preset: str, side: int, *, smoke: bool) -> Any:
     if smoke and preset == "paper":
         head = morse("tiny") | {"gate_stride": 1, "width": 16}
     network = make_network(backbone, head, dims=2, num_classes=5)
-    renderer = RefineConfig(points=64 if smoke else 8192).build()
+    renderer = RefineConfig(
+        points=64 if smoke else 4096, coarse_stride=1 if preset == "paper" else 2
+    ).build()
     volume = noise([1, side, side])
     return lambda: predict_volume(
-        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig(),
-        precision="fp32",
-    )  # fmt: skip
+        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig()
+    )
 
 
 def child(task: dict[str, Any]) -> dict[str, Any]:
@@ -94,24 +101,36 @@ def child(task: dict[str, Any]) -> dict[str, Any]:
     return {"bytes": peak_bytes()}
 
 
-def compare_accuracy(options: argparse.Namespace, report: Report) -> None:
-    """Train both presets alike and add the difference of their DSC.
+def plan(options: argparse.Namespace) -> dict[str, list[Run]]:
+    """The trainings of both presets, alike but for the head.
 
-    :raises MorseError: if a training failed.
+    :raises MorseError: if the configuration or its data set cannot be read.
     """
     base = apply_overrides(read_json(options.train), options.overrides)
-    results = {}
+    decode(RunConfig, base, "")
+    result = {}
     for preset in PRESETS:
         data = copy.deepcopy(base)
         data["network"]["head"] = morse("tiny" if options.smoke else preset)
         config = decode(RunConfig, data, "")
-        runs = [
+        result[preset] = [
             Run(preset, seed, 0, numbered(
                 config, name=f"{preset}-s{seed}", seed=seed, fold=config.data.fold,
                 output=options.runs,
             ))
-            for seed in map(int, options.seeds.split(","))
+            for seed in options.seeds
         ]  # fmt: skip
+    check_data(run for runs in result.values() for run in runs)
+    return result
+
+
+def compare_accuracy(trainings: dict[str, list[Run]], report: Report) -> None:
+    """Train both presets and add the difference of their DSC.
+
+    :raises MorseError: if a training failed.
+    """
+    results = {}
+    for preset, runs in trainings.items():
         if failures := run_all(runs):
             raise MorseError(f"The training of '{preset}' failed: {failures[0]}")
         results[preset] = collect(runs, ["dice"])
@@ -121,9 +140,10 @@ def compare_accuracy(options: argparse.Namespace, report: Report) -> None:
         Figure("DSC default - paper, upper end", found.high, 0.0, at_least=True,
                spread=(found.low, found.high))
     )  # fmt: skip
+    steps = trainings["paper"][0].config.optimisation.iterations
     report.note(
         f"DSC default - paper {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], "
-        f"p {found.p:.3f}, {config.optimisation.iterations} iterations, seeds {options.seeds}."
+        f"p {found.p:.3f}, {steps} iterations, seeds {[run.seed for run in trainings['paper']]}."
     )
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import torch
 
-from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory, write_json, write_text
 from Training.benchmarks.measuring import Figure, Sample, machine
+from Training.study.commandline import exit_code, positive
 
 __all__ = ["Report", "arguments", "markdown", "run_benchmark"]
 
@@ -100,12 +99,12 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="under a minute on two free cores")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: only that it runs")
-    parser.add_argument("--repeats", type=int, metavar="N", help="default: by --quick")
+    parser.add_argument("--repeats", type=positive, metavar="N", help="default: by --quick")
     parser.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall",
         help="cpu: seconds of all threads, for a machine that is shared",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", help="of torch")
+    parser.add_argument("--threads", type=positive, metavar="N", help="of torch")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON and Markdown there")
     parser.add_argument("--child", metavar="JSON", help=argparse.SUPPRESS)
     return parser
@@ -124,25 +123,22 @@ def run_benchmark(
     if options.threads:
         torch.set_num_threads(options.threads)
         os.environ["OMP_NUM_THREADS"] = str(options.threads)  # of the processes that it starts
-    try:
-        if options.child:
-            if child is None:
-                raise ConfigError(f"'{name}' has no child process.")
-            print(json.dumps(child(json.loads(options.child))))
-            return 0
-        if options.repeats is not None and options.repeats < 1:
-            raise ConfigError(f"'--repeats' must be positive; found {options.repeats}.")
+    if options.child and child:
+        print(json.dumps(child(json.loads(options.child))))
+        return 0
+
+    def run() -> None:
+        if options.output:  # what cannot be written is said before hours of measuring
+            prepare_output_directory(options.output)
         cuda = [torch.device("cuda")] if torch.cuda.is_available() else []
         report = Report(name, machine(cuda), options.clock)
         print(f"{name}: {report.machine}, {options.clock} time")
         measure(options, report)
         if options.output:
             _write(report, options)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    print(report.line)
-    return 0
+        print(report.line)
+
+    return exit_code(run)
 
 
 def _write(report: Report, options: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from MorseCore.allocation import SMALL, keep_freed_memory
+from MorseCore.errors import ConfigError
 from MorseCore.files import atomic_path, prepare_output_directory
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
@@ -35,6 +36,7 @@ from MorseCore.models_library import find_model
 from MorseCore.predictor import PredictOptions, Predictor
 from Training.benchmarks.measuring import Figure, Sample, peak_bytes, run_child
 from Training.benchmarks.report import Report, arguments, run_benchmark
+from Training.study.commandline import positive
 
 FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
 QUICK = [(64, 64, 64), (80, 128, 128), (112, 160, 160)]
@@ -46,7 +48,9 @@ Shape = tuple[int, ...]
 def main(words: list[str] | None = None) -> int:
     """Exit code 0: measured; 1: failed; 2: wrong usage."""
     parser = arguments(__doc__)
-    parser.add_argument("--largest", type=int, metavar="VOXELS", help="leave out larger images")
+    parser.add_argument(
+        "--largest", type=positive, metavar="VOXELS", help="leave out larger images"
+    )
     return run_benchmark("scaling", parser, measure, words=words, child=child)
 
 
@@ -54,6 +58,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     """Sizes with and without refinement, then finer outputs, then points."""
     shapes = SMOKE if options.smoke else QUICK if options.quick else FULL
     shapes = [s for s in shapes if not options.largest or prod(s) <= options.largest]
+    if not shapes:
+        raise ConfigError(f"'--largest' {options.largest} leaves no image to measure.")
     repeats = options.repeats or (1 if options.smoke or options.quick else 3)
     tasks = list(plan(shapes, options))
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
@@ -68,8 +74,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     report.add(times)
     report.add({f"{n}, memory": Sample((peak / 2**20,), "MiB") for n, peak in peaks.items()})
     report.figures += conclude(shapes, times, peaks)
-    shares = {n: runs[0]["foreground"] / prod(dict(tasks)[n]["shape"]) for n, runs in found.items()}
-    report.note(f"Foreground: at most {max(shares.values()):.2%} of the voxels.")
+    share = max(r["foreground"] for runs in found.values() for r in runs)
+    report.note(f"Foreground: at most {share:.2%} of the voxels.")
     if options.output:
         draw(shapes, times, peaks, prepare_output_directory(options.output) / "scaling.png")
 
@@ -137,8 +143,8 @@ def child(task: dict[str, Any]) -> dict[str, Any]:
     started = now()
     result = predictor.segment(image, options)
     seconds = now() - started
-    found = int(np.count_nonzero(result.refined))
-    return {"seconds": seconds, "loaded": loaded, "peak": peak_bytes(), "foreground": found}
+    share = float(np.count_nonzero(result.refined) / result.refined.size)
+    return {"seconds": seconds, "loaded": loaded, "peak": peak_bytes(), "foreground": share}
 
 
 def scan(shape: Shape) -> Volume:

@@ -13,10 +13,9 @@ import torch
 from MorseCore.config import decode
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
-from MorseCore.model_folder import ModelInfo, write_model
 from MorseCore.network import Network, NetworkConfig
 
-__all__ = ["PLAIN", "make_network", "morse", "noise", "random_model", "write_case"]
+__all__ = ["PLAIN", "make_network", "morse", "noise", "write_case"]
 
 PLAIN = {"name": "plain"}
 
@@ -43,31 +42,6 @@ def make_network(
 def noise(shape: Sequence[int]) -> torch.Tensor:
     """A normalised image (K, J, I) of noise."""
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0))
-
-
-def random_model(
-    folder: Path,
-    *,
-    backbone: Mapping[str, Any],
-    head: Mapping[str, Any],
-    window: Sequence[int],
-    num_classes: int,
-    renderer: Mapping[str, Any],
-) -> ModelInfo:
-    """Write a model folder with random weights, spacing 1 mm."""
-    dims = len(window)
-    data = {
-        "name": folder.name, "title": "Random", "task": "To be timed.", "modality": "any",
-        "structures": [
-            {"value": n, "name": f"S{n}", "color": [1, 0, 0]} for n in range(1, num_classes)
-        ],
-        "network": {"backbone": dict(backbone), "head": dict(head), "spatial_dims": dims},
-        "preparation": {"window": list(window), "spacing": [1.0] * dims},
-        "renderer": dict(renderer), "licence": "Apache-2.0", "sha256": "",
-    }  # fmt: skip
-    network = make_network(backbone, head, dims=dims, num_classes=num_classes)
-    info = decode(ModelInfo, data, "")
-    return write_model(folder, info, network.state_dict(), card="Random weights, to be timed.\n")
 
 
 def write_case(path: Path, shape: Sequence[int], *, seed: int) -> Path:

@@ -10,11 +10,12 @@ import SimpleITK
 from tqdm import tqdm
 
 from MorseCore.errors import DatasetError, OutputError
-from MorseCore.files import write_json
+from MorseCore.files import output_error, write_json, write_text
 
 __all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
 
 Reader = Callable[[Path], SimpleITK.Image]
+_LARGEST_LABEL = 255  # label maps are written as uint8
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) 
     Written into a folder beside the output that is renamed at the end: there is all or nothing.
 
     :raises DatasetError: if the folder is not laid out as expected, or a case cannot be read.
-    :raises OutputError: if the output is there already.
+    :raises OutputError: if the output is there already, or cannot be written.
     """
     if output.exists():
         raise OutputError(f"'{output}' is there already; name a folder that is not.")
@@ -76,8 +77,10 @@ def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) 
         write_json(temporary / "dataset.json", _describe(source, pairs, splits))
         write_json(temporary / "splits.json", splits)
         rows = [f"{pair.name},{pair.subject}" for pair in pairs]
-        (temporary / "cases.csv").write_text("\n".join(["case,subject", *rows, ""]), "utf-8")
+        write_text(temporary / "cases.csv", "\n".join(["case,subject", *rows, ""]))
         temporary.rename(output)
+    except OSError as error:
+        raise output_error(output, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return output / "dataset.json"
@@ -103,10 +106,12 @@ def read_image(path: Path) -> SimpleITK.Image:
 
     :raises DatasetError: if it cannot be read.
     """
+    if not path.is_file():
+        raise DatasetError(f"There is no file '{path}'.")
     try:
         return SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
         raise DatasetError(f"'{path}' cannot be read: {reason}") from None
 
 
@@ -117,7 +122,10 @@ def same_file(image: SimpleITK.Image) -> SimpleITK.Image:
 
 def _convert(source: Source, pair: Pair, folder: Path) -> None:
     image = source.to_image(read_image(pair.image))
-    label = SimpleITK.Cast(source.to_label(read_image(pair.label)), SimpleITK.sitkUInt8)
+    drawn = read_image(pair.label)
+    _check_is_grey(source, pair.name, image, drawn)
+    _check_is_label(pair.name, drawn)
+    label = SimpleITK.Cast(source.to_label(drawn), SimpleITK.sitkUInt8)
     if image.GetSize() != label.GetSize():
         raise DatasetError(
             f"Case '{pair.name}': the image has {image.GetSize()} pixels, its label "
@@ -128,8 +136,31 @@ def _convert(source: Source, pair: Pair, folder: Path) -> None:
         raise DatasetError(f"Case '{pair.name}' holds the label {found}, which is not known.")
     label.CopyInformation(image)
     for sub, data in (("images", image), ("labels", label)):
-        SimpleITK.WriteImage(
-            data, str(folder / sub / f"{pair.name}{source.suffix}"), useCompression=True
+        path = folder / sub / f"{pair.name}{source.suffix}"
+        try:
+            SimpleITK.WriteImage(data, str(path), useCompression=True)
+        except RuntimeError as error:  # the disk is full, say
+            reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+            raise OutputError(f"'{path.name}' cannot be written: {reason}") from None
+
+
+def _check_is_grey(source: Source, name: str, *images: SimpleITK.Image) -> None:
+    """Scans have one value a voxel; the colours of photographs become grey."""
+    counts = [image.GetNumberOfComponentsPerPixel() for image in images]
+    if source.suffix != ".png" and max(counts) > 1:
+        raise DatasetError(
+            f"Case '{name}': one value a voxel is expected; image and label have "
+            f"{' and '.join(map(str, counts))}."
+        )
+
+
+def _check_is_label(name: str, label: SimpleITK.Image) -> None:
+    """What a cast to 8 bits would make another label, unseen: 256 would become background."""
+    values = SimpleITK.GetArrayViewFromImage(label)
+    if (values < 0).any() or (values > _LARGEST_LABEL).any() or (values % 1 != 0).any():
+        raise DatasetError(
+            f"Case '{name}': labels must be whole numbers from 0 to {_LARGEST_LABEL}; "
+            f"found {values.min():g} to {values.max():g}."
         )
 
 

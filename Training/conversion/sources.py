@@ -53,6 +53,8 @@ def foreground(*, above: int) -> Callable[[SimpleITK.Image], SimpleITK.Image]:
 def _btcv(folder: Path) -> list[Pair]:
     pairs = []
     for image in sorted(folder.glob("img/img*.nii.gz")):
+        if not re.fullmatch(r"img\d{4}\.nii\.gz", image.name):
+            continue
         number = int(image.name[3:7])
         part = "test" if number in _SYNAPSE_TEST else "train"
         label = folder / "label" / f"label{number:04}.nii.gz"
@@ -70,6 +72,8 @@ def _amos(folder: Path) -> list[Pair]:
     pairs = []
     for split, part in (("Tr", "train"), ("Va", "test")):
         for image in sorted(folder.glob(f"images{split}/amos_*.nii.gz")):
+            if not re.fullmatch(r"amos_\d+\.nii\.gz", image.name):
+                continue
             number = int(image.name.removesuffix(".nii.gz").split("_")[-1])
             label = folder / f"labels{split}" / image.name
             if number <= 500 and label.is_file():

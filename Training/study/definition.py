@@ -12,6 +12,7 @@ from MorseCore.learning.training_config import RunConfig
 __all__ = ["Row", "Table", "list_tables", "read_table", "row_config"]
 
 TABLES = Path(__file__).resolve().parents[1] / "tables"
+MEASURES = ("dice", "jaccard", "miou", "hd95", "asd", "assd")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Table:
         for name in self.quick_rows:
             if name not in names:
                 raise ConfigError(f"'quick_rows' names '{name}'{nearest(name, names)}.")
+        if not self.measures or not set(self.measures) <= set(MEASURES):
+            raise ConfigError(
+                f"'measures' must be some of {', '.join(MEASURES)}; found {list(self.measures)}."
+            )
 
 
 def list_tables() -> dict[str, Path]:
@@ -93,9 +98,9 @@ def row_config(
     """
     changes = [table.set, row.set, *((table.quick, row.quick) if quick else ())]
     data = dict(base)
-    for change in changes:
-        data = _put(data, change)
     try:
+        for change in changes:
+            data = _put(data, change)
         return decode(RunConfig, apply_overrides(data, overrides), "")
     except ConfigError as error:
         raise ConfigError(f"Row '{row.name}': {error}") from None
@@ -108,5 +113,7 @@ def _put(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         target = result
         for parent in parents:
             target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"'{key}' cannot be set: '{parent}' is not an object.")
         target[last] = value
     return result

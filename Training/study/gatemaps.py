@@ -3,7 +3,7 @@
 ``K`` gates; slices are (J, I) in array order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.files import atomic_path
 from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import normalise
 from MorseCore.points import grid_coords
@@ -42,7 +43,10 @@ def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
     """The gates on the slice with most foreground, by the coarse answer, of all windows.
 
     :raises ConfigError: if the model's head has no gates.
+    :raises ImageError: if the volume is no scan (constant, a label map, nothing but NaN).
     """
+    volume = replace(volume, array=clean_voxels(volume.array)[0])
+    check_is_intensity_image(volume)
     preparation, device = predictor.info.preparation, predictor.device
     window = preparation.window_size
     scan = Volume(normalise(volume.array, preparation), volume.geometry, volume.source, volume.ndim)

@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from MorseCore.config import encode, read_json
-from MorseCore.errors import ConfigError, MorseError
-from MorseCore.files import write_json
+from MorseCore.errors import ConfigError, DatasetError, MorseError
+from MorseCore.files import prepare_output_directory, write_json
+from MorseCore.learning.dataset import open_dataset
 from MorseCore.learning.training_config import RunConfig
+from Training.study.subjects import subjects_of
 
-__all__ = ["Run", "run_all"]
+__all__ = ["Run", "check_data", "numbered", "run_all"]
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 log = logging.getLogger(__name__)
@@ -42,6 +44,19 @@ class Run:
     def is_done(self) -> bool:
         """Whether it ran to its end."""
         return (self.folder / "figures.json").is_file()
+
+
+def check_data(runs: Iterable[Run]) -> None:
+    """Find out before the first training what would end them all, or leave nothing to compare.
+
+    :raises DatasetError: if a data set cannot be read, or has neither test nor validation cases.
+    """
+    places = dict.fromkeys((d.dataset, d.split, d.fold) for d in (run.config.data for run in runs))
+    for dataset, split, fold in places:
+        splits = open_dataset(Path(dataset), Path(split), fold=fold).splits
+        subjects_of(Path(dataset))
+        if not splits["test"] and not splits["val"]:
+            raise DatasetError(f"The split '{split}' holds neither test nor validation cases.")
 
 
 def run_all(runs: Sequence[Run]) -> list[str]:
@@ -79,7 +94,7 @@ def _claim(run: Run) -> None:
                 "or delete it."
             )
         return
-    run.folder.mkdir(parents=True, exist_ok=True)
+    prepare_output_directory(run.folder)
     write_json(path, data)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from MorseCore.errors import DatasetError
 from MorseCore.learning.dataset import Decathlon
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.scoring.casetable import CaseScore
@@ -23,15 +24,23 @@ log = logging.getLogger(__name__)
 def subjects_of(dataset: Path) -> dict[str, str]:
     """Case -> subject by ``cases.csv`` beside ``dataset.json``; empty if it does not say.
 
-    Two cases of one subject are no two independent observations.
+    Two cases of one subject are no two independent observations. A case whose subject is left
+    empty is not in it.
+
+    :raises DatasetError: if the file is no table with a column ``case``.
     """
     path = dataset.parent / "cases.csv"
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel begins with a mark
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"'{path}' cannot be read as a table: {error}.") from None
     key = next((k for k in ("subject", "patient") if rows and k in rows[0]), None)
-    return {row["case"]: row[key] for row in rows} if key else {}
+    if key and "case" not in rows[0]:
+        raise DatasetError(f"'{path}' names subjects, but has no column 'case'.")
+    return {row["case"]: row[key] for row in rows if row[key]} if key else {}
 
 
 def values_by_subject(
