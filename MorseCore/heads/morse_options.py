@@ -13,7 +13,7 @@ from MorseCore.heads.rendering_head import RenderingHead
 
 __all__ = ["FeatureOptions", "GateOptions", "Preset", "RenderingOptions", "RoutingOptions"]
 
-Preset = Literal["paper", "default", "cpu", "custom"]
+Preset = Literal["paper", "wide", "default", "cpu", "custom"]
 Options = TypeVar("Options", bound="FeatureOptions")
 _LEAST = dict.fromkeys(("experts", "width", "gate_stride", "render_width"), 0)
 _LEAST |= {"gate_depth": 1, "frequencies": 1}
@@ -25,9 +25,9 @@ class FeatureOptions:
 
     preset: Preset = "default"
     """``paper``: width 256, gate of four 3x3 convolutions at full resolution (573 GFLOP for a
-    256x256 slice, 16 TFLOP for a 96^3 window), not residual. ``default``: gate at stride 4, width
-    256 in 2D and 64 in 3D. ``cpu``: gate at stride 4, width 64 in 2D and 32 in 3D, rendering width
-    128."""
+    256x256 slice, 16 TFLOP for a 96^3 window), not residual. ``wide``: gate at stride 4, width 256
+    in 2D and 64 in 3D. ``default``: width 64 and gate at stride 8 in 2D, 32 and 4 in 3D,
+    rendering width 128. ``cpu``: so, but with stride 4 in 2D too; older models name it."""
     experts: int = 0
     """N, the finest N maps of the pyramid; 0 takes all."""
     width: int = 0
@@ -75,7 +75,8 @@ class FeatureOptions:
         is_2d = spec.spatial_dims == 2
         width, stride, render_width = {
             "paper": (256, 1, 256),
-            "default": (256 if is_2d else 64, 4, 256),
+            "wide": (256 if is_2d else 64, 4, 256),
+            "default": (64 if is_2d else 32, 8 if is_2d else 4, 128),
             "cpu": (64 if is_2d else 32, 4, 128),
             "custom": (0, 0, 0),
         }[self.preset]

@@ -123,8 +123,8 @@ def test_the_papers_gate_can_be_chosen_and_runs_at_full_resolution():
 
 @pytest.mark.parametrize(
     ("preset", "chosen", "expected"),
-    [("paper", None, False), ("paper", False, False), ("cpu", None, True), ("cpu", True, True),
-     ("cpu", False, False)],
+    [("paper", None, False), ("paper", False, False), ("default", None, True),
+     ("default", True, True), ("default", False, False)],
 )  # fmt: skip
 def test_a_preset_chooses_only_where_the_configuration_does_not(preset, chosen, expected):
     head = {"name": "iar", "preset": preset, "width": 4, "frequencies": 2, "render_width": 4}
@@ -147,6 +147,17 @@ def test_a_model_that_ships_says_that_it_is_residual_and_still_is(name):
     assert encode(config)["head"]["residual"] is True
     with torch.device("meta"):
         assert config.build(num_classes=3).head.render.residual
+
+
+@pytest.mark.parametrize(
+    ("preset", "dims", "expected"),
+    [("default", 2, (64, 8)), ("default", 3, (32, 4)), ("cpu", 2, (64, 4)), ("cpu", 3, (32, 4)),
+     ("wide", 2, (256, 4)), ("wide", 3, (64, 4))],
+)  # fmt: skip
+def test_a_preset_names_the_width_and_the_stride_of_the_gate(preset, dims, expected):
+    backbone = "unet" if dims == 2 else "unet3d"
+    head = make_network(backbone, {"name": "morse", "preset": preset}, dims=dims).head
+    assert (head.experts.sizes.width, head.experts.sizes.gate_stride) == expected
 
 
 def test_the_paper_preset_has_the_papers_widths():

@@ -129,7 +129,7 @@ def test_two_batches_of_one_sample_average_to_one_batch_of_two(tmp_path: Path, m
     monkeypatch.setattr("MorseCore.heads.head.region_loss", functional.cross_entropy)
     network = {"spatial_dims": 2, "backbone": {"name": "unet3d", "channels": [8, 16]}}
     for name, batch, accumulate in (("one", 2, 1), ("two", 1, 2)):
-        options = {**STEPS, "batch_size": batch, "accumulate": accumulate}
+        options = {**STEPS, "batch_size": batch, "accumulate": accumulate, "precision": "fp32"}
         config = flat_config(network={**network, "head": {"name": "plain"}}, optimisation=options)
         make_trainer(config, tmp_path / name, train=phantom_cases(0, 1, dims=2)).run()
     assert losses_of(tmp_path / "one") == pytest.approx(losses_of(tmp_path / "two"), abs=1e-5)
@@ -243,6 +243,11 @@ def test_the_log_tells_the_rate_that_a_step_had(tmp_path: Path):
 )
 def test_the_precision_follows_the_device(wish, kind, capability, expected):
     assert choose_precision(wish, kind=kind, capability=capability) == expected
+
+
+@pytest.mark.parametrize(("wish", "expected"), [("auto", "bf16"), ("fp32", "fp32")])
+def test_a_cpu_computes_in_bf16_where_it_has_matrix_units_for_it(wish, expected):
+    assert choose_precision(wish, kind="cpu", has_amx=True) == expected
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
