@@ -149,7 +149,9 @@ def to_rows(features: Tensor) -> Tensor:
         return features.flatten(2).transpose(1, 2).contiguous()
 
 
-def sample_rows(rows: Tensor, size: Sequence[int], coords: Tensor) -> Tensor:
+def sample_rows(
+    rows: Tensor, size: Sequence[int], coords: Tensor, scale: Tensor | None = None
+) -> Tensor:
     """Linear interpolation of a map at coordinates, with border padding.
 
     Border padding makes sampling a coarse map at the pixel centres of a finer grid equal to
@@ -162,6 +164,7 @@ def sample_rows(rows: Tensor, size: Sequence[int], coords: Tensor) -> Tensor:
     :param rows: (B, N, C) from :func:`to_rows`; B may be 1 for all.
     :param size: S, with product N.
     :param coords: (B, P, D).
+    :param scale: (B, P) factors of the result.
     :return: (B, P, C).
     """
     batch, num_points, dims = coords.shape
@@ -181,7 +184,7 @@ def sample_rows(rows: Tensor, size: Sequence[int], coords: Tensor) -> Tensor:
             index = index * n + (lower[axis] + step).clamp(max=n - 1)
             weight = weight * (fraction[axis] if step else 1 - fraction[axis])
         indices.append(index if rows.shape[0] == 1 else index + offset)
-        weights.append(weight)
+        weights.append(weight if scale is None else weight * scale)
     found = functional.embedding_bag(
         torch.stack(indices, dim=-1).flatten(0, 1), rows.flatten(0, 1), mode="sum",
         per_sample_weights=torch.stack(weights, dim=-1).flatten(0, 1).to(rows.dtype),

@@ -32,6 +32,7 @@ from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.model_folder import ModelInfo, load_network, read_model
+from MorseCore.openvino_engine import use_engine
 from MorseCore.precision import resolve_precision
 from MorseCore.predict_options import PredictOptions, renderer_parameters
 from MorseCore.prediction import GridPrediction, KeptFields, predict_slabs
@@ -53,14 +54,19 @@ class Predictor:
         result = predictor.segment(read_volume(Path("brain.nii.gz")), PredictOptions(roi=roi))
 
     :raises ModelError: if the model folder cannot be used.
-    :raises DeviceError: if the device is not there.
+    :raises DeviceError: if the device is not there, or not for the engine.
+    :raises ConfigError: if there is no such engine.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto") -> None:
+    def __init__(self, folder: Path, *, device: str = "auto", engine: str = "torch") -> None:
+        """:param engine: what computes the backbone, see :mod:`MorseCore.openvino_engine`."""
         started = time.perf_counter()
         self.info = read_model(folder)
         self.device = resolve_device(device)
         self.network = load_network(folder, self.info, device=self.device)
+        self.engine = use_engine(
+            self.network, engine, device=self.device, in_channels=self.info.network.in_channels
+        )
         self.load_seconds = time.perf_counter() - started
 
     def segment(
@@ -214,6 +220,7 @@ class Predictor:
                 "system": platform.platform(),
             },
             "device": describe_device(self.device),
+            "engine": self.engine,
             "seed": 0,
             "parameters": {
                 **renderer_parameters(renderer),

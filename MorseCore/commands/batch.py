@@ -139,6 +139,7 @@ def run_batch(
     *,
     model: str,
     device: str = "auto",
+    engine: str = "torch",
     points: int | None = None,
     passes: int | None = None,
     roi: Roi | str | None = None,
@@ -161,7 +162,7 @@ def run_batch(
     box = parse_roi(roi) if isinstance(roi, str) else roi
     options = PredictOptions(roi=box, points=points, passes=passes, scale=scale)
     cases = find_cases(inputs)
-    predictor = Predictor(find_model(model), device=device)
+    predictor = Predictor(find_model(model), device=device, engine=engine)
     options.renderer(predictor.info.renderer)  # a number it does not have fails here, not per case
     run = BatchRun(predictor, Path(output), options, mask_format, read)
     failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)

@@ -135,6 +135,10 @@ def _add_segment(commands: Any) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
+        "--engine", default="torch", choices=("torch", "openvino"),
+        help="what computes the backbone; openvino is faster on a CPU (an extra: [cpu])",
+    )  # fmt: skip
+    parser.add_argument(
         "--roi",
         metavar="BOX",
         help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
@@ -205,8 +209,8 @@ def _segment(options: argparse.Namespace) -> int:
     with terminal_progress() as progress:
         return run_batch(
             options.inputs, options.output, model=options.model, device=options.device,
-            points=options.points, passes=options.passes, roi=options.roi, scale=options.scale,
-            mask_format=options.format, progress=progress,
+            engine=options.engine, points=options.points, passes=options.passes, roi=options.roi,
+            scale=options.scale, mask_format=options.format, progress=progress,
         )  # fmt: skip
 
 

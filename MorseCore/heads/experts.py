@@ -163,10 +163,13 @@ class ExpertFeatures:
         weights = self.weights(coords)
         mixed: Tensor | None = None
         for n, (rows, value) in enumerate(zip(self._tables()[1:], self._values, strict=True)):
-            feature = sample_rows(rows, value.shape[2:], coords)
+            weight = weights[..., n]
             if self._fine[n]:
-                feature = self._module.experts[n](feature)
-            mixed = _add(mixed, weights[..., n : n + 1], feature)
+                feature = self._module.experts[n](sample_rows(rows, value.shape[2:], coords))
+                mixed = _add(mixed, weight[..., None], feature)
+            else:  # weighted as it is sampled: no pass of its own over (B, P, W)
+                feature = sample_rows(rows, value.shape[2:], coords, weight)
+                mixed = feature if mixed is None else mixed + feature
         fused: Tensor = self._module.fuse(mixed)
         return fused
 
@@ -203,8 +206,13 @@ class ExpertFeatures:
 
 
 def _add(total: Tensor | None, weight: Tensor, feature: Tensor) -> Tensor:
-    """Add W_i F_i without storing it by itself."""
-    return weight * feature if total is None else torch.addcmul(total, weight, feature)
+    """Add W_i F_i without storing it by itself; in place where no gradient needs the old sum."""
+    if total is None:
+        return weight * feature
+    fits = total.dtype == torch.promote_types(weight.dtype, feature.dtype)
+    if torch.is_grad_enabled() or not fits:
+        return torch.addcmul(total, weight, feature)
+    return total.addcmul_(weight, feature)
 
 
 def _gate(spatial_dims: int, sizes: ExpertSizes) -> nn.Sequential:

@@ -52,8 +52,12 @@ class FourierEncoding(nn.Module):
 
     def forward(self, coords: Tensor) -> Tensor:
         """(B, P, D) in [-1, 1] -> (B, P, 2L), in single precision also under autocast."""
+        return torch.cat(self.parts(coords), dim=-1)
+
+    def parts(self, coords: Tensor) -> list[Tensor]:
+        """Sines and cosines, (B, P, L) each: whoever joins them to more copies them once."""
         # In half precision neighbouring positions would have one code: 8 bits tell 256 from one
         # another, and the phase runs through several turns.
         with torch.autocast(coords.device.type, enabled=False):
             phase = 2 * math.pi * (coords.float() @ self.frequencies.float())
-        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+        return [phase.sin(), phase.cos()]

@@ -48,9 +48,8 @@ class RenderingHead(nn.Module):
 
     def forward(self, coords: Tensor, features: Tensor, coarse: Tensor) -> Tensor:
         """(B, P, D), (B, P, W), (B, P, C) -> rendered logits (B, P, C)."""
-        x = torch.cat([features, coarse], dim=-1)
-        if self.encoding is not None:
-            x = torch.cat([self.encoding(coords).to(x.dtype), x], dim=-1)
+        position = [] if self.encoding is None else self.encoding.parts(coords)
+        x = torch.cat([*(part.to(features.dtype) for part in position), features, coarse], dim=-1)
         for layer in self.hidden:
             x = functional.relu(layer(x), inplace=True)
             if self.reinject:

@@ -64,8 +64,9 @@ class RefineConfig:
 class RefineRenderer:
     """MORSE's inference (§2, IAR): render the most uncertain pixels, write them back, repeat.
 
-    The second pass leaves out what the first one rendered. In the released code it does not, and
-    since the inputs of a point do not change, it mostly repeats the first pass.
+    A further pass leaves out what was rendered, and an answer changes neither another pixel's nor
+    how uncertain that is. So K passes of N points are the K N most uncertain pixels, which are
+    rendered at once. In the released code a second pass mostly repeats the first one.
     """
 
     def __init__(self, config: RefineConfig) -> None:
@@ -75,26 +76,20 @@ class RefineRenderer:
         """See :class:`Renderer`."""
         axes = axes or field.pixels()
         coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
-        batch, total = coarse.shape[0], prod(coarse.shape[2:])
-        refined = coarse
-        uncertainty = self._rank(field, coarse, axes)
-        chosen = torch.empty(batch, 0, dtype=torch.long, device=coarse.device)
-        for _ in range(self.config.passes):
-            count = min(self.config.points_of(total), total - chosen.shape[1])
-            if count == 0:
-                break
-            index = uncertainty.topk(count, dim=1).indices
-            refined = scatter_points(refined, index, ask_pixels(field, axes, index))
-            uncertainty = uncertainty.scatter(1, index, float("-inf"))
-            chosen = torch.cat([chosen, index], dim=1)
-        return Rendering(coarse, refined, chosen, chosen.numel())
+        total = prod(coarse.shape[2:])
+        count = min(self.config.passes * self.config.points_of(total), total)
+        if count == 0:
+            return Rendering(coarse, coarse, coarse.new_empty(len(coarse), 0, dtype=torch.long), 0)
+        index = self._rank(field, coarse, axes).topk(count, dim=1).indices
+        refined = scatter_points(coarse, index, ask_pixels(field, axes, index))
+        return Rendering(coarse, refined, index, index.numel())
 
     def _rank(self, field: Field, coarse: Tensor, axes: Axes) -> Tensor:
         """(B, N), larger where a pixel is to be rendered sooner.
 
         :raises ConfigError: if the head's own uncertainty is wanted and it has none.
         """
-        if self.config.uncertainty == "margin" or self.config.passes == 0:
+        if self.config.uncertainty == "margin":
             return margin(coarse.flatten(2), dim=1)
         coords = grid_coords(axes).to(field.device).expand(field.batch, -1, -1)
         parts = [field.uncertainty(part) for part in coords.split(CHUNK, dim=1)]
