@@ -32,6 +32,12 @@ class NetworkConfig:
         if self.in_channels < 1:
             raise ConfigError(f"'in_channels' must be positive; found {self.in_channels}.")
 
+    def filled(self, network: "Network") -> "NetworkConfig":
+        """With the sizes that a preset of the head stands for, as ``network`` was built with."""
+        if not hasattr(self.head, "filled"):
+            return self
+        return replace(self, head=self.head.filled(network.backbone.spec))
+
     def build(self, *, num_classes: int) -> "Network":
         """The network, with background as class 0 of ``num_classes``."""
         backbone = self.backbone.build(in_channels=self.in_channels, spatial_dims=self.spatial_dims)

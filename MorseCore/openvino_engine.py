@@ -8,6 +8,7 @@ cores it took 0.45 times torch's time for a window of the shipped model's 3D-UNe
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -25,9 +26,13 @@ _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 log = logging.getLogger(__name__)
 
 
-def use_engine(network: Network, engine: str, *, device: torch.device, in_channels: int = 1) -> str:
+def use_engine(
+    network: Network, engine: str, *, device: torch.device, window: Sequence[int], channels: int = 1
+) -> str:
     """Have the backbone computed by an engine; the network is changed in place.
 
+    :param window: size of the images that it will see; conversion is tried, and compared, on it.
+    :param channels: of an image.
     :return: what computes it, with its version. A backbone that OpenVINO cannot convert stays with
         torch, and a warning says so.
     :raises ConfigError: if there is no such engine, or it is not installed.
@@ -39,10 +44,12 @@ def use_engine(network: Network, engine: str, *, device: torch.device, in_channe
         )
     if engine == "openvino":
         if device.type != "cpu":
-            raise DeviceError(f"The engine 'openvino' is for a CPU; the device is '{device}'.")
+            raise DeviceError(
+                f"The engine 'openvino' is for a CPU (--device cpu); the device is '{device}'."
+            )
         openvino = _import_openvino()
         try:
-            network.backbone = OpenVinoBackbone(network.backbone, in_channels=in_channels)
+            network.backbone = OpenVinoBackbone(network.backbone, window, channels=channels)
         except Exception as error:  # whatever its converter raises; it has no type of its own
             log.debug("conversion failed", exc_info=True)
             reason = (str(error).strip().splitlines() or ["no message"])[0]
@@ -55,20 +62,19 @@ def use_engine(network: Network, engine: str, *, device: torch.device, in_channe
 class OpenVinoBackbone(nn.Module):
     """A backbone whose maps OpenVINO computes, as :class:`Pyramid`, like the original's.
 
-    An image's size and the batch are compiled in when they first occur (some tenths of a second;
-    windows have one size). The precision is that of the autocast around the call.
+    For images of the window's size; each batch size is compiled when it first occurs, in some
+    tenths of a second. The precision is that of the autocast around the call.
     """
 
     spec: PyramidSpec
 
-    def __init__(self, backbone: nn.Module, *, in_channels: int = 1) -> None:
+    def __init__(self, backbone: nn.Module, window: Sequence[int], *, channels: int = 1) -> None:
         """:raises Exception: if it cannot be converted, or gives other maps than torch."""
         super().__init__()
         openvino = _import_openvino()
         self.spec = backbone.spec  # type: ignore[assignment]
-        sides = self.spec.fixed_size or (4 * self.spec.divisor,) * self.spec.spatial_dims
         noise = torch.Generator().manual_seed(0)
-        example = torch.randn((1, in_channels, *sides), generator=noise)
+        example = torch.randn((1, channels, *window), generator=noise)
         self._model = _convert(openvino, backbone, example)
         self._core = openvino.Core()
         self._compiled: dict[tuple[Any, ...], Any] = {}

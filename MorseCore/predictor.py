@@ -65,8 +65,9 @@ class Predictor:
         self.device = resolve_device(device)
         self.network = load_network(folder, self.info, device=self.device)
         self.engine = use_engine(
-            self.network, engine, device=self.device, in_channels=self.info.network.in_channels
-        )
+            self.network, engine, device=self.device,
+            window=self.info.preparation.window_size, channels=self.info.network.in_channels,
+        )  # fmt: skip
         self.load_seconds = time.perf_counter() - started
 
     def segment(
@@ -230,10 +231,8 @@ class Predictor:
             },
             "attention": assembled.attention,
             "windows": assembled.windows,
-            "points": {
-                "evaluated": assembled.evaluations,
-                "rendered_voxels": assembled.rendered_voxels,
-            },
+            "points": {"evaluated": assembled.evaluations,
+                       "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip
 

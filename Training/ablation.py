@@ -96,7 +96,8 @@ def run_table(options: argparse.Namespace) -> None:
         text = write(output, table, rows, runs, failures, options)
     print(text)
     print(f"written: {output / 'table.md'}, table.csv, plot.png")
-    for name, reason in failures.items():
+    if failures:
+        name, reason = next(iter(failures.items()))
         raise MorseError(f"{len(failures)} of {len(rows)} rows failed, first '{name}': {reason}")
 
 

@@ -43,6 +43,7 @@ from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.validation import Validator
 from MorseCore.losses import POINT_LOSSES
 from MorseCore.network import Network
+from MorseCore.precision import resolve_precision
 from MorseCore.seeds import seed_for
 from Training.study.subjects import subjects_of, with_share
 
@@ -98,6 +99,7 @@ def run(config: RunConfig, *, command: str) -> int:
             config.preparation.window_size, config.renderer.build(), config.windows,
             [value for value in data.labels if value], config.optimisation.precision,
         )  # fmt: skip
+        log.info("precision: %s", resolve_precision(world.device, config.optimisation.precision))
         trainer = Trainer(config, network, train, val, validator, world, folder)
         is_finished = trainer.run()
         world.leave()

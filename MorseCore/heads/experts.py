@@ -190,8 +190,8 @@ class ExpertFeatures:
         return self._weights(sample_rows(self._tables()[0], self.gate.shape[2:], coords), dim=2)
 
     def memory(self) -> int:
-        """Bytes of the maps, twice: once as maps and once as rows for points."""
-        return 2 * sum(x.nbytes for x in (self.gate, *self._values))
+        """Bytes of the maps: once as maps and once as rows for points, at most four a number."""
+        return sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._values))
 
     def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
         sizes = self._module.sizes

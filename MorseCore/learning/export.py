@@ -71,9 +71,10 @@ def export_model(
         },
     }  # fmt: skip
     structures = describe_structures(config, data)
+    # A preset may come to mean other sizes, and a gate's stride is in no weight.
     info = ModelInfo(
         config.name, config.card.title, config.card.task, config.card.modality,
-        structures, config.network, config.preparation, config.card.licence, "",
+        structures, config.network.filled(network), config.preparation, config.card.licence, "",
         config.renderer, config.windows,
         field_of_view[: config.preparation.spatial_dims], training,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What a training run leaves behind can be used, and says honestly where it comes from."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_the_model_folder_can_be_read_and_used(tmp_path: Path):
     assert (info.name, info.preparation, info.network) == (
         "tiny",
         config.preparation,
-        config.network,
+        config.network.filled(config.network.build(num_classes=3)),
     )
     assert (info.renderer, info.windows) == (config.renderer, config.windows)
     assert info.field_of_view == (16.0, 17.0, 18.0)
@@ -47,6 +48,16 @@ def test_the_model_folder_can_be_read_and_used(tmp_path: Path):
     network = load_network(tmp_path / "model", info)
     field = network(torch.zeros(1, 1, 16, 16, 16))
     assert field.logits(torch.zeros(1, 5, 3)).shape == (1, 5, 3)
+
+
+def test_the_model_folder_says_the_sizes_that_a_preset_stands_for(tmp_path: Path):
+    """So that the model stays what it is if the preset changes; no weight knows a stride."""
+    config = run_config(network={"spatial_dims": 3, "head": {"name": "morse", "preset": "default"},
+                                 "backbone": {"name": "unet3d", "channels": [4, 8]}})  # fmt: skip
+    exported(tmp_path / "model", config)
+    head = json.loads((tmp_path / "model" / "model.json").read_text())["network"]["head"]
+    sizes = ("experts", "width", "gate_stride", "render_width")
+    assert tuple(head[name] for name in sizes) == (1, 32, 4, 128)
 
 
 def test_altered_weights_are_noticed(tmp_path: Path):

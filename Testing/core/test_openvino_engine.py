@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ KINDS = [
 
 
 def image_for(backbone: nn.Module, *, batch: int) -> torch.Tensor:
-    """Of another size than that with which a backbone is converted, where it takes one."""
     spec = backbone.spec
     size = spec.fixed_size or tuple(spec.divisor * n for n in (2, 1, 3)[: spec.spatial_dims])
     return torch.randn((batch, 1, *size), generator=torch.Generator().manual_seed(1))
@@ -37,7 +37,8 @@ def image_for(backbone: nn.Module, *, batch: int) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "dims"), KINDS)
 def test_openvino_makes_the_maps_that_torch_makes(name: str, dims: int) -> None:
     original = make_network(name, "ifa" if name in ENCODERS else "plain", dims=dims)
-    converted = OpenVinoBackbone(original.backbone)
+    window = image_for(original.backbone, batch=1).shape[2:]
+    converted = OpenVinoBackbone(original.backbone, window)
     for batch in (1, 2):
         image = image_for(original.backbone, batch=batch)
         with torch.inference_mode():
@@ -56,7 +57,7 @@ def test_maps_that_openvino_gets_wrong_are_not_used(
     monkeypatch.setitem(BACKBONES, "unetr", BACKBONES["unetr"] | {"image_size": size})
     network = make_network("unetr", "plain", dims=2)
     torch_answers = network.backbone
-    told = use_engine(network, "openvino", device=CPU)
+    told = use_engine(network, "openvino", device=CPU, window=size)
     assert told.startswith("openvino") == is_right
     image = image_for(torch_answers, batch=1)
     with torch.inference_mode():
@@ -66,8 +67,8 @@ def test_maps_that_openvino_gets_wrong_are_not_used(
 
 def test_a_window_is_computed_in_the_precision_around_it() -> None:
     original = make_network("unet3d", "plain")
-    converted = OpenVinoBackbone(original.backbone)
     image = image_for(original.backbone, batch=1)
+    converted = OpenVinoBackbone(original.backbone, image.shape[2:])
     with torch.inference_mode():
         exact = converted(image).levels[-1]
         with autocast(CPU, "bf16"):
@@ -117,7 +118,9 @@ def test_a_backbone_that_cannot_be_converted_stays_with_torch_and_that_is_said(
     monkeypatch.setattr(logging.getLogger("MorseCore"), "propagate", True)
     network = make_network("unet", "plain", dims=2)
     network.backbone = Odd(network.backbone)
-    assert use_engine(network, "openvino", device=CPU) == f"torch {torch.__version__}"
+    assert (
+        use_engine(network, "openvino", device=CPU, window=(32, 32)) == f"torch {torch.__version__}"
+    )
     assert "OpenVINO cannot convert this backbone; torch computes it" in caplog.text
     assert isinstance(network.backbone, Odd)
 
@@ -125,15 +128,16 @@ def test_a_backbone_that_cannot_be_converted_stays_with_torch_and_that_is_said(
 def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = make_network("unet", "plain", dims=2)
     with pytest.raises(ConfigError, match="no engine 'tensorrt'; there are torch, openvino"):
-        use_engine(network, "tensorrt", device=CPU)
-    with pytest.raises(DeviceError, match="is for a CPU; the device is 'cuda:0'"):
-        use_engine(network, "openvino", device=torch.device("cuda:0"))
+        use_engine(network, "tensorrt", device=CPU, window=(32, 32))
+    with pytest.raises(DeviceError, match=r"\(--device cpu\); the device is 'cuda:0'"):
+        use_engine(network, "openvino", device=torch.device("cuda:0"), window=(32, 32))
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ConfigError, match=r'not installed: pip install "morsesegment\[cpu\]"'):
-        use_engine(network, "openvino", device=CPU)
+        use_engine(network, "openvino", device=CPU, window=(32, 32))
 
 
 def test_openvino_is_not_imported_unasked_and_its_telemetry_never() -> None:
+    version("openvino-telemetry")  # comes with OpenVINO; without it nothing would be tested
     code = """
 import sys
 from MorseCore.models_library import find_model

@@ -1,5 +1,7 @@
 """Coordinates, sampling and scattering, in 2D and 3D."""
 
+from math import prod
+
 import pytest
 import torch
 from torch.nn import functional
@@ -103,3 +105,25 @@ def test_the_two_largest_are_those_of_topk(classes):
     expected = values.topk(2, dim=1).values
     assert torch.equal(first, expected[:, 0])
     assert torch.equal(second, expected[:, 1])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sampled_features_can_be_weighted_and_have_their_gradients(size):
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn((2, prod(size), 3), generator=generator, dtype=torch.float64)
+    coords = torch.rand((2, 6, len(size)), generator=generator, dtype=torch.float64) * 1.6 - 0.8
+    scale = torch.rand((2, 6), generator=generator, dtype=torch.float64)
+    weighted = sample_rows(rows, size, coords, scale)
+    assert torch.allclose(weighted, scale[..., None] * sample_rows(rows, size, coords))
+    one = sample_rows(rows[:1], size, coords, scale)  # one table for all
+    assert torch.allclose(one[1], sample_rows(rows[:1], size, coords[1:], scale[1:])[0])
+    inputs = [x.requires_grad_() for x in (rows, coords, scale)]
+    assert torch.autograd.gradcheck(lambda a, b, c: sample_rows(a, size, b, c), inputs)
+
+
+def test_the_gradient_of_many_points_in_few_pixels_is_exact_under_bf16_too():
+    generator = torch.Generator().manual_seed(4)
+    values = torch.randn((1, 4, 8, 8), generator=generator).bfloat16().requires_grad_()
+    coords = torch.rand((1, 8192, 2), generator=generator) * 2 - 1
+    sample_rows(to_rows(values), (8, 8), coords).float().sum().backward()
+    assert values.grad.float().sum() == pytest.approx(4 * 8192, rel=5e-3)

@@ -15,7 +15,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads.fourier import FourierEncoding
 from MorseCore.models_library import find_model
 from MorseCore.network import Network
-from MorseCore.points import gather_points, margin, pick_coords, pixel_axes
+from MorseCore.points import gather_points, margin, pick_coords, pixel_axes, scatter_points
 from MorseCore.predictor import PredictOptions
 from MorseCore.renderers import (
     RENDERERS,
@@ -26,6 +26,7 @@ from MorseCore.renderers import (
     Renderer,
     SubdivideConfig,
 )
+from MorseCore.renderers.renderer import ask_pixels, coarse_logits
 
 SOME = {
     "dense": {},
@@ -112,10 +113,22 @@ def test_the_most_uncertain_pixels_are_rendered():
     assert (chosen.min(1).values >= rest.max(1).values).all()
 
 
-def test_the_second_pass_leaves_out_what_the_first_rendered():
+@pytest.mark.parametrize("points", [{"points": 20}, {"points_fraction": 0.15}])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_passes_at_once_are_passes_one_after_the_other(points, stride):
     field = make_network("unet", dims=2)(make_image(2))
-    result = RefineConfig(points=20, passes=3).build().render(field)
-    assert all(len(set(row.tolist())) == 60 for row in result.index)
+    with torch.inference_mode():
+        found = RefineConfig(**points, passes=3, coarse_stride=stride).build().render(field)
+        coarse = coarse_logits(field, field.pixels(), stride=stride)
+        sure = -margin(coarse.flatten(2), dim=1)
+        refined, count = coarse, round(0.15 * 128) if "points_fraction" in points else 20
+        for _ in range(3):
+            index = (-sure).topk(count, dim=1).indices
+            refined = scatter_points(refined, index, ask_pixels(field, field.pixels(), index))
+            sure = sure.scatter(1, index, float("inf"))
+    assert torch.allclose(found.refined, refined, atol=1e-5)
+    assert found.index.shape == (2, 3 * count)
+    assert torch.equal(found.index[:, -count:].sort(1).values, index.sort(1).values)
 
 
 def test_more_points_than_pixels_render_every_pixel_once():
