@@ -71,8 +71,9 @@ def measure_one(
         stride = 2 if name == "MORSE" else 1
         renderer = RefineConfig(points=points, passes=passes, coarse_stride=stride).build()
         predict_volume(
-            networks[name], volume, window=window, renderer=renderer, windows=WindowConfig()
-        )
+            networks[name], volume, window=window, renderer=renderer, windows=WindowConfig(),
+            precision=options.precision,
+        )  # fmt: skip
 
     title = f"{dims}D {device.type}"
     repeats = options.repeats or (1 if options.smoke else 5 if options.quick else 15)

@@ -22,6 +22,7 @@ from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.learning.training_config import RunConfig
+from MorseCore.precision import Precision
 from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import RefineConfig
 from Training.benchmarks.measuring import (
@@ -61,7 +62,10 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         raise ConfigError("key=value is of a training: it needs --train CONFIG.")
     trainings = plan(options) if options.train else {}  # mistakes are said before hours of work
     side = 16 if options.smoke else 256
-    work = {preset: segmenting(preset, side, smoke=options.smoke) for preset in PRESETS}
+    work = {
+        preset: segmenting(preset, side, options.precision, smoke=options.smoke)
+        for preset in PRESETS
+    }
     repeats = options.repeats or (1 if options.smoke else 2 if options.quick else 7)
     found = interleaved(work, repeats=repeats, clock=options.clock, title="presets")
     report.add({f"{side}^2 {preset}": sample for preset, sample in found.items()})
@@ -70,7 +74,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         Figure("paper / default, 2D", ratio.median, TARGET, "x", True, ratio.spread)
     )
     for preset in PRESETS:
-        task = {"preset": preset, "side": side, "smoke": options.smoke}
+        task = {"preset": preset, "side": side, "precision": options.precision,
+                "smoke": options.smoke}  # fmt: skip
         peak = run_child(__file__, task)["bytes"]
         report.add({f"peak memory, {preset}": Sample((peak / 2**20,), "MiB")})
     if trainings:
@@ -79,7 +84,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         report.note("DSC difference: not measured, it needs trained networks (--train CONFIG).")
 
 
-def segmenting(preset: str, side: int, *, smoke: bool) -> Any:
+def segmenting(preset: str, side: int, precision: Precision, *, smoke: bool) -> Any:
     """Segments a slice when called."""
     backbone = {"name": "unet3d", "channels": [4, 8]} if smoke else {"name": "unet"}
     head = morse("tiny") if smoke and preset == "default" else morse(preset)
@@ -89,14 +94,15 @@ def segmenting(preset: str, side: int, *, smoke: bool) -> Any:
     renderer = RefineConfig(points=64 if smoke else 4096, coarse_stride=2).build()
     volume = noise([1, side, side])
     return lambda: predict_volume(
-        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig()
-    )
+        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig(),
+        precision=precision,
+    )  # fmt: skip
 
 
 def child(task: dict[str, Any]) -> dict[str, Any]:
     """Segment once; the peak memory of this process."""
     keep_freed_memory(largest=SMALL)
-    segmenting(task["preset"], task["side"], smoke=task["smoke"])()
+    segmenting(task["preset"], task["side"], task["precision"], smoke=task["smoke"])()
     return {"bytes": peak_bytes()}
 
 

@@ -104,6 +104,10 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         "--clock", choices=("wall", "cpu"), default="wall",
         help="cpu: seconds of all threads, for a machine that is shared",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32"), default="auto",
+        help="of overhead, presets and training; auto is bf16 on a CPU or GPU that is good at it",
+    )  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N", help="of torch")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON and Markdown there")
     parser.add_argument("--child", metavar="JSON", help=argparse.SUPPRESS)

@@ -75,6 +75,7 @@ def configuration(dims: int, options: argparse.Namespace) -> dict[str, Any]:
     """The JSON of a run on the CPU, or on the GPU if there is one."""
     data = read_json(CONFIGS / NAMES[dims])
     data["device"] = "auto"
+    data["optimisation"]["precision"] = options.precision
     if options.smoke:
         data["preparation"]["window"] = [16] * dims
         data["network"]["backbone"] = {"name": "unet3d", "channels": [4, 8]}
