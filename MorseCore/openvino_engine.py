@@ -1,8 +1,9 @@
 """The backbone computed by OpenVINO on a CPU; the head, and whatever cannot be converted, by torch.
 
-OpenVINO is an extra (``pip install "morsesegment[cpu]"``), and used where it is asked for. On two
-cores it took 0.45 times torch's time for a window of the shipped model's 3D-UNet in float32, and
-0.57 times in bf16. Converting takes seconds, so it pays for large images and for batches.
+OpenVINO is an extra (``pip install -e ".[cpu]"``), and used where it is asked for. On two
+cores it took 0.49 times torch's time for a window of the shipped model's 3D-UNet in float32, and
+0.62 times in bf16 (``Training/benchmarks/engines.py``). Converting takes seconds, so it pays for
+large images and for batches.
 """
 
 import logging
@@ -146,8 +147,9 @@ def _import_openvino() -> ModuleType:
     try:
         import openvino
     except ImportError:
+        sys.modules.pop("openvino_telemetry", None)
         raise ConfigError(
-            "The engine 'openvino' is not installed: pip install \"morsesegment[cpu]\"."
+            "The engine 'openvino' is not installed: pip install \"openvino>=2026\"."
         ) from None
     module: ModuleType = openvino
     return module

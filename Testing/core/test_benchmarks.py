@@ -89,7 +89,7 @@ def test_a_child_that_fails_gives_its_last_words(tmp_path: Path) -> None:
         measuring.run_child(str(script), {})
 
 
-@pytest.mark.parametrize("name", ["overhead", "presets", "training"])
+@pytest.mark.parametrize("name", ["overhead", "presets", "training", "engines"])
 def test_a_benchmark_runs_and_writes_its_figures(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,3 +167,12 @@ def test_all_benchmarks_make_one_table_and_are_not_measured_twice(
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert script.main([*words, "--quick"]) == 2
     assert "with other options" in capsys.readouterr().err
+
+
+def test_without_openvino_its_benchmark_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert importlib.import_module("Training.benchmarks.engines").main(["--smoke"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("engines: not measured (The engine 'openvino' is not")

@@ -132,7 +132,7 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match=r"\(--device cpu\); the device is 'cuda:0'"):
         use_engine(network, "openvino", device=torch.device("cuda:0"), window=(32, 32))
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ConfigError, match=r'not installed: pip install "morsesegment\[cpu\]"'):
+    with pytest.raises(ConfigError, match=r'not installed: pip install "openvino>=2026"'):
         use_engine(network, "openvino", device=CPU, window=(32, 32))
 
 

@@ -26,7 +26,7 @@ from MorseCore.files import atomic_path, prepare_output_directory, write_text
 from Training.benchmarks.report import arguments, markdown
 from Training.study.commandline import exit_code
 
-NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene")
+NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene", "engines")
 
 
 def main(words: list[str] | None = None) -> int:

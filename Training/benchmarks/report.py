@@ -106,7 +106,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("auto", "fp32"), default="auto",
-        help="of overhead, presets and training; auto is bf16 on a CPU or GPU that is good at it",
+        help="of overhead, presets, training, engines; auto is bf16 where the hardware has it",
     )  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N", help="of torch")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON and Markdown there")
