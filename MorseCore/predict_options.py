@@ -18,7 +18,8 @@ class PredictOptions:
     roi: Roi | None = None
     """Segment only inside this box."""
     points: int | None = None
-    """Points rendered per window and pass."""
+    """Points rendered per window and pass, at most. A model may leave out those that are certain,
+    but not if more points are asked for than its own number."""
     passes: int | None = None
     """Rendering passes; 0 renders nothing, refined = coarse."""
     scale: int = 1
@@ -49,9 +50,19 @@ class PredictOptions:
                     f"The model renders by '{RENDERERS.name_of(default)}', which has no number of "
                     f"{name} to choose."
                 )
+        result = replace(default, **chosen)
         if "points" in chosen and hasattr(default, "points_fraction"):
-            return replace(default, points_fraction=0.0, **chosen)  # the number counts, not a share
-        return replace(default, **chosen)
+            result = replace(result, points_fraction=0.0)  # the number counts, not a share
+        if getattr(default, "certain_margin", 0) and _asks_more(result, default):
+            result = replace(result, certain_margin=0.0)
+        return result
+
+
+def _asks_more(chosen: Any, default: Any) -> bool:
+    """Whether more points are wanted than the model's own (which a share leaves open)."""
+    if default.points_fraction:
+        return bool(chosen.points_fraction == 0)
+    return bool(chosen.points * chosen.passes > default.points * default.passes)
 
 
 def renderer_parameters(renderer: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class Workload:
     windows: int
     """Passes through the backbone."""
     points: int
-    """Points that are rendered, counted once a window."""
+    """Points that are rendered at most, counted once a window; how many are uncertain only the
+    image says."""
     voxels: int
     """Of the scan, or of its region, which is brought to the model's grid and back."""
 

@@ -1,5 +1,6 @@
 """The most uncertain pixels of the coarse map are rendered (MORSE §2, IAR)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
@@ -33,6 +34,11 @@ class RefineConfig:
     """Above 0: points a pass as a share of the grid's pixels, in place of ``points``. 8192 points
     are 12.5 % of a 256x256 slice but 0.9 % of a 96^3 window, where 0.02 to 0.05 do better."""
 
+    certain_margin: float = 0.0
+    """Above 0: a pixel whose best coarse logit leads the second by more than this is certain, and
+    is not rendered even if points are left: ``points`` becomes the most that are rendered. At 5
+    the best class is 148 times as probable as the second. The paper renders N_p points always."""
+
     uncertainty: Ranking = "margin"
     """Which pixels are rendered: those of the smallest ``margin`` of coarse logits, or those of the
     ``head``'s own uncertainty (SwIPE's variance over neighbouring patches)."""
@@ -47,6 +53,12 @@ class RefineConfig:
                 "'points' and 'passes' must not be negative and 'coarse_stride' must be positive; "
                 f"found {self.points}, {self.passes} and {self.coarse_stride}."
             )
+        if self.certain_margin < 0:
+            raise ConfigError(
+                f"'certain_margin' must not be negative; found {self.certain_margin}."
+            )
+        if self.certain_margin and self.uncertainty != "margin":
+            raise ConfigError("'certain_margin' needs the uncertainty 'margin'.")
         if not 0 <= self.points_fraction <= 1:
             raise ConfigError(
                 f"'points_fraction' must lie in [0, 1]; found {self.points_fraction}."
@@ -77,12 +89,29 @@ class RefineRenderer:
         axes = axes or field.pixels()
         coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
         total = prod(coarse.shape[2:])
-        count = min(self.config.passes * self.config.points_of(total), total)
-        if count == 0:
-            return Rendering(coarse, coarse, coarse.new_empty(len(coarse), 0, dtype=torch.long), 0)
-        index = self._rank(field, coarse, axes).topk(count, dim=1).indices
+        wanted = min(self.config.passes * self.config.points_of(total), total)
+        nothing = coarse.new_empty(len(coarse), 0, dtype=torch.long)
+        if wanted == 0:
+            return Rendering(coarse, coarse, nothing, 0)
+        rank = self._rank(field, coarse, axes)
+        counts = self._counts(rank, wanted)
+        if max(counts) == 0:
+            return Rendering(coarse, coarse, nothing, 0)
+        index = rank.topk(max(counts), dim=1).indices
+        if min(counts) < max(counts):
+            index = _repeat_first(index, counts)
         refined = scatter_points(coarse, index, ask_pixels(field, axes, index))
-        return Rendering(coarse, refined, index, index.numel())
+        return Rendering(coarse, refined, index, sum(max(1, count) for count in counts))
+
+    def _counts(self, rank: Tensor, wanted: int) -> list[int]:
+        """How many pixels of each image are rendered: all that are wanted, or the uncertain ones.
+
+        :param rank: (B, N), see :meth:`_rank`.
+        """
+        if not self.config.certain_margin:
+            return [wanted] * len(rank)
+        uncertain = (rank >= -self.config.certain_margin).sum(1)
+        return [min(wanted, count) for count in uncertain.tolist()]
 
     def _rank(self, field: Field, coarse: Tensor, axes: Axes) -> Tensor:
         """(B, N), larger where a pixel is to be rendered sooner.
@@ -100,3 +129,13 @@ class RefineRenderer:
                 "'margin'."
             )
         return torch.cat(known, dim=1)
+
+
+def _repeat_first(index: Tensor, counts: Sequence[int]) -> Tensor:
+    """Indices (B, P) of which each row has its first ``counts`` only, and repeats the first one.
+
+    The row of an image without any names its most uncertain pixel: rows are equally long.
+    """
+    limits = torch.tensor(counts, device=index.device)[:, None]
+    order = torch.arange(index.shape[1], device=index.device)
+    return torch.where(order < limits, index, index[:, :1])

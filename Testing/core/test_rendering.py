@@ -137,6 +137,32 @@ def test_more_points_than_pixels_render_every_pixel_once():
     assert sorted(result.index[0].tolist()) == list(range(8 * 16))
 
 
+@pytest.mark.parametrize("points", [5, 200])
+def test_certain_pixels_are_not_rendered_even_if_points_are_left(points):
+    """Of two images the second is far surer: it has fewer pixels within the margin."""
+    network, image = make_network("unet", dims=2), make_image(2)
+    coarse = coarse_logits(network(image), network(image).pixels(), stride=1)
+    lead = -margin(coarse.flatten(2), dim=1)
+    limit = lead[0].quantile(0.3).item()
+    result = (
+        RefineConfig(points=points, passes=1, certain_margin=limit).build().render(network(image))
+    )
+    uncertain = [set((row <= limit).nonzero()[:, 0].tolist()) for row in lead]
+    assert len(uncertain[0]) != len(uncertain[1])
+    assert min(map(len, uncertain)) > 5
+    for found, wanted in zip(result.index, uncertain, strict=True):
+        assert set(found.tolist()) <= wanted
+        assert len(set(found.tolist())) == min(points, len(wanted))
+    assert result.evaluations == sum(min(points, len(wanted)) for wanted in uncertain)
+
+
+def test_where_everything_is_certain_nothing_is_rendered():
+    field = make_network("unet", dims=2)(make_image(2))
+    result = RefineConfig(points=20, certain_margin=1e-9).build().render(field)
+    assert result.refined is result.coarse
+    assert (result.index.shape, result.evaluations) == ((2, 0), 0)
+
+
 def test_no_passes_leave_the_coarse_mask():
     result = RefineConfig(passes=0).build().render(Disc())
     assert torch.equal(result.refined, result.coarse)
@@ -177,6 +203,8 @@ def test_impossible_numbers_are_refused_by_name():
     for config, arguments, name in (
         (RefineConfig, {"coarse_stride": 0}, "coarse_stride"),
         (RefineConfig, {"points_fraction": 1.5}, "points_fraction"),
+        (RefineConfig, {"certain_margin": -1.0}, "certain_margin"),
+        (RefineConfig, {"certain_margin": 1.0, "uncertainty": "head"}, "certain_margin"),
         (SubdivideConfig, {"points": -1}, "points"),
         (SubdivideConfig, {"stride": 6}, "stride"),
         (MiseConfig, {"stride": 3}, "stride"),
@@ -246,6 +274,19 @@ def test_a_chosen_number_of_points_counts_more_than_a_models_share():
     chosen = PredictOptions(points=5).renderer(RefineConfig(points_fraction=0.5))
     assert chosen.points_of(1000) == 5
     assert RefineConfig(points_fraction=0.5).points_of(1000) == 500
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [({}, True), ({"points": 100}, True), ({"points": 50, "passes": 4}, True),
+     ({"points": 101}, False), ({"passes": 3}, False)],
+)  # fmt: skip
+def test_who_asks_for_more_points_than_the_models_gets_certain_ones_too(options, left_out):
+    own = RefineConfig(points=100, passes=2, certain_margin=4.0)
+    assert PredictOptions(**options).renderer(own).certain_margin == (4.0 if left_out else 0.0)
+    share = RefineConfig(points_fraction=0.1, certain_margin=4.0)
+    wanted = PredictOptions(**options).renderer(share)
+    assert bool(wanted.certain_margin) == ("points" not in options)
 
 
 def model_with(renderer: dict, folder: Path) -> Path:

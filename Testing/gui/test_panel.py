@@ -61,12 +61,12 @@ def test_the_time_of_a_run_is_told_once_it_was_measured(a_widget: Any, a_volume:
     slicer.app.userSettings().remove("MorseSegment")
     choose(a_widget, a_volume, "quick")
     text = a_widget.ui.costLabel
-    assert "One window, 200 points: the first such run" in text.text
+    assert "One window, up to 200 points: the first such run" in text.text
     press_segment(a_widget, a_volume, "quick")
     wait_until_idle(a_widget)
     assert "about 42 s" in text.text
     a_widget.ui.qualitySlider.value = 4
-    assert "One window, 400 points: the first such run" in text.text
+    assert "One window, up to 400 points: the first such run" in text.text
     choose(a_widget, a_volume, "slow")
     assert "unknown" in text.text, "another model"
     a_widget.ui.qualitySlider.value = 3

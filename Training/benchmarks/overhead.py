@@ -2,16 +2,19 @@
 
     python Training/benchmarks/overhead.py --quick
     python Training/benchmarks/overhead.py --clock cpu --threads 1 --output runs/benchmarks
+    python Training/benchmarks/overhead.py --images ../shared/data/hippocampus/images
 
 Both networks go the way of every prediction – windows, rendering, blending – with the same backbone
 and image; the one has MORSE's head (preset ``default``, the coarse mask at every second pixel), the
 other a linear layer and nothing rendered. 3D: one 96x96x96 window of the 3D-UNet, 2 x 8192 points;
-2D: a 256x256 slice of the UNet, 2 x 4096 points, the paper's 8192 in two passes.
+2D: a 256x256 slice of the UNet, 2 x 4096 points, the paper's 8192 in two passes. Their weights are
+random, so no pixel is certain and all points are rendered. ``--images`` adds the shipped
+``hippocampus-t1`` as it is, on real images, where it leaves certain voxels out.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,13 +23,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 import torch
 
 from MorseCore.allocation import SMALL, keep_freed_memory
+from MorseCore.config import encode
+from MorseCore.errors import ConfigError
 from MorseCore.heads.morse_options import Preset
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.preparation import normalise
+from MorseCore.model_folder import load_network, read_model
+from MorseCore.models_library import find_model
 from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import RefineConfig
 from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.benchmarks.subjects import PLAIN, make_network, morse, noise
+from Training.study.commandline import positive
 
+SHIPPED = "hippocampus-t1"
 CLASSES = {3: 3, 2: 5}
 TARGETS = {3: 1.25, 2: 1.5}
 BACKBONES: dict[int, dict[str, Any]] = {3: {"name": "unet3d"}, 2: {"name": "unet"}}
@@ -39,18 +51,23 @@ def main(words: list[str] | None = None) -> int:
     parser = arguments(__doc__)
     presets = [name for name in get_args(Preset) if name != "custom"]
     parser.add_argument("--preset", default="default", choices=presets, help="of MORSE's head")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="of hippocampi, .nii.gz")
+    parser.add_argument("--cases", type=positive, default=5, metavar="N", help="of these images")
     return run_benchmark("overhead", parser, measure, words=words)
 
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """3D and 2D, on the CPU and, where there is one, on the GPU."""
     keep_freed_memory(largest=SMALL)  # as `segment` does
+    images = read_images(options.images, options.cases) if options.images else []
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))
     for device in devices:
         for dims in (3, 2):
             measure_one(options, report, device, dims)
+        if images:
+            measure_shipped(options, report, device, images)
 
 
 def measure_one(
@@ -75,17 +92,68 @@ def measure_one(
             precision=options.precision,
         )  # fmt: skip
 
-    title = f"{dims}D {device.type}"
+    compare(predict, f"{dims}D {device.type}", f"{side}^{dims}", device, options, report,
+            target=TARGETS[dims])  # fmt: skip
+
+
+def measure_shipped(
+    options: argparse.Namespace, report: Report, device: torch.device, images: Sequence[Volume]
+) -> None:
+    """The shipped model as it is, over its backbone."""
+    folder = find_model(SHIPPED)
+    info = read_model(folder)
+    spacing, dims = info.preparation.spacing, info.network.spatial_dims
+    volumes = [
+        torch.from_numpy(normalise(to_model_grid(v, spacing=spacing, spatial_dims=dims)[0],
+                                   info.preparation))
+        for v in images
+    ]  # fmt: skip
+    backbone = encode(info.network)["backbone"]
+    plain = make_network(backbone, PLAIN, dims=dims, num_classes=info.num_classes)
+    networks = {"MORSE": load_network(folder, info, device=device), "backbone": plain.to(device)}
+    renderers = {"MORSE": info.renderer.build(), "backbone": RefineConfig(passes=0).build()}
+
+    def predict(name: str) -> None:
+        for volume in volumes:
+            predict_volume(
+                networks[name], volume, window=info.preparation.window_size,
+                renderer=renderers[name], windows=info.windows, precision=options.precision,
+            )  # fmt: skip
+
+    compare(predict, f"{SHIPPED} {device.type}", f"{len(volumes)} images", device, options, report,
+            target=TARGETS[dims])  # fmt: skip
+
+
+def read_images(folder: Path, count: int) -> list[Volume]:
+    """The first images of a folder.
+
+    :raises ConfigError: if there are none.
+    """
+    paths = sorted(folder.glob("*.nii.gz"))[:count]
+    if not paths:
+        raise ConfigError(f"'{folder}' holds no .nii.gz images.")
+    return [read_volume(path) for path in paths]
+
+
+def compare(
+    predict: Callable[[str], None],
+    title: str,
+    size: str,
+    device: torch.device,
+    options: argparse.Namespace,
+    report: Report,
+    *,
+    target: float,
+) -> None:
+    """Time both in turn; add the ratio."""
     repeats = options.repeats or (1 if options.smoke else 5 if options.quick else 15)
     found = interleaved(
-        {name: lambda name=name: predict(name) for name in networks},
+        {name: lambda name=name: predict(name) for name in ("MORSE", "backbone")},
         repeats=repeats, clock=options.clock, device=device, title=title,
     )  # fmt: skip
-    report.add({f"{title} {side}^{dims} {name}": sample for name, sample in found.items()})
+    report.add({f"{title} {size} {name}": sample for name, sample in found.items()})
     ratio = paired_ratio(found["MORSE"], found["backbone"])
-    report.figures.append(
-        Figure(title, ratio.median, TARGETS[dims], "x", spread=ratio.spread)
-    )  # fmt: skip
+    report.figures.append(Figure(title, ratio.median, target, "x", spread=ratio.spread))
 
 
 def setting(dims: int, options: argparse.Namespace) -> tuple[Mapping[str, Any], int, int]:

@@ -57,9 +57,9 @@ def costText(
         seconds = times.seconds(work)
         windows = work.windows * frames
         size = (
-            _("One window, {points} points")
+            _("One window, up to {points} points")
             if windows == 1
-            else _("{windows} windows, {points} points")
+            else _("{windows} windows, up to {points} points")
         ).format(windows=windows, points=work.points * frames)
         if seconds is None:
             texts.append(
@@ -82,6 +82,6 @@ def _qualityText(model: Model, quality: int) -> str:
         return _("The model renders as many points as it finds necessary.")
     if not passes:
         return _("No points are rendered: the refined mask is the coarse one.")
-    return _(
-        "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
-    ).format(passes=passes, points=points, cost=f"{model.relativeCost(quality):g}")
+    return _("Up to {passes} x {points} points a window: {cost} x the model's own choice.").format(
+        passes=passes, points=points, cost=f"{model.relativeCost(quality):g}"
+    )
