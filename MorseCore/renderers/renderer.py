@@ -53,9 +53,23 @@ def coarse_logits(field: Field, axes: Axes, *, stride: int) -> Tensor:
 
 
 def ask_pixels(field: Field, axes: Axes, index: Tensor) -> Tensor:
-    """Rendered logits (B, P, C) at flat indices (B, P) of a product grid, in chunks."""
+    """Rendered logits (B, P, C) at flat indices (B, P) of a product grid, in chunks.
+
+    How many points there are may depend on the image. They are filled up to one of few numbers,
+    since a CPU's libraries make and keep kernels for each shape that they meet: with a number of
+    its own in every window a segmentation's memory grew by 80 bytes a voxel.
+    """
+    count = index.shape[1]
+    if count and (missing := _round_number(count) - count):
+        index = torch.cat([index, index[:, -1:].expand(-1, missing)], dim=1)
     parts = [field.logits(pick_coords(axes, part)) for part in index.split(CHUNK, dim=1)]
-    return torch.cat(parts, dim=1)
+    return torch.cat(parts, dim=1)[:, :count]
+
+
+def _round_number(count: int) -> int:
+    """The next power of two, above 512 the next multiple of it."""
+    step = min(1 << (count - 1).bit_length(), 512)
+    return -(-count // step) * step
 
 
 def interpolate(values: Tensor, axes: Axes) -> Tensor:

@@ -156,6 +156,24 @@ def test_certain_pixels_are_not_rendered_even_if_points_are_left(points):
     assert result.evaluations == sum(min(points, len(wanted)) for wanted in uncertain)
 
 
+def test_few_numbers_of_points_are_asked_for_whatever_the_image():
+    """Each number is a shape for which oneDNN makes and keeps kernels: memory grew by windows."""
+    asked = []
+
+    class Spy(Disc):
+        def logits(self, coords: torch.Tensor) -> torch.Tensor:
+            asked.append(coords.shape[1])
+            return super().logits(coords)
+
+    axes = pixel_axes((128, 128))
+    index = torch.arange(3000)[None]
+    for count in range(1, 3001):
+        answers = ask_pixels(Spy(), axes, index[:, :count])
+        assert torch.equal(answers, Disc().logits(pick_coords(axes, index[:, :count])))
+        assert asked[-1] < min(2 * count, count + 512)
+    assert len(set(asked)) == 15  # 1, 2 ... 512, 1024 ... 3072
+
+
 def test_where_everything_is_certain_nothing_is_rendered():
     field = make_network("unet", dims=2)(make_image(2))
     result = RefineConfig(points=20, certain_margin=1e-9).build().render(field)
