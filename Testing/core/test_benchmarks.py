@@ -113,6 +113,28 @@ def test_sizes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_interrupted_run_over_sizes_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaling = importlib.import_module("Training.benchmarks.scaling")
+    tasks, run = [("a", {"side": 1}), ("b", {"side": 2})], []
+
+    def child(_: str, task: dict) -> dict[str, float]:
+        if len(run) == 3:
+            run.append(0)
+            raise KeyboardInterrupt
+        run.append(task["side"])
+        return {"seconds": float(len(run))}
+
+    monkeypatch.setattr(scaling, "run_child", child)
+    with pytest.raises(KeyboardInterrupt):
+        scaling.run_tasks(tasks, 2, tmp_path / "parts.json")
+    found = scaling.run_tasks(tasks, 2, tmp_path / "parts.json")
+    assert run == [1, 2, 1, 0, 2]  # the last is what was missing
+    assert found == {"a": [{"seconds": 1.0}, {"seconds": 3.0}],
+                     "b": [{"seconds": 2.0}, {"seconds": 5.0}]}  # fmt: skip
+
+
 def test_memory_of_small_images_is_what_it_grows_by() -> None:
     scaling = importlib.import_module("Training.benchmarks.scaling")
     shapes = [(64, 64, 64), (100, 100, 100), (200, 100, 100)]

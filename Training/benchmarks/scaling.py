@@ -8,11 +8,12 @@ Each measurement is a process of its own, which segments a scan of smoothed nois
 its time and peak memory. Linear in volume: time per voxel of the largest image over that of the
 smallest with several windows. Memory: the peak above that of the loaded and warm model, the scan
 included, over the scan as float32; ``--quick``, whose images are smaller than what one window
-needs, tells by how much it grows with the image. x2: time of an output twice as fine over x1. With
-``--output`` also a picture.
+needs, tells by how much it grows with further slices. x2: time of an output twice as fine over x1.
+With ``--output`` also a picture, and an interrupted run goes on with the next measurement.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,19 +30,20 @@ from tqdm import tqdm
 
 from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path, prepare_output_directory
+from MorseCore.files import atomic_path, prepare_output_directory, write_json
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.models_library import find_model
 from MorseCore.predictor import PredictOptions, Predictor
-from Training.benchmarks.measuring import Figure, Sample, peak_bytes, run_child
+from Training.benchmarks.measuring import Figure, Sample, machine, peak_bytes, run_child
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.study.commandline import positive
 
 FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
-QUICK = [(64, 64, 64), (80, 128, 128), (112, 160, 160)]
+QUICK = [(64, 64, 64), (80, 128, 128), (240, 128, 128)]
 SMOKE = [(16, 16, 16), (16, 32, 32)]
 WARM = (8, 8, 8)
+PARTS = "scaling-parts.json"
 Shape = tuple[int, ...]
 
 
@@ -61,14 +63,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     if not shapes:
         raise ConfigError(f"'--largest' {options.largest} leaves no image to measure.")
     repeats = options.repeats or (1 if options.smoke or options.quick else 3)
-    tasks = list(plan(shapes, options))
-    found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
-    with tqdm(total=repeats * len(tasks), leave=False) as bar:
-        for _ in range(repeats):  # in turn, so that a busy minute meets all of them
-            for name, task in tasks:
-                bar.set_description(name)
-                found[name].append(run_child(__file__, task))
-                bar.update()
+    folder = prepare_output_directory(options.output) if options.output else None
+    found = run_tasks(list(plan(shapes, options)), repeats, folder and folder / PARTS)
     times = {n: Sample(tuple(r["seconds"] for r in runs)) for n, runs in found.items()}
     peaks = {n: max(r["peak"] - r["loaded"] for r in runs) for n, runs in found.items()}
     report.add(times)
@@ -76,8 +72,29 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     report.figures += conclude(shapes, times, peaks)
     share = max(r["foreground"] for runs in found.values() for r in runs)
     report.note(f"Foreground: at most {share:.2%} of the voxels.")
-    if options.output:
-        draw(shapes, times, peaks, prepare_output_directory(options.output) / "scaling.png")
+    if folder:
+        draw(shapes, times, peaks, folder / "scaling.png")
+        (folder / PARTS).unlink()  # another run measures anew
+
+
+def run_tasks(
+    tasks: Sequence[tuple[str, dict]], repeats: int, parts: Path | None
+) -> dict[str, list[dict[str, float]]]:
+    """What each task's processes said; those of an interrupted run are read from ``parts``."""
+    known = json.loads(parts.read_text("utf-8")) if parts and parts.is_file() else {}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
+    with tqdm(total=repeats * len(tasks), leave=False) as bar:
+        for turn in range(repeats):  # in turn, so that a busy minute meets all of them
+            for name, task in tasks:
+                bar.set_description(name)
+                key = json.dumps([turn, machine(), task])
+                if key not in known:
+                    known[key] = run_child(__file__, task)
+                    if parts:
+                        write_json(parts, known)
+                found[name].append(known[key])
+                bar.update()
+    return found
 
 
 def plan(shapes: Sequence[Shape], options: argparse.Namespace) -> Iterator[tuple[str, dict]]:
