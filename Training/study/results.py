@@ -68,12 +68,19 @@ class RowResult:
         return float(np.std(means, ddof=1)) if len(means) > 1 else None
 
 
-def collect(runs: Sequence[Run], measures: Sequence[str], *, stage: str = "refined") -> RowResult:
+def collect(
+    runs: Sequence[Run],
+    measures: Sequence[str],
+    *,
+    stage: str = "refined",
+    splits: Sequence[str] = SPLITS,
+) -> RowResult:
     """Read the scores of one row's finished runs.
 
     The test split counts, or, where there is none (cross-validation), the validation split. All
     folds may share one test split: a subject's value is the mean over the folds that scored it.
 
+    :param splits: the first of which there are scores counts.
     :raises DatasetError: if a run has no scores.
     """
     by_seed: dict[int, dict[str, dict[str, list[float]]]] = {}
@@ -81,7 +88,7 @@ def collect(runs: Sequence[Run], measures: Sequence[str], *, stage: str = "refin
     for run in runs:
         subjects = subjects_of(Path(run.config.data.dataset))
         folds = by_seed.setdefault(run.seed, {measure: {} for measure in measures})
-        scores = {case: stages[stage] for case, stages in _scores(run).items()}
+        scores = {case: stages[stage] for case, stages in _scores(run, splits).items()}
         missed += sum(
             s.status == "missed" for score in scores.values() for s in score.structures.values()
         )
@@ -138,13 +145,13 @@ def num_classes_of(config: RunConfig) -> int:
     return open_dataset(Path(data.dataset), Path(data.split), fold=data.fold).num_classes
 
 
-def _scores(run: Run) -> Mapping[str, Mapping[str, CaseScore]]:
-    for split in SPLITS:
+def _scores(run: Run, splits: Sequence[str]) -> Mapping[str, Mapping[str, CaseScore]]:
+    for split in splits:
         path = run.folder / f"scores-{split}.csv"
         if path.is_file():
             return read_cases(path)
     raise DatasetError(
-        f"'{run.folder}' holds no scores: its data set has neither a test nor a validation split."
+        f"'{run.folder}' holds no scores: its data set has no split {' or '.join(splits)}."
     )
 
 
