@@ -24,6 +24,7 @@ import qt
 import slicer
 
 from MorseCore.commands.demo import MODEL, REGIONS, run_demo
+from MorseCore.files import prepare_output_directory
 
 CAPTION = "The module's panel after a run, drawn on stand-ins for Slicer's widgets"
 _WIDTH = 740  # pixels, as wide as the tables want
@@ -35,6 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the pictures of the README.")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "Screenshots")
     options = parser.parse_args(words)
+    prepare_output_directory(options.output)
     with tempfile.TemporaryDirectory() as folder:
         code = run_demo(Path(folder))
         if code or not (Path(folder) / "views").is_dir():
