@@ -1,7 +1,8 @@
 """What was predicted on the model's grid, as a segmentation on the scan's own grid."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from MorseCore.stitching import GridPrediction
 
 __all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "assemble", "finer"]
 
+_PIECE = 1 << 21  # voxels of a slab that are worked on at once
 MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
 
 
@@ -71,6 +73,12 @@ class Assembler:
         """
         if not (part.coarse.sum().isfinite() and part.refined.sum().isfinite()):
             raise ValueError("a probability is no number")
+        for piece in _pieces(part) if self.takes_slabs else (part,):
+            self._add(piece)
+        self.windows += part.windows
+        self.evaluations += part.evaluations
+
+    def _add(self, part: GridPrediction) -> None:
         uncertainty = _uncertainty(part.coarse)
         labels = {"coarse": part.coarse, "refined": part.refined}
         self._restorer.add(part.first, labels, {"uncertainty": uncertainty})
@@ -78,8 +86,6 @@ class Assembler:
         left = uncertainty if part.refined is part.coarse else _uncertainty(part.refined)
         self._left += float(left[left > 0.2].sum(dtype=torch.float64))
         self._foreground += int((part.refined.max(0).indices > 0).sum())
-        self.windows += part.windows
-        self.evaluations += part.evaluations
         self.rendered_voxels += int(part.rendered.sum())
 
     @property
@@ -146,6 +152,20 @@ def assemble(
     assembler = Assembler(place, structures)
     assembler.add(prediction)
     return assembler.result()
+
+
+def _pieces(part: GridPrediction) -> Iterator[GridPrediction]:
+    """Views of some rows at a time: what is computed of them in between stays small."""
+    _, rows, *plane = part.coarse.shape
+    step = max(1, _PIECE // prod(plane))
+    for first in range(0, rows, step):
+        here = slice(first, first + step)
+        coarse = part.coarse[:, here]
+        refined = coarse if part.refined is part.coarse else part.refined[:, here]
+        yield replace(
+            part, coarse=coarse, refined=refined, rendered=part.rendered[here],
+            first=part.first + first,
+        )  # fmt: skip
 
 
 def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:

@@ -108,8 +108,9 @@ def test_no_part_has_more_rows_than_a_window() -> None:
 
 
 @pytest.mark.parametrize("scan", ["the same", "lying"])
+@pytest.mark.parametrize("piece", [1, 3 * 18 * 11, 10**9])  # voxels: a row, three rows, a slab
 def test_a_segmentation_from_slabs_is_that_from_the_whole(
-    scan: str, monkeypatch: pytest.MonkeyPatch
+    scan: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("MorseCore.assembly.MAX_LISTED_POINTS", 60)
     model = centred((21, 18, 11), (1.5, 1.5, 1.5), np.eye(4))
@@ -117,7 +118,8 @@ def test_a_segmentation_from_slabs_is_that_from_the_whole(
     place = Placement(model, part, part, (0, 0, 0), 3)
     structures = [Structure(n, f"S{n}", (1.0, 0.0, 0.0)) for n in (1, 2)]
     options, found = ask(3, volume(), 1, 1), []
-    for parts in ([predict_volume(**options)], predict_slabs(**options)):
+    for parts, voxels in (([predict_volume(**options)], 10**9), (predict_slabs(**options), piece)):
+        monkeypatch.setattr("MorseCore.assembly._PIECE", voxels)
         assembler = Assembler(place, structures)
         assert assembler.takes_slabs
         for slab in parts:
