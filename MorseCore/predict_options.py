@@ -1,6 +1,8 @@
 """What a user may choose for one run."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any
 
 from MorseCore.errors import ConfigError
@@ -8,7 +10,7 @@ from MorseCore.images.roi import Roi
 from MorseCore.precision import Precision
 from MorseCore.renderers import RENDERERS
 
-__all__ = ["PredictOptions", "renderer_parameters"]
+__all__ = ["PredictOptions", "points_asked", "renderer_parameters"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class PredictOptions:
         if self.passes is not None and self.passes < 0:
             raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
 
-    def renderer(self, default: Any) -> Any:
+    def renderer(self, default: Any, *, window: Sequence[int]) -> Any:
         """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.
 
+        :param window: the model's, of which its points may be a share.
         :raises ConfigError: if a number is chosen that this renderer does not have.
         """
         wanted = {"points": self.points, "passes": self.passes}
@@ -53,16 +56,19 @@ class PredictOptions:
         result = replace(default, **chosen)
         if "points" in chosen and hasattr(default, "points_fraction"):
             result = replace(result, points_fraction=0.0)  # the number counts, not a share
-        if getattr(default, "certain_margin", 0) and _asks_more(result, default):
-            result = replace(result, certain_margin=0.0)
+        if getattr(default, "certain_margin", 0):
+            own, wanted = (r.points_of(prod(window)) * r.passes for r in (default, result))
+            if wanted > own:
+                result = replace(result, certain_margin=0.0)
         return result
 
 
-def _asks_more(chosen: Any, default: Any) -> bool:
-    """Whether more points are wanted than the model's own (which a share leaves open)."""
-    if default.points_fraction:
-        return bool(chosen.points_fraction == 0)
-    return bool(chosen.points * chosen.passes > default.points * default.passes)
+def points_asked(renderer: Any, *, window: Sequence[int]) -> int | None:
+    """Points that are rendered in a window at most; None for a renderer that sets no number."""
+    if not hasattr(renderer, "points_of"):
+        return None
+    total = prod(window)
+    return int(min(renderer.passes * renderer.points_of(total), total))
 
 
 def renderer_parameters(renderer: Any) -> dict[str, Any]:

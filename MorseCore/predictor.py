@@ -34,7 +34,7 @@ from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.openvino_engine import use_engine
 from MorseCore.precision import resolve_precision
-from MorseCore.predict_options import PredictOptions, renderer_parameters
+from MorseCore.predict_options import PredictOptions, points_asked, renderer_parameters
 from MorseCore.prediction import GridPrediction, KeptFields, predict_slabs
 from MorseCore.result import Segmentation
 from MorseCore.windows import Crops
@@ -133,6 +133,9 @@ class Predictor:
         array, grid = to_model_grid(part, spacing=spacing, spatial_dims=dims)
         return torch.from_numpy(array), grid
 
+    def _renderer(self, options: PredictOptions) -> Any:
+        return options.renderer(self.info.renderer, window=self.info.preparation.window_size)
+
     def _check_memory(self, shape: tuple[int, ...], scale: int, *, rolling: bool) -> None:
         """Refuse what would not fit: Linux would end the program without a word.
 
@@ -161,7 +164,7 @@ class Predictor:
             slabs = predict_slabs(
                 self.network, image,
                 window=self.info.preparation.window_size,
-                renderer=options.renderer(self.info.renderer).build(),
+                renderer=self._renderer(options).build(),
                 windows=self.info.windows, scale=options.scale, temperature=self.info.temperature,
                 precision=options.precision, rolling=assembler.takes_slabs, keep=kept,
                 progress=lambda share: tell("network", share), should_stop=should_stop,
@@ -204,7 +207,8 @@ class Predictor:
         assembled: Assembler,
         warnings: list[str],
     ) -> dict[str, Any]:
-        renderer = options.renderer(self.info.renderer)
+        renderer = self._renderer(options)
+        asked = points_asked(renderer, window=self.info.preparation.window_size)
         return {
             "model": {"name": self.info.name, "sha256": self.info.sha256},
             "input": {
@@ -231,7 +235,8 @@ class Predictor:
             },
             "attention": assembled.attention,
             "windows": assembled.windows,
-            "points": {"evaluated": assembled.evaluations,
+            "points": {"asked": None if asked is None else asked * assembled.windows,
+                       "evaluated": assembled.evaluations,
                        "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip

@@ -109,7 +109,7 @@ class Stitcher:
             for blend, values in zip(self._blends, (coarse, refined), strict=False):
                 blend.add(corner, values[n], weight)
             mask = torch.zeros(weight.numel(), dtype=torch.bool)
-            mask[result.index[n].cpu()] = True
+            mask[result.rendered(n).cpu()] = True
             self._rendered[window_slices(corner, part)] |= mask.view(part)
         self._windows += len(starts)
         self._evaluations += result.evaluations

@@ -163,7 +163,8 @@ def run_batch(
     options = PredictOptions(roi=box, points=points, passes=passes, scale=scale)
     cases = find_cases(inputs)
     predictor = Predictor(find_model(model), device=device, engine=engine)
-    options.renderer(predictor.info.renderer)  # a number it does not have fails here, not per case
+    info = predictor.info  # a number that its renderer does not have fails here, not per case
+    options.renderer(info.renderer, window=info.preparation.window_size)
     run = BatchRun(predictor, Path(output), options, mask_format, read)
     failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0

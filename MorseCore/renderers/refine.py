@@ -101,7 +101,10 @@ class RefineRenderer:
         if min(counts) < max(counts):
             index = _repeat_first(index, counts)
         refined = scatter_points(coarse, index, ask_pixels(field, axes, index))
-        return Rendering(coarse, refined, index, sum(max(1, count) for count in counts))
+        untouched = tuple(n for n, count in enumerate(counts) if count == 0)
+        for image in untouched:
+            refined[image] = coarse[image]
+        return Rendering(coarse, refined, index, sum(counts), untouched)
 
     def _counts(self, rank: Tensor, wanted: int) -> list[int]:
         """How many pixels of each image are rendered: all that are wanted, or the uncertain ones.
@@ -134,7 +137,7 @@ class RefineRenderer:
 def _repeat_first(index: Tensor, counts: Sequence[int]) -> Tensor:
     """Indices (B, P) of which each row has its first ``counts`` only, and repeats the first one.
 
-    The row of an image without any names its most uncertain pixel: rows are equally long.
+    The row of an image without any names its most uncertain pixel, which is of no consequence.
     """
     limits = torch.tensor(counts, device=index.device)[:, None]
     order = torch.arange(index.shape[1], device=index.device)

@@ -27,6 +27,13 @@ class Rendering:
     evaluations: int
     """Points, of all images together, that the field was asked for its rendered answer; those off
     the grid count, repetitions in ``index`` do not."""
+    untouched: tuple[int, ...] = ()
+    """Images of the batch of which nothing was rendered although of others something was; their
+    rows of ``index`` mean nothing."""
+
+    def rendered(self, image: int) -> Tensor:
+        """(P,) flat indices of the rendered pixels of one image of the batch."""
+        return self.index[image, :0] if image in self.untouched else self.index[image]
 
 
 class Renderer(Protocol):

@@ -55,7 +55,8 @@ def structure_change_steps(
     :param geometry: grid of the whole image: where a structure is lost, its shift is the diagonal.
     """
     spacing, voxel = geometry.spacing[::-1], geometry.voxel_volume / 1000  # array order; ml
-    kept = int(np.count_nonzero(before & after))
+    # Row by row: the third mask of a box that may be the whole scan is never held.
+    kept = sum(int(np.count_nonzero(a & b)) for a, b in zip(before, after, strict=True))
     old, new = int(np.count_nonzero(before)), int(np.count_nonzero(after))
     yield
     distances = yield from surface_distance_steps(before, after, spacing)

@@ -50,6 +50,7 @@ def describe_models() -> list[dict[str, Any]]:
                 "structures": [structure.name for structure in info.structures],
                 "points": _points(info),
                 "passes": getattr(info.renderer, "passes", None),
+                "leaves_certain": bool(getattr(info.renderer, "certain_margin", 0)),
                 "window": list(info.preparation.window_size),
                 "spacing": info.preparation.spacing,
                 "overlap": info.windows.overlap,

@@ -6,7 +6,8 @@ Requests (module to worker) carry ``request`` and ``id``, a number that all answ
     Devices, versions (the graphics driver's among them), models. Answer: ``devices`` [{``id``,
     ``title`` with the free and the whole memory}], ``versions`` {name: text}, ``models``
     [{``name``, ``title``, ``task``, ``modality``, ``folder``, ``points``, ``passes`` (null if
-    they cannot be chosen), ``window`` (array order), ``spacing``, ``overlap``}].
+    they cannot be chosen), ``leaves_certain`` (points, unless more are asked for than its own),
+    ``window`` (array order), ``spacing``, ``overlap``}].
 ``segment``
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
     ``output`` (a folder for the answer's arrays); if wanted ``name``, ``device``, ``roi``,

@@ -87,7 +87,7 @@ class Session:
         :raises MorseError: if there is nothing to ask, or the image was too large to keep.
         """
         info = self._predictor.info
-        chosen = options.renderer(info.renderer)
+        chosen = options.renderer(info.renderer, window=info.preparation.window_size)
         prediction, place = self._ask(
             chosen.build(), options.roi, options.scale, progress, should_stop
         )

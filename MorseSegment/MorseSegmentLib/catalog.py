@@ -27,6 +27,8 @@ class Model:
     spacing: tuple[float, ...] | None = None
     """Of the voxels, mm along x, y[, z]; None if the scan's own is kept."""
     overlap: float = 0.0
+    leavesCertain: bool = False
+    """Whether points that are certain are left out, unless more are asked for than its own."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -52,6 +54,7 @@ class Model:
             tuple(entry.get("window", ())),
             None if spacing is None else tuple(spacing),
             entry.get("overlap", 0.0),
+            entry.get("leaves_certain", False),
         )
 
     @property

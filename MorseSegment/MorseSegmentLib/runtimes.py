@@ -30,6 +30,7 @@ class RunTime:
 
     windows: int
     points: int
+    """That were asked for: how many of them are uncertain the next image does not say before."""
     voxels: int
     network: float
     """Seconds in which windows and points were computed."""
@@ -40,15 +41,16 @@ class RunTime:
     def ofReport(cls, report: Mapping[str, Any]) -> "RunTime | None":
         """From a result's report; None if it does not say."""
         try:
-            seconds = report["seconds"]
+            seconds, points = report["seconds"], report["points"]
+            asked = points.get("asked")
             return cls(
                 windows=int(report["windows"]),
-                points=int(report["points"]["evaluated"]),
+                points=int(points["evaluated"] if asked is None else asked),
                 voxels=int(np.prod(report["input"]["segmented_shape_kji"])),
                 network=float(seconds["network"]),
                 around=float(seconds["prepare"]) + float(seconds["restore"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     @property

@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from training_runs import REPOSITORY, run_data
 
 from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.scoring.casetable import read_cases, write_cases
 
 sys.path.insert(0, str(REPOSITORY))
 
@@ -120,8 +122,14 @@ def test_presets_are_compared_on_the_split_that_choices_are_made_by(
     assert presets.main(words) == 0
     found = "DSC default - paper +0.0000 [+0.0000, +0.0000]"  # in --smoke both presets are one
     assert found in capsys.readouterr().out
-    for table in (tmp_path / "runs").glob("*/scores-test.csv"):
-        table.unlink()
+    spoiled = next((tmp_path / "runs").glob("*/scores-test.csv"))
+    cases = {  # as if one preset had found everything there
+        name: {stage: score._replace(structures={
+            label: replace(s, dice=1.0) for label, s in score.structures.items()
+        }) for stage, score in stages.items()}
+        for name, stages in read_cases(spoiled).items()
+    }  # fmt: skip
+    write_cases(spoiled, cases, {1: "one", 2: "two"})
     trainings = presets.plan(argparse.Namespace(
         train=config, overrides=words[-2:], smoke=True, runs=tmp_path / "runs", seeds=[1337]
     ))  # fmt: skip
@@ -129,7 +137,7 @@ def test_presets_are_compared_on_the_split_that_choices_are_made_by(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "run_all", lambda runs: [])  # they are trained
         presets.compare_accuracy(trainings, report)
-    assert report.notes[-1].startswith(found)  # nothing of the test split was needed
+    assert report.notes[-1].startswith(found)  # nothing of the test split was read
 
 
 def test_sizes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:

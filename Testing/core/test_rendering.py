@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -156,6 +157,21 @@ def test_certain_pixels_are_not_rendered_even_if_points_are_left(points):
     assert result.evaluations == sum(min(points, len(wanted)) for wanted in uncertain)
 
 
+def test_a_certain_image_beside_an_uncertain_one_is_not_rendered():
+    """In a batch rows of indices are equally long; alone and in a batch the answer is one."""
+    network, image = make_network("unet", dims=2), make_image(2)
+    field = network(image)
+    lead = -margin(coarse_logits(field, field.pixels(), stride=1).flatten(2), dim=1)
+    least = lead.min(1).values
+    config = RefineConfig(points=50, certain_margin=least.mean().item())
+    together, certain = config.build().render(field), int(least.argmax())
+    assert together.untouched == (certain,)
+    assert torch.equal(together.refined[certain], together.coarse[certain])
+    assert len(together.rendered(certain)) == 0
+    assert len(together.rendered(1 - certain)) == together.evaluations > 0
+    assert not torch.equal(together.refined[1 - certain], together.coarse[1 - certain])
+
+
 def test_few_numbers_of_points_are_asked_for_whatever_the_image():
     """Each number is a shape for which oneDNN makes and keeps kernels: memory grew by windows."""
     asked = []
@@ -278,18 +294,18 @@ def test_every_renderer_works_in_half_precision(name, dims):
 @pytest.mark.parametrize("name", list(RENDERERS))
 def test_a_user_may_choose_the_numbers_that_a_renderer_has_and_no_others(name):
     config = RENDERERS.decode({"name": name}, "")
-    assert PredictOptions().renderer(config) == config
+    assert PredictOptions().renderer(config, window=(8, 8)) == config
     for number in ("points", "passes"):
         options = PredictOptions(**{number: 3})
         if hasattr(config, number):
-            assert getattr(options.renderer(config), number) == 3
+            assert getattr(options.renderer(config, window=(8, 8)), number) == 3
         else:
             with pytest.raises(ConfigError, match=f"'{name}'.* no number of {number}"):
-                options.renderer(config)
+                options.renderer(config, window=(8, 8))
 
 
 def test_a_chosen_number_of_points_counts_more_than_a_models_share():
-    chosen = PredictOptions(points=5).renderer(RefineConfig(points_fraction=0.5))
+    chosen = PredictOptions(points=5).renderer(RefineConfig(points_fraction=0.5), window=(8, 8))
     assert chosen.points_of(1000) == 5
     assert RefineConfig(points_fraction=0.5).points_of(1000) == 500
 
@@ -301,10 +317,10 @@ def test_a_chosen_number_of_points_counts_more_than_a_models_share():
 )  # fmt: skip
 def test_who_asks_for_more_points_than_the_models_gets_certain_ones_too(options, left_out):
     own = RefineConfig(points=100, passes=2, certain_margin=4.0)
-    assert PredictOptions(**options).renderer(own).certain_margin == (4.0 if left_out else 0.0)
-    share = RefineConfig(points_fraction=0.1, certain_margin=4.0)
-    wanted = PredictOptions(**options).renderer(share)
-    assert bool(wanted.certain_margin) == ("points" not in options)
+    share = replace(own, points_fraction=0.25)  # of 20 x 20 pixels that is 100, too
+    for default in (own, share):
+        chosen = PredictOptions(**options).renderer(default, window=(20, 20))
+        assert chosen.certain_margin == (4.0 if left_out else 0.0)
 
 
 def model_with(renderer: dict, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """Rows of a table from files alone: folds, seeds, costs and minutes, without a training."""
 
+import json
 import math
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from training_runs import flat_config
 
 from MorseCore.config import read_json
-from MorseCore.errors import DatasetError
+from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.scoring.casetable import CaseScore, write_cases
 from MorseCore.scoring.metrics import StructureScore
@@ -175,3 +176,18 @@ def test_a_session_that_is_killed_leaves_its_time_unknown(sessions: Run) -> None
     home = Path(running.__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=home, check=False).returncode == 9
     assert minutes(sessions) is None
+
+
+def test_a_run_of_a_version_without_an_option_is_one_of_its_default(tmp_path: Path) -> None:
+    """Else every table that is half done would be refused after an update."""
+    run = Run("row", 1, 0, flat_config(name="row", output=str(tmp_path)))
+    running._claim(run)
+    path = tmp_path / "row" / "run.json"
+    data = json.loads(path.read_text())
+    del data["renderer"]["certain_margin"]
+    path.write_text(json.dumps(data))
+    running._claim(run)
+    data["renderer"]["points"] += 1
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="another configuration"):
+        running._claim(run)

@@ -68,7 +68,7 @@ def test_a_run_reports_what_was_planned(name: str) -> None:
     )
     assert work.windows > 1
     assert work.windows == report["windows"]
-    assert work.points == report["points"]["evaluated"]
+    assert work.points == report["points"]["evaluated"] == report["points"]["asked"]
     assert work.voxels == int(np.prod(report["input"]["segmented_shape_kji"]))
 
 

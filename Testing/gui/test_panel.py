@@ -14,8 +14,11 @@ from slicerqt import install, waitFor
 install()
 import qt
 
+from MorseSegmentLib.catalog import Model
+from MorseSegmentLib.panels.costs import costText
 from MorseSegmentLib.parameters import parameterNode, readParameters
 from MorseSegmentLib.record import findResults
+from MorseSegmentLib.runtimes import RunTimes
 
 
 @pytest.fixture
@@ -55,6 +58,21 @@ def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
     assert "2 x the rendering" in a_widget.ui.costLabel.text
     a_widget.ui.qualitySlider.value = 0
     assert "No points" in a_widget.ui.costLabel.text
+
+
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [(1, "Up to 2 x 250 points a window, as far as they are uncertain."),
+     (3, "Up to 2 x 1000 points a window, as far as they are uncertain."),
+     (4, "2 x 2000 points a window, certain ones too."),
+     (0, "No points are rendered: the refined mask is the coarse one.")],
+)  # fmt: skip
+def test_of_a_model_that_leaves_certain_points_out_no_cost_is_promised(
+    level: int, text: str
+) -> None:
+    entry = {"name": "m", "title": "M", "task": "", "points": 1000, "passes": 2}
+    model = Model.fromAnswer({**entry, "leaves_certain": True})
+    assert costText(model, level, None, RunTimes(), 1) == text
 
 
 def test_the_time_of_a_run_is_told_once_it_was_measured(a_widget: Any, a_volume: Any) -> None:

@@ -72,6 +72,16 @@ def test_runs_are_remembered_by_model_and_device() -> None:
     assert readTimes(settings, "spleen", "cpu") == RunTimes()
 
 
+def test_a_run_counts_by_the_points_that_were_asked_for() -> None:
+    """How many of them were uncertain differs from image to image; a plan can only ask."""
+    settings = Settings()
+    for evaluated in (2000, 3000):
+        said = report(8, evaluated, 4.0)
+        said["points"]["asked"] = 8000
+        rememberRun(settings, "liver", "cpu", said)
+    assert readTimes(settings, "liver", "cpu") == RunTimes((RUN,))
+
+
 def test_a_report_that_does_not_say_is_not_remembered() -> None:
     settings = Settings()
     rememberRun(settings, "liver", "cpu", {"windows": 8})

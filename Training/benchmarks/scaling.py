@@ -28,9 +28,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from MorseCore import __version__
 from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path, prepare_output_directory, write_json
+from MorseCore.files import atomic_path, prepare_output_directory, sha256, write_json
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.models_library import find_model
@@ -43,6 +44,7 @@ FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 
 QUICK = [(64, 64, 64), (80, 128, 128), (240, 128, 128)]
 SMOKE = [(16, 16, 16), (16, 32, 32)]
 WARM = (8, 8, 8)
+MODEL = "hippocampus-t1"
 PARTS = "scaling-parts.json"
 Shape = tuple[int, ...]
 
@@ -82,12 +84,13 @@ def run_tasks(
 ) -> dict[str, list[dict[str, float]]]:
     """What each task's processes said; those of an interrupted run are read from ``parts``."""
     known = json.loads(parts.read_text("utf-8")) if parts and parts.is_file() else {}
+    of = [machine(), __version__, sha256(find_model(MODEL) / "model.json")]
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
     with tqdm(total=repeats * len(tasks), leave=False) as bar:
         for turn in range(repeats):  # in turn, so that a busy minute meets all of them
             for name, task in tasks:
                 bar.set_description(name)
-                key = json.dumps([turn, machine(), task])
+                key = json.dumps([turn, *of, task])
                 if key not in known:
                     known[key] = run_child(__file__, task)
                     if parts:
@@ -150,8 +153,7 @@ def child(task: dict[str, Any]) -> dict[str, Any]:
     """Segment once: seconds, peak memory, and what was held before the image was there."""
     keep_freed_memory(largest=SMALL)  # as `segment` does
     torch.set_num_threads(task["threads"])
-    predictor = Predictor(find_model("phantom-tiny" if task["smoke"] else "hippocampus-t1"),
-                          device="cpu")  # fmt: skip
+    predictor = Predictor(find_model("phantom-tiny" if task["smoke"] else MODEL), device="cpu")
     options = PredictOptions(points=task["points"], passes=task["passes"], scale=task["scale"])
     predictor.segment(scan(WARM), options)  # libraries are loaded, one window's buffers allocated
     loaded = peak_bytes()

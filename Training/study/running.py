@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from MorseCore.config import encode, read_json
+from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.learning.dataset import open_dataset
@@ -88,7 +88,9 @@ def _claim(run: Run) -> None:
     path = run.folder / "run.json"
     data = json.loads(json.dumps(encode(run.config)))
     if path.is_file():
-        if read_json(path) != data:
+        # Decoded, so that a run of a version without some option is one of its default.
+        known = encode(decode(RunConfig, read_json(path), ""))
+        if json.loads(json.dumps(known)) != data:
             raise ConfigError(
                 f"'{run.folder}' holds a run of another configuration; choose another --output, "
                 "or delete it."

@@ -141,7 +141,8 @@ def _segment(
     array, grid = to_model_grid(scan, spacing=info.preparation.spacing_xyz, spatial_dims=dims)
     prediction = predict_volume(
         predictor.network, torch.from_numpy(np.ascontiguousarray(array)),
-        window=info.preparation.window_size, renderer=options.renderer(info.renderer).build(),
+        window=info.preparation.window_size,
+        renderer=options.renderer(info.renderer, window=info.preparation.window_size).build(),
         windows=info.windows, scale=scale, temperature=info.temperature,
         precision=options.precision,
     )  # fmt: skip

@@ -82,6 +82,13 @@ def _qualityText(model: Model, quality: int) -> str:
         return _("The model renders as many points as it finds necessary.")
     if not passes:
         return _("No points are rendered: the refined mask is the coarse one.")
-    return _("Up to {passes} x {points} points a window: {cost} x the model's own choice.").format(
-        passes=passes, points=points, cost=f"{model.relativeCost(quality):g}"
-    )
+    cost = model.relativeCost(quality)
+    if not model.leavesCertain:
+        text = _(
+            "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
+        )
+    elif cost <= 1:
+        text = _("Up to {passes} x {points} points a window, as far as they are uncertain.")
+    else:
+        text = _("{passes} x {points} points a window, certain ones too.")
+    return text.format(passes=passes, points=points, cost=f"{cost:g}")
