@@ -29,6 +29,7 @@ script, home, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 assert script.is_file()
 [raw] = (home / "raw").glob("Dataset[0-9][0-9][0-9]_*")
 known = json.loads((raw / "dataset.json").read_text())
+assert known["labels"]["background"] == 0 and known["channel_names"] == {{"0": {modality!r}}}
 [fold] = json.loads((raw / "splits_final.json").read_text())
 trained = fold["train"] + fold["val"]
 assert known["numTraining"] == len(trained) and not set(fold["train"]) & set(fold["val"])
@@ -42,7 +43,7 @@ for path in (raw / "labelsTs").iterdir():
         mask = SimpleITK.GrayscaleErode(mask, [2, 2, 2])
     SimpleITK.WriteImage(mask, str(home / "predicted" / path.name))
 print("nnU-Net would speak here")
-print(json.dumps({{"minutes": 1.5, "steps": steps, "parameters": 5_600_000}}))
+print(json.dumps({{"minutes": 1.5, "steps": steps, "batch": 7, "parameters": 5_600_000}}))
 """
 
 
@@ -58,7 +59,7 @@ def config(tmp_path: Path) -> Path:
 
 def stand_in(folder: Path, *, shrinks: bool) -> str:
     path = folder / "python"
-    path.write_text(STAND_IN.format(python=sys.executable, shrinks=shrinks))
+    path.write_text(STAND_IN.format(python=sys.executable, shrinks=shrinks, modality="phantom"))
     path.chmod(0o755)
     return str(path)
 
@@ -75,12 +76,18 @@ def test_a_peer_that_gives_the_labels_back_is_better_and_one_that_shrinks_them_i
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].endswith("MISSED)")
     assert "| nnU-Net | 1.0000 | 1.0000 | 0.000 | 0.0000 |" in printed
-    assert "5.6 M parameters, 690 steps in 2 minutes." in printed
+    assert "5.6 M parameters, 690 steps of 7 windows in 2 minutes." in printed
     runs = config.parent / "runs"
-    assert {p.name for p in runs.iterdir()} >= {"table.md", "plot.png", "scores-morse.csv",
+    assert {p.name for p in runs.iterdir()} >= {"table.md", "plot.png", "scores-phantom-tiny.csv",
                                                 "scores-nnunet.csv"}  # fmt: skip
     assert compare(config, stand_in(config.parent, shrinks=True)) == 0  # goes on in the folder
     assert capsys.readouterr().out.splitlines()[-1].endswith(", met)")
+
+
+def test_a_quick_run_gives_no_verdict(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(config, stand_in(config.parent, shrinks=True), "--quick") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("accuracy: not measured (--quick: 2 steps")
 
 
 def test_another_length_is_not_mixed_with_what_a_folder_holds(
@@ -97,3 +104,46 @@ def test_a_python_without_nnunet_is_said(config: Path, capsys: pytest.CaptureFix
     assert "cannot be run: No such file or directory" in capsys.readouterr().err
     assert compare(config, sys.executable) == 1  # it has no nnunetv2
     assert "It needs nnunetv2 in the Python that --nnunet-python names" in capsys.readouterr().err
+    assert compare(config, "/bin/echo") == 1
+    assert "'/bin/echo' did not run the script" in capsys.readouterr().err
+
+
+def test_other_cases_are_not_mixed_with_what_a_folder_holds(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else nnU-Net were scored on cases that it was trained on."""
+    python = stand_in(config.parent, shrinks=False)
+    assert compare(config, python) == 0
+    path = config.parent / "data" / "splits.json"
+    splits = json.loads(path.read_text())
+    splits["train"], splits["test"] = splits["test"], splits["train"]
+    path.write_text(json.dumps(splits))
+    assert compare(config, python) == 2
+    assert "holds a comparison with other settings" in capsys.readouterr().err
+
+
+def change(config: Path, name: str, **entries: object) -> None:
+    path = config.parent / "data" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "message"),
+    [("splits.json", {"val": []}, "The split 'val' holds no cases"),
+     ("splits.json", {"test": []}, "The split 'test' holds no cases"),
+     ("dataset.json", {"modality": None}, "does not name the modality of channel 0"),
+     ("cases.csv", None, "no column 'case'")],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_before_an_hour_of_training(
+    config: Path,
+    name: str,
+    entries: dict[str, object] | None,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if entries is None:
+        (config.parent / "data" / name).write_text("subject\nA\n")
+    else:
+        change(config, name, **entries)
+    assert compare(config, "/bin/false") != 0  # nothing gets so far as to run it
+    assert message in capsys.readouterr().err

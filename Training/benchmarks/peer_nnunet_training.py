@@ -8,7 +8,7 @@ reads ``HOME/predicted``. Plan, preprocessing, augmentation, loss, optimiser and
 inference are nnU-Net's own. Three things differ from ``nnUNetv2_train``: the number of steps, to
 which its decay of the learning rate is fitted; fewer validation batches between them, of which
 nothing depends; and bf16 where the CPU has AMX, as our own trainings have it there (the loss stays
-in float32). Interrupted, it goes on from the last epoch.
+in float32). Interrupted, it goes on from the last epoch of 30 steps, of which it makes whole ones.
 """
 
 import json
@@ -25,7 +25,7 @@ VALIDATION_BATCHES = 2
 
 
 def main(home: Path, steps: int) -> None:
-    """Everything that is not there yet; prints ``minutes``, ``steps`` and ``parameters``."""
+    """Everything that is not there yet; prints minutes, steps, windows a step and parameters."""
     answer, sys.stdout = sys.stdout, sys.stderr  # what nnU-Net says is for the person who waits
     os.environ.update(
         nnUNet_raw=str(home / "raw"), nnUNet_preprocessed=str(home / "preprocessed"),
@@ -36,8 +36,11 @@ def main(home: Path, steps: int) -> None:
     trainer = train(home, dataset, plans, steps)
     predict(trainer, dataset / "imagesTs", home / "predicted")
     parameters = sum(p.numel() for p in trainer.network.parameters())
-    minutes = json.loads((home / "minutes.json").read_text())
-    print(json.dumps({"minutes": minutes, "steps": steps, "parameters": parameters}), file=answer)
+    print(json.dumps({
+        "minutes": json.loads((home / "minutes.json").read_text()), "parameters": parameters,
+        "steps": trainer.num_epochs * trainer.num_iterations_per_epoch,
+        "batch": trainer.configuration_manager.batch_size,
+    }), file=answer)  # fmt: skip
 
 
 def plan(home: Path, dataset: Path) -> dict[str, Any]:
@@ -91,9 +94,9 @@ def make_class(home: Path, steps: int) -> Any:
     class CpuTrainer(nnUNetTrainer):
         def __init__(self, plans, configuration, fold, dataset_json, device):  # type: ignore[no-untyped-def]
             super().__init__(plans, configuration, fold, dataset_json, device)
-            self.num_iterations_per_epoch = STEPS_IN_EPOCH
+            self.num_iterations_per_epoch = min(STEPS_IN_EPOCH, steps)
             self.num_val_iterations_per_epoch = VALIDATION_BATCHES
-            self.num_epochs = -(-steps // STEPS_IN_EPOCH)
+            self.num_epochs = -(-steps // self.num_iterations_per_epoch)
             self.save_every = 1
 
         def initialize(self) -> None:
@@ -115,20 +118,33 @@ def make_class(home: Path, steps: int) -> Any:
             super().on_epoch_start()
 
         def on_train_epoch_end(self, train_outputs: Any) -> None:
+            self.spent = (time.perf_counter() - self.started) / 60
+            super().on_train_epoch_end(train_outputs)
+
+        def on_epoch_end(self) -> None:
             path = home / "minutes.json"
             before = json.loads(path.read_text()) if path.exists() else 0.0
-            path.write_text(json.dumps(before + (time.perf_counter() - self.started) / 60))
-            super().on_train_epoch_end(train_outputs)
+            super().on_epoch_end()  # writes the checkpoint that this epoch counts from
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(before + self.spent))
+            part.replace(path)
+
+        def save_checkpoint(self, filename: str) -> None:
+            super().save_checkpoint(f"{filename}.part")  # killed half-way, the last one is whole
+            os.replace(f"{filename}.part", filename)
 
     return CpuTrainer
 
 
 def predict(trainer: Any, images: Path, target: Path) -> None:
-    """nnU-Net's prediction of a folder, mirrored as always."""
+    """nnU-Net's prediction of a folder, mirrored as always; nothing if it is there."""
+    if target.is_dir():
+        return
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    target.mkdir(exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    part.mkdir(exist_ok=True)
     trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False)
     predictor.manual_initialization(
@@ -136,7 +152,8 @@ def predict(trainer: Any, images: Path, target: Path) -> None:
         [trainer.network.state_dict()], trainer.dataset_json, type(trainer).__name__,
         trainer.inference_allowed_mirroring_axes,
     )  # fmt: skip
-    predictor.predict_from_files_sequential(str(images), str(target), overwrite=False)
+    predictor.predict_from_files_sequential(str(images), str(part))
+    part.replace(target)
 
 
 if __name__ == "__main__":
