@@ -144,7 +144,7 @@ def _add_segment(commands: Any) -> None:
         help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
     )
     parser.add_argument(
-        "--points", type=int, metavar="N", help="points rendered per window and pass"
+        "--points", type=int, metavar="N", help="points rendered per window and pass, at most"
     )
     parser.add_argument("--passes", type=int, metavar="K", help="rendering passes; 0: coarse only")
     parser.add_argument(

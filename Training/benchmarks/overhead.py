@@ -8,7 +8,7 @@ Both networks go the way of every prediction â€“ windows, rendering, blending â€
 and image; the one has MORSE's head (preset ``default``, the coarse mask at every second pixel), the
 other a linear layer and nothing rendered. 3D: one 96x96x96 window of the 3D-UNet, 2 x 8192 points;
 2D: a 256x256 slice of the UNet, 2 x 4096 points, the paper's 8192 in two passes. Their weights are
-random, so no pixel is certain and all points are rendered. ``--images`` adds the shipped
+random, and all points are rendered, as in the paper. ``--images`` adds the shipped
 ``hippocampus-t1`` as it is, on real images, where it leaves certain voxels out.
 """
 

@@ -6,11 +6,12 @@
 
 Each program reads the images, segments and writes them; the time is that of the process, start-up
 included, over the number of images. Ours is the shipped ``hippocampus-t1``, with everything that
-``segment`` writes. nnU-Net: its own command and plan for the hippocampus, its defaults (mirroring
+``segment`` writes; it renders what is uncertain, of noise less than of hippocampi, so give it some
+with ``--images``. nnU-Net: its own command and plan for the hippocampus, its defaults (mirroring
 included), one fold. MONAI: ``UNet`` of about as many parameters as ours, windows as its default.
-Theirs have random weights, which time does not depend on; equal accuracy is another question, which
-``Training/ablation.py`` answers. nnU-Net comes with ``pip install -e ".[bench]"`` or, apart, in an
-environment named by ``--nnunet-python``; without it that ratio is not measured, and said so.
+Theirs have random weights, which time does not depend on; ``accuracy.py`` compares what nnU-Net and
+ours find. nnU-Net comes with ``pip install -e ".[bench]"`` or, apart, in an environment named by
+``--nnunet-python``; without it that ratio is not measured, and said so.
 """
 
 import argparse

@@ -9,6 +9,7 @@ its time and peak memory. Linear in volume: time per voxel of the largest image 
 smallest with several windows. Memory: the peak above that of the loaded and warm model, the scan
 included, over the scan as float32; ``--quick``, whose images are smaller than what one window
 needs, tells by how much it grows with further slices. x2: time of an output twice as fine over x1.
+Points: at most so many, as far as voxels are uncertain; of 65,536 certain ones, too.
 With ``--output`` also a picture, and an interrupted run goes on with the next measurement.
 """
 

@@ -1,6 +1,7 @@
 """What is measured: networks with random weights on images without content.
 
-Time and memory depend on sizes alone. (Points are chosen by uncertainty, but their number is set.)
+Time and memory then depend on sizes alone: points are chosen by uncertainty, but their number is
+set as long as the renderer leaves no certain ones out. The shipped model does; there images matter.
 """
 
 from collections.abc import Mapping, Sequence

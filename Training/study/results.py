@@ -131,6 +131,8 @@ def cost_of(config: RunConfig, *, num_classes: int) -> Cost:
 @cache  # a table is written after each of its rows
 def _cost(network: NetworkConfig, renderer: Any, size: tuple[int, ...], num_classes: int) -> Cost:
     is_stated = isinstance(renderer, STATED_POINTS)
+    if getattr(renderer, "certain_margin", 0):  # all points, which is the most that it may cost
+        renderer = replace(renderer, certain_margin=0.0)
     painter = (renderer if is_stated else DenseConfig()).build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
