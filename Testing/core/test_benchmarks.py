@@ -164,8 +164,8 @@ def test_an_interrupted_run_over_sizes_goes_on(
 
     monkeypatch.setattr(scaling, "run_child", child)
     with pytest.raises(KeyboardInterrupt):
-        scaling.run_tasks(tasks, 2, tmp_path / "parts.json")
-    found = scaling.run_tasks(tasks, 2, tmp_path / "parts.json")
+        scaling.run_tasks(tasks, repeats=2, parts=tmp_path / "parts.json")
+    found = scaling.run_tasks(tasks, repeats=2, parts=tmp_path / "parts.json")
     assert run == [1, 2, 1, 0, 2]  # the last is what was missing
     assert found == {"a": [{"seconds": 1.0}, {"seconds": 3.0}],
                      "b": [{"seconds": 2.0}, {"seconds": 5.0}]}  # fmt: skip

@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     name = "".join(filter(str.isalnum, data.name))
     raw = home / "nnunet" / "raw" / f"Dataset004_{name}"
     write_raw(data, raw, split=options.split, modality=modality)
-    said = run_peer(options.nnunet_python, home / "nnunet", steps)
+    said = run_peer(options.nnunet_python, home / "nnunet", steps=steps)
     report.note(
         f"nnU-Net: {said['parameters'] / 1e6:.1f} M parameters, {said['steps']} steps of "
         f"{said['batch']} windows in {said['minutes']:.0f} minutes."
@@ -96,7 +96,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         "nnU-Net": by_subject(theirs, subjects, stage="prediction"),
         info.name: by_subject(ours, subjects, stage="refined"),
     }
-    conclude(values, home, report)
+    conclude(values, report, home=home)
     if quick:
         report.figures.clear()  # a verdict on two steps would be none
 
@@ -166,7 +166,7 @@ def write_raw(data: Decathlon, folder: Path, *, split: str, modality: str) -> No
     ]))  # fmt: skip
 
 
-def run_peer(python: str, home: Path, steps: int) -> dict[str, Any]:
+def run_peer(python: str, home: Path, *, steps: int) -> dict[str, Any]:
     """Let nnU-Net plan, train and predict; it shows its own progress.
 
     :returns: ``minutes`` of training, ``steps`` of ``batch`` windows, ``parameters``.
@@ -205,7 +205,7 @@ def by_subject(cases: Cases, subjects: Mapping[str, str], *, stage: str) -> Valu
     }
 
 
-def conclude(values: Mapping[str, Values], home: Path, report: Report) -> None:
+def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> None:
     """The table, the picture, the figure: ours minus theirs, paired by subject."""
     theirs, ours = values.values()
     lines = ["| program | " + " | ".join(title for _, title, _ in MEASURES) + " |",

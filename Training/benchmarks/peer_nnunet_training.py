@@ -33,7 +33,7 @@ def main(home: Path, steps: int) -> None:
     )  # fmt: skip
     dataset = next((home / "raw").glob("Dataset*"))
     plans = plan(home, dataset)
-    trainer = train(home, dataset, plans, steps)
+    trainer = train(home, dataset, plans=plans, steps=steps)
     predict(trainer, dataset / "imagesTs", home / "predicted")
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(json.dumps({
@@ -62,7 +62,7 @@ def plan(home: Path, dataset: Path) -> dict[str, Any]:
     return json.loads((target / "nnUNetPlans.json").read_text())
 
 
-def train(home: Path, dataset: Path, plans: dict[str, Any], steps: int) -> Any:
+def train(home: Path, dataset: Path, *, plans: dict[str, Any], steps: int) -> Any:
     """A trainer whose network is trained; minutes of all sessions go into ``minutes.json``."""
     import torch
 

@@ -67,7 +67,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         raise ConfigError(f"'--largest' {options.largest} leaves no image to measure.")
     repeats = options.repeats or (1 if options.smoke or options.quick else 3)
     folder = prepare_output_directory(options.output) if options.output else None
-    found = run_tasks(list(plan(shapes, options)), repeats, folder and folder / PARTS)
+    found = run_tasks(list(plan(shapes, options)), repeats=repeats, parts=folder and folder / PARTS)
     times = {n: Sample(tuple(r["seconds"] for r in runs)) for n, runs in found.items()}
     peaks = {n: max(r["peak"] - r["loaded"] for r in runs) for n, runs in found.items()}
     report.add(times)
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
 
 def run_tasks(
-    tasks: Sequence[tuple[str, dict]], repeats: int, parts: Path | None
+    tasks: Sequence[tuple[str, dict]], *, repeats: int, parts: Path | None
 ) -> dict[str, list[dict[str, float]]]:
     """What each task's processes said; those of an interrupted run are read from ``parts``."""
     known = json.loads(parts.read_text("utf-8")) if parts and parts.is_file() else {}
