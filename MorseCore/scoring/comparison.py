@@ -20,14 +20,17 @@ def compare_masks(
 
     :param coarse: (K, J, I) labels before rendering; ``refined``: after.
     """
-    rows = []
-    for structure in structures:
-        value = structure.value
-        box = _box(coarse, refined, value)  # else two masks of the whole scan were held
-        before, after = coarse[box] == value, refined[box] == value
-        steps = structure_change_steps(before, after, geometry=geometry, structure=structure)
-        rows.append(finished(steps))
-    return rows
+
+    def row(structure: Structure) -> dict[str, Any]:
+        # Of a structure that is not everywhere two masks of the whole scan are not held; and those
+        # of one are gone before the next one's are made.
+        box = _box(coarse, refined, structure.value)
+        before, after = coarse[box] == structure.value, refined[box] == structure.value
+        return finished(
+            structure_change_steps(before, after, geometry=geometry, structure=structure)
+        )
+
+    return [row(structure) for structure in structures]
 
 
 def _box(coarse: np.ndarray, refined: np.ndarray, value: int) -> tuple[slice, slice, slice]:
