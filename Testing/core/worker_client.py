@@ -41,9 +41,10 @@ class WorkerClient:
         self.process.stdin.flush()
 
     def answer(self, number: int | None) -> dict[str, Any]:
-        """The result or error of a request."""
+        """The result or error of a request, which may have come before another one's."""
+        seen = iter([] if number is None else list(self.events))
         while True:
-            event = self.read()
+            event = next(seen, None) or self.read()
             if event["event"] in ("result", "error") and event.get("id") == number:
                 return event
 
