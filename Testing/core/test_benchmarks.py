@@ -171,15 +171,17 @@ def test_an_interrupted_run_over_sizes_goes_on(
                      "b": [{"seconds": 2.0}, {"seconds": 5.0}]}  # fmt: skip
 
 
-def test_memory_of_small_images_is_what_it_grows_by() -> None:
+def test_memory_is_judged_by_large_images_alone() -> None:
     scaling = importlib.import_module("Training.benchmarks.scaling")
-    shapes = [(64, 64, 64), (100, 100, 100), (200, 100, 100)]
-    names = [scaling.title(s, "refined") for s in shapes] + [scaling.title(shapes[0], "x2")]
-    times = dict(zip(names, map(Sample, [(1.0,), (2.0,), (4.0,), (2.5,)]), strict=True))
-    peaks = dict.fromkeys(names, 0.0) | {names[1]: 50e6, names[2]: 62e6}
-    linear, memory, finer = scaling.conclude(shapes, times, peaks)
-    assert (linear.value, finer.value) == (1.0, 2.5)
-    assert memory.value == pytest.approx(12e6 / 4e6)
+    for largest, memory in (((200, 100, 100), None), ((1000, 512, 512), 2.5)):
+        shapes = [(64, 64, 64), (100, 100, 100), largest]
+        names = [scaling.title(s, "refined") for s in shapes] + [scaling.title(shapes[0], "x2")]
+        voxels = largest[0] * largest[1] * largest[2]
+        seconds = (1.0, 2.0, 2.0 * voxels / 10**6, 2.5)
+        times = {n: Sample((s,)) for n, s in zip(names, seconds, strict=True)}
+        linear, finer, *rest = scaling.conclude(shapes, times, dict.fromkeys(names, 10.0 * voxels))
+        assert (linear.value, finer.value) == (1.0, 2.5)
+        assert [figure.value for figure in rest] == ([] if memory is None else [memory])
 
 
 def test_peers_are_run_as_processes_and_a_missing_one_is_said(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ Each measurement is a process of its own, which segments a scan of smoothed nois
 1 mm) with the shipped ``hippocampus-t1``, from the voxels to masks, points and changes, and tells
 its time and peak memory. Linear in volume: time per voxel of the largest image over that of the
 smallest with several windows. Memory: the peak above that of the loaded and warm model, the scan
-included, over the scan as float32; ``--quick``, whose images are smaller than what one window
-needs, tells by how much it grows with further slices. x2: time of an output twice as fine over x1.
+included, over the scan as float32; not with ``--quick``, whose images are smaller than what windows
+need and the heap keeps. x2: time of an output twice as fine over x1.
 Points: at most so many, as far as voxels are uncertain; of 65,536 certain ones, too.
 With ``--output`` also a picture, and an interrupted run goes on with the next measurement.
 """
@@ -127,17 +127,16 @@ def conclude(
     per_voxel = [times[title(s, "refined")].median / prod(s) for s in (first, shapes[-1])]
     largest = shapes[-1]
     finer = times[title(shapes[0], "x2")].median / times[title(shapes[0], "refined")].median
-    grown = prod(first) < prod(largest) < prod(FULL[-2])
-    above = peaks[title(first, "refined")] if grown else 0.0
-    held = 4 * (prod(largest) - (prod(first) if grown else 0))
-    memory = (peaks[title(largest, "refined")] - above) / held
-    what = "growth of" if grown else "peak"
-    return [
+    figures = [
         Figure(f"time per voxel, {size(largest)} over {size(first)}", per_voxel[1] / per_voxel[0],
                1.2, "x"),
-        Figure(f"{what} memory over the float32 image, {size(largest)}", memory, 3.0, "x"),
         Figure(f"x2 output over x1 at {size(shapes[0])}", finer, 3.0, "x"),
     ]  # fmt: skip
+    if prod(largest) >= prod(FULL[-2]):  # smaller images are lost beside what windows need
+        memory = peaks[title(largest, "refined")] / (4 * prod(largest))
+        name = f"peak memory over the float32 image, {size(largest)}"
+        figures.append(Figure(name, memory, 3.0, "x"))
+    return figures
 
 
 def size(shape: Shape) -> str:
