@@ -5,6 +5,7 @@ import pytest
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Structure
+from MorseCore.scoring import surface
 from MorseCore.scoring.comparison import compare_masks, structure_change_steps
 from MorseCore.steps import finished
 
@@ -29,3 +30,17 @@ def test_a_structure_is_compared_as_in_the_whole_image(corner: tuple[int, int, i
     assert rows[0]["removed_voxels"] == 8
     assert rows[1]["added_voxels"] == 2
     assert rows[2]["refined_ml"] == 0
+
+
+@pytest.mark.parametrize("shape", [(13, 9, 7), (40, 30)])
+def test_surfaces_found_some_rows_at_a_time_are_those_of_the_whole(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    masks = [rng.random(shape) < share for share in (0.9, 0.8)]
+    whole = surface.surface_distances(*masks, [1.0] * len(shape))
+    for rows in (1, 3, 5):
+        monkeypatch.setattr(surface, "_VOXELS", rows * masks[0][0].size)
+        pieces = surface.surface_distances(*masks, [1.0] * len(shape))
+        np.testing.assert_array_equal(pieces.to_target, whole.to_target)
+        np.testing.assert_array_equal(pieces.to_prediction, whole.to_prediction)

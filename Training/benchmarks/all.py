@@ -49,6 +49,8 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """
     folder = prepare_output_directory(options.output)
     claim(folder / "options.json", list(rest), again=options.again)
+    for parts in folder.glob("*-parts.json") if options.again else ():
+        parts.unlink()  # of an interrupted measurement
     names = [name for name in NAMES if not options.only or name in options.only]
     failures, reports = [], []
     for name in tqdm(names, unit="benchmark"):

@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from MorseCore import __version__
 from MorseCore.allocation import SMALL, keep_freed_memory
+from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.files import atomic_path, prepare_output_directory, sha256, write_json
 from MorseCore.geometry import Geometry
@@ -84,7 +85,7 @@ def run_tasks(
     tasks: Sequence[tuple[str, dict]], *, repeats: int, parts: Path | None
 ) -> dict[str, list[dict[str, float]]]:
     """What each task's processes said; those of an interrupted run are read from ``parts``."""
-    known = json.loads(parts.read_text("utf-8")) if parts and parts.is_file() else {}
+    known = read_json(parts) if parts and parts.is_file() else {}
     of = [machine(), __version__, sha256(find_model(MODEL) / "model.json")]
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
     with tqdm(total=repeats * len(tasks), leave=False) as bar:
