@@ -17,6 +17,7 @@ from torch.nn import functional
 
 __all__ = [
     "Axes",
+    "centre_index",
     "coords_to_index",
     "gather_points",
     "grid_coords",
@@ -34,6 +35,8 @@ __all__ = [
 
 Axes = Sequence[Tensor]
 """A product grid: one vector of coordinates per axis of the array, first axis first."""
+
+_SAME_PIXEL = 1e-3  # pixels; closer to a centre than this is on it
 
 
 def index_to_coords(index: Tensor, size: Sequence[int]) -> Tensor:
@@ -126,7 +129,7 @@ def _picked_centres(coords: Tensor, size: int) -> slice | None:
     step = max(1, int((x[-1].round() - first) / max(1, len(x) - 1)))
     last = first + step * (len(x) - 1)
     wanted = first + step * torch.arange(len(x), device=x.device)
-    if first < 0 or last >= size or bool((x - wanted).abs().max() > 1e-3):
+    if first < 0 or last >= size or bool((x - wanted).abs().max() > _SAME_PIXEL):
         return None
     return slice(first, last + 1, step)
 
@@ -190,24 +193,35 @@ def sample_rows(
 
 def _corners(size: Sequence[int], coords: Tensor) -> tuple[Tensor, Tensor]:
     """Flat indices of the pixels around coordinates, and their weights: (B, P, 2^D) each."""
-    dims = coords.shape[-1]
-    lower, fraction = [], []
+    first = coords.new_zeros(coords.shape[:-1], dtype=torch.long)
+    offset = first.new_zeros(1)
+    weight = coords.new_ones(*coords.shape[:-1], 1)
     for axis, n in enumerate(size):
-        x = ((coords[..., dims - 1 - axis] + 1) * n - 1) / 2
+        x = ((coords[..., len(size) - 1 - axis] + 1) * n - 1) / 2
         x = x.clamp(0, n - 1)
         low = x.floor().clamp(max=max(n - 2, 0))
-        lower.append(low.long())
-        fraction.append(x - low)
-    indices, weights = [], []
-    for corner in range(2**dims):
-        index, weight = torch.zeros_like(lower[0]), torch.ones_like(fraction[0])
-        for axis, n in enumerate(size):
-            step = (corner >> axis) & 1
-            index = index * n + (lower[axis] + step).clamp(max=n - 1)
-            weight = weight * (fraction[axis] if step else 1 - fraction[axis])
-        indices.append(index)
-        weights.append(weight)
-    return torch.stack(indices, dim=-1), torch.stack(weights, dim=-1)
+        fraction = (x - low)[..., None]
+        first = first * n + low.long()
+        # An axis of one pixel has itself as neighbour, with weight 0.
+        offset = torch.cat([offset * n, offset * n + min(1, n - 1)])
+        weight = torch.cat([weight * (1 - fraction), weight * fraction], dim=-1)
+    return first[..., None] + offset, weight
+
+
+def centre_index(coords: Tensor, size: Sequence[int]) -> Tensor | None:
+    """Flat index (B, P) of the pixels whose centres the coordinates (B, P, D) are, all of them.
+
+    Else None: one of them lies between centres, or outside. There is nothing to interpolate at a
+    centre, so a map can be read as it lies, without a copy in rows.
+    """
+    index = torch.zeros(coords.shape[:-1], dtype=torch.long, device=coords.device)
+    for axis, n in enumerate(size):
+        x = ((coords[..., len(size) - 1 - axis] + 1) * n - 1) / 2
+        pixel = x.round()
+        if bool(((x - pixel).abs() > _SAME_PIXEL).any() | (pixel < 0).any() | (pixel >= n).any()):
+            return None
+        index = index * n + pixel.long()
+    return index
 
 
 def gather_points(values: Tensor, index: Tensor) -> Tensor:

@@ -13,11 +13,20 @@ from torch.nn import functional
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.heads.pointwise import PointwiseMLP
-from MorseCore.points import Axes, pixel_axes, sample_grid, sample_rows, to_rows
+from MorseCore.points import (
+    Axes,
+    centre_index,
+    gather_points,
+    pixel_axes,
+    sample_grid,
+    sample_rows,
+    to_rows,
+)
 
 __all__ = ["ExpertFeatures", "Routing", "StochasticExperts", "draw_expert_mask", "mix_weights"]
 
 Routing = Literal["renorm", "inverted", "released", "dense"]
+_GATE = -1  # the gate's rows, beside those of the experts 0, 1, …
 
 
 def draw_expert_mask(
@@ -148,7 +157,7 @@ class ExpertFeatures:
     ) -> None:
         self._module, self._values, self._fine = module, values, fine
         self.gate, self.mask, self.size = gate, mask, size
-        self._rows: list[Tensor] | None = None
+        self._rows: dict[int, Tensor] = {}
 
     @property
     def batch(self) -> int:
@@ -162,13 +171,17 @@ class ExpertFeatures:
         """x_out at coordinates: (B, P, D) -> (B, P, W)."""
         weights = self.weights(coords)
         mixed: Tensor | None = None
-        for n, (rows, value) in enumerate(zip(self._tables()[1:], self._values, strict=True)):
+        pixels = self._pixels(coords)
+        for n, value in enumerate(self._values):
             weight = weights[..., n]
             if self._fine[n]:
-                feature = self._module.experts[n](sample_rows(rows, value.shape[2:], coords))
-                mixed = _add(mixed, weight[..., None], feature)
+                feature = (
+                    gather_points(value, pixels) if pixels is not None
+                    else sample_rows(self._table(n, value), value.shape[2:], coords)
+                )  # fmt: skip
+                mixed = _add(mixed, weight[..., None], self._module.experts[n](feature))
             else:  # weighted as it is sampled: no pass of its own over (B, P, W)
-                feature = sample_rows(rows, value.shape[2:], coords, weight)
+                feature = sample_rows(self._table(n, value), value.shape[2:], coords, weight)
                 mixed = feature if mixed is None else mixed + feature
         fused: Tensor = self._module.fuse(mixed)
         return fused
@@ -187,7 +200,8 @@ class ExpertFeatures:
 
     def weights(self, coords: Tensor) -> Tensor:
         """Mixture weights W_i at coordinates: (B, P, D) -> (B, P, E)."""
-        return self._weights(sample_rows(self._tables()[0], self.gate.shape[2:], coords), dim=2)
+        rows = self._table(_GATE, self.gate)
+        return self._weights(sample_rows(rows, self.gate.shape[2:], coords), dim=2)
 
     def memory(self) -> int:
         """Bytes of the maps: once as maps and once as rows for points, at most four a number."""
@@ -199,10 +213,21 @@ class ExpertFeatures:
             gate, self.mask, routing=sizes.routing, drop_rate=sizes.drop_rate, dim=dim
         )
 
-    def _tables(self) -> list[Tensor]:
-        if self._rows is None:
-            self._rows = [to_rows(x) for x in (self.gate, *self._values)]
-        return self._rows
+    def _pixels(self, coords: Tensor) -> Tensor | None:
+        """Which pixels of the maps at full resolution are asked, if coordinates are centres.
+
+        The renderer asks for pixels. Not with gradients, which would be added in the map's own
+        precision, nor on a GPU, which would have to be waited for.
+        """
+        if torch.is_grad_enabled() or self.device.type != "cpu" or not any(self._fine):
+            return None
+        return centre_index(coords, self.size)
+
+    def _table(self, number: int, values: Tensor) -> Tensor:
+        """The rows of a map, made when it is first sampled."""
+        if number not in self._rows:
+            self._rows[number] = to_rows(values)
+        return self._rows[number]
 
 
 def _add(total: Tensor | None, weight: Tensor, feature: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """The stochastic mixture of experts: routing, gates, and what the mixture is made of."""
 
 import itertools
+import math
 
 import pytest
 import torch
 from networks import TINY_MORSE, make_image, make_network
 
 from MorseCore.heads.experts import draw_expert_mask, mix_weights
-from MorseCore.points import grid_coords
+from MorseCore.points import grid_coords, pick_coords
 
 
 @pytest.mark.parametrize("mask", list(itertools.product([True, False], repeat=3))[:-1])
@@ -108,6 +109,27 @@ def test_the_mixture_is_the_weighted_sum_of_expert_outputs_sampled_at_the_point(
     axes = network(image).pixels()
     assert torch.allclose(features(grid_coords(axes)), expected, atol=1e-5)
     assert torch.allclose(features.on_grid(axes).flatten(2).transpose(1, 2), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pixels_read_from_the_map_have_the_answer_of_points_sampled_from_its_rows(dims):
+    # Rendering reads the finest map as it lies; training samples it, for the gradient's sake.
+    network, image = make_network(dims=dims), make_image(dims)
+    with torch.no_grad():
+        field = network(image)
+        index = torch.randperm(math.prod(field.size))[:40].expand(2, -1)
+        pixels = pick_coords(field.pixels(), index)
+        read = field.features(pixels)
+    fine = [n for n, value in enumerate(field.features._values) if value.shape[2:] == field.size]
+    assert fine
+    assert not set(fine) & set(field.features._rows)  # no copy of it was made
+    sampled = network(image).features(pixels)
+    assert sampled.requires_grad
+    assert torch.allclose(read, sampled, atol=1e-5)
+    with torch.no_grad():
+        between = field.features(pixels + 0.02)
+    assert torch.allclose(between, network(image).features(pixels + 0.02), atol=1e-5)
+    assert set(fine) <= set(field.features._rows)
 
 
 def test_coarse_logits_of_morse_come_from_the_mixture():

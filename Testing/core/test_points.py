@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from MorseCore.points import (
+    centre_index,
     coords_to_index,
     gather_points,
     grid_coords,
@@ -37,6 +38,18 @@ def test_coordinates_are_ordered_x_first():
 def test_every_index_survives_the_round_trip_through_coordinates(size):
     index = torch.arange(torch.tensor(size).prod())[None]
     assert torch.equal(coords_to_index(index_to_coords(index, size), size), index)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1, 6)])
+def test_centres_of_pixels_are_known_as_such_and_nothing_else_is(size):
+    index = torch.arange(prod(size)).flip(0).view(1, -1).expand(2, -1)
+    centres = index_to_coords(index, size)
+    assert torch.equal(centre_index(centres, size), index)
+    assert centre_index(index_to_coords(index, [2 * n for n in size]), size) is None  # finer
+    for wrong in (0.3 / size[-1], 2.0):  # one point off the centre, one beyond the border
+        shifted = centres.clone()
+        shifted[1, -1, 0] += wrong
+        assert centre_index(shifted, size) is None
 
 
 def test_a_refined_voxel_deep_in_a_volume_is_written_where_it_belongs():
