@@ -40,7 +40,7 @@ QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: done; 1: failed; 2: wrong usage."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_intermixed_args(arguments)
     return exit_code(lambda: study(options))
 
 

@@ -11,7 +11,6 @@ finely. Any model folder; the configuration names the data set. Writes ``<output
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,13 @@ from tqdm import tqdm
 
 from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.files import prepare_output_directory, write_json
+from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Decathlon, open_dataset
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
+from Training.study.claims import claim
 from Training.study.commandline import exit_code
 from Training.study.shifts import Shift, score_shift
 from Training.study.shifttable import Cases, collect_lines, write_shifts
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> str:
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
-    claim(output, predictor, where, options.split)
+    claim_folder(output, predictor, where, options.split)
     with tqdm(total=len(rows) * len(data.splits[options.split]), unit="case") as bar:
         scored = [score_cases(predictor, data, options.split, row, output, bar) for row in rows]
     lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects)
@@ -100,7 +100,7 @@ def shifts(kind: Literal["input", "output"], values: Sequence[float]) -> list[Sh
     return [Shift(kind, factor) for factor in sorted({*values, 1.0})] if values else []
 
 
-def claim(output: Path, predictor: Predictor, where: DataConfig, split: str) -> None:
+def claim_folder(output: Path, predictor: Predictor, where: DataConfig, split: str) -> None:
     """Write down what is scored in a folder, or compare it with what was.
 
     :raises ConfigError: if the folder holds scores of another model or another split.
@@ -109,14 +109,7 @@ def claim(output: Path, predictor: Predictor, where: DataConfig, split: str) -> 
     now = {key: info[key] for key in ("name", "sha256", "preparation", "renderer", "windows")} | {
         "dataset": where.dataset, "split": where.split, "fold": where.fold, "part": split,
     }  # fmt: skip
-    path = output / "study.json"
-    if not path.is_file():
-        write_json(path, now)
-    elif read_json(path) != json.loads(json.dumps(now)):  # as it is read back, tuples as lists
-        raise ConfigError(
-            f"'{output}' holds scores of another model or data; choose another --output, or delete "
-            "it."
-        )
+    claim(output / "study.json", now, found="scores of another model or data")
 
 
 def score_cases(

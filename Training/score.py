@@ -7,35 +7,38 @@
 The configuration names the data set and its splits; the model its own preparation, renderer and
 windows, of which ``renderer.*`` and ``windows.*`` may be changed. Prints means over structures with
 95 % intervals (bootstrap over subjects) and the paired difference refined - coarse; ``--output``
-writes every case's scores. With ``--against FILE.csv`` also the paired difference from scores that
-were written before. ``--labels`` scores the named structures only, on a data set that numbers or
-names them in another way.
+writes every case's scores as it is done, and a picture of them; run it again after an interruption
+and it goes on. With ``--against FILE.csv`` also the paired difference from scores that were written
+before. ``--labels`` scores the named structures only, on a data set that numbers or names them in
+another way.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import nan
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-import numpy as np
 from tqdm import tqdm
 
-from MorseCore.config import apply_overrides, decode, encode, nearest, read_json
+from MorseCore.config import apply_overrides, decode, encode, read_json
 from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, open_dataset, prepare_case
+from MorseCore.learning.dataset import Case, Decathlon, open_dataset, prepare_case
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.learning.validation import STAGES, Validator, summarise_cases
 from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.scoring.casetable import CaseScore, read_cases, write_cases
 from MorseCore.scoring.evaluation import bootstrap_difference
+from Training.study.claims import claim
 from Training.study.commandline import exit_code
+from Training.study.labelpairs import pair_labels, paired, without_background
+from Training.study.scoreplot import draw_scores
 from Training.study.subjects import subjects_of, values_by_subject
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
@@ -45,7 +48,7 @@ Cases = Mapping[str, Mapping[str, CaseScore]]
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: scored; 1: failed; 2: wrong usage."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_intermixed_args(arguments)
     return exit_code(lambda: run(options))
 
 
@@ -63,13 +66,39 @@ def run(options: argparse.Namespace) -> None:
     if options.against:
         count = len(pairs) if pairs else data.num_classes - 1
         before = read_before(options.against, chosen, structures=count)
-    if options.output:
-        prepare_output_directory(options.output)
-    cases = score(options.model, info, data, chosen, pairs=pairs, device=options.device)
     names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
-    if options.output:
-        write_cases(options.output / f"scores-{options.split}.csv", cases, names)
+    table = claim_table(options, info, where) if options.output else None
+    cases = score(
+        options.model, info, data, chosen, pairs=pairs, device=options.device,
+        done=read_cases(table) if table and table.is_file() else {},
+        keep=partial(write_cases, table, names=names) if table else None,
+    )  # fmt: skip
     report(cases, subjects, options, before=before)
+    if table:
+        draw_scores(cases, names, table.with_suffix(".png"))
+        print(f"written: {table}, {table.stem}.png")
+
+
+def claim_table(options: argparse.Namespace, info: ModelInfo, where: DataConfig) -> Path:
+    """The table of a split in the output folder, which is of this model and data or not there yet.
+
+    :raises ConfigError: if it is of others, or of nobody knows what.
+    """
+    table = prepare_output_directory(options.output) / f"scores-{options.split}.csv"
+    settings = table.with_suffix(".json")
+    if table.is_file() and not settings.is_file():
+        raise ConfigError(
+            f"'{table}' does not say which model it is of; choose another --output, or delete it."
+        )
+    data = encode(info)
+    claim(
+        settings,
+        {key: data[key] for key in ("name", "sha256", "preparation", "renderer", "windows")}
+        | {"temperature": info.temperature, "labels": options.labels, "dataset": where.dataset,
+           "split": where.split, "fold": where.fold},
+        found=f"scores of another model or data in '{table.name}'",
+    )  # fmt: skip
+    return table
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,32 +130,6 @@ def changed(info: ModelInfo, overrides: Sequence[str]) -> ModelInfo:
         if override.split(".")[0] not in ("renderer", "windows"):
             raise ConfigError(f"Only renderer.* and windows.* can be changed; found '{override}'.")
     return decode(ModelInfo, apply_overrides(encode(info), overrides), "")
-
-
-def pair_labels(text: str, info: ModelInfo, data: Decathlon) -> dict[int, int]:
-    """The data set's label -> the model's value, of ``Liver=liver,Spleen=spleen``.
-
-    :raises ConfigError: if a name is not known, or named twice.
-    """
-    ours = {structure.name: structure.value for structure in info.structures}
-    theirs = {name: value for value, name in data.labels.items() if value}
-    pairs: dict[int, int] = {}
-    for part in text.split(","):
-        structure, sign, label = (word.strip() for word in part.partition("="))
-        if not sign:
-            raise ConfigError(f"--labels takes STRUCTURE=LABEL,…; found '{part}'.")
-        for name, known, owner in (
-            (structure, ours, f"model '{info.name}'"), (label, theirs, f"data set '{data.name}'"),
-        ):  # fmt: skip
-            if name not in known:
-                raise ConfigError(
-                    f"The {owner} has no structure '{name}'{nearest(name, known)}; "
-                    f"it has {', '.join(known)}."
-                )
-        if theirs[label] in pairs or ours[structure] in pairs.values():
-            raise ConfigError(f"--labels names a structure twice; found '{text}'.")
-        pairs[theirs[label]] = ours[structure]
-    return pairs
 
 
 def choose_cases(
@@ -170,11 +173,15 @@ def score(
     *,
     pairs: Mapping[int, int] | None,
     device: str,
+    done: Cases = MappingProxyType({}),
+    keep: Callable[[Cases], None] | None = None,
 ) -> dict[str, dict[str, CaseScore]]:
     """Scores by case and stage.
 
     :param pairs: the data set's label -> the model's value: only these are scored. None: all, by
         their number.
+    :param done: of cases that were scored before.
+    :param keep: called after each case with all that are done.
     """
     network = load_network(folder, info, device=resolve_device(device))
     validator = Validator(
@@ -182,12 +189,18 @@ def score(
         [value for value in data.labels if value] if pairs is None else list(pairs.values()),
         temperature=info.temperature,
     )  # fmt: skip
-    result = {}
+    result: dict[str, dict[str, CaseScore]] = {}
     for case in tqdm(chosen, unit="case"):
+        if case.name in done:
+            result[case.name] = dict(done[case.name])
+            continue
         prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
         scores = validator.scores(network, [prepared if pairs is None else paired(prepared, pairs)])
-        result[case.name] = {stage: scores[stage][0] for stage in STAGES}
-    return result if pairs is None else without_background(result)
+        stages = {stage: scores[stage][0] for stage in STAGES}
+        result[case.name] = stages if pairs is None else without_background(stages)
+        if keep is not None:
+            keep(result)
+    return result
 
 
 def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
@@ -195,22 +208,6 @@ def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
     if split == "all":
         return tuple(case for part in data.splits.values() for case in part)
     return data.splits[split]
-
-
-def paired(case: PreparedCase, pairs: Mapping[int, int]) -> PreparedCase:
-    """With the model's values; what is not paired becomes 0."""
-    table = np.zeros(256, np.uint8)
-    table[list(pairs)] = list(pairs.values())
-    drawn = case.drawn and replace(case.drawn, labels=table[case.drawn.labels])
-    return replace(case, labels=table[case.labels], drawn=drawn)
-
-
-def without_background(cases: Cases) -> dict[str, dict[str, CaseScore]]:
-    """What one side calls background may be a structure of the other's."""
-    return {
-        name: {stage: score._replace(background_jaccard=nan) for stage, score in stages.items()}
-        for name, stages in cases.items()
-    }
 
 
 def report(

@@ -6,9 +6,9 @@
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 Training/train.py CONFIG
 
 Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``, and
-at the end the model folder ``model`` and ``figures.json``. Run it again after an interruption: it
-goes on where it stopped, to the bit. Ctrl-C or SIGTERM finish the step and save first. With several
-machines the output folder must be on a disk that all of them share.
+at the end ``curves.png``, the model folder ``model`` and ``figures.json``. Run it again after an
+interruption: it goes on where it stopped, to the bit. Ctrl-C or SIGTERM finish the step and save
+first. With several machines the output folder must be on a disk that all of them share.
 """
 
 import argparse
@@ -45,6 +45,7 @@ from MorseCore.losses import POINT_LOSSES
 from MorseCore.network import Network
 from MorseCore.precision import resolve_precision
 from MorseCore.seeds import seed_for
+from Training.study.curves import draw_curves
 from Training.study.subjects import subjects_of, with_share
 
 log = logging.getLogger("train")
@@ -103,6 +104,8 @@ def run(config: RunConfig, *, command: str) -> int:
         trainer = Trainer(config, network, train, val, validator, world, folder)
         is_finished = trainer.run()
         world.leave()
+        if world.is_main:
+            draw(folder)
         if is_finished and world.is_main:
             network.load_state_dict(trainer.chosen_weights())
             finish(config, network, trainer, validator, val)
@@ -113,6 +116,14 @@ def run(config: RunConfig, *, command: str) -> int:
             write_json(folder / "figures.json", figures)
             log.info("model folder: %s", folder / "model")
     return 0 if is_finished else 1
+
+
+def draw(folder: Path) -> None:
+    """The curves as a picture, also of a training that was stopped."""
+    try:
+        draw_curves(folder / "metrics.jsonl", folder / "curves.png")
+    except ImportError:  # hours of training are worth more than a picture
+        log.info("matplotlib is not installed; the curves are in %s", folder / "metrics.jsonl")
 
 
 def finish(

@@ -11,7 +11,6 @@ split, then look at the test split with ``--temperature model``.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -44,6 +43,7 @@ from Training.evidence.calibration import (
 )
 from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
+from Training.study.claims import claim
 from Training.study.commandline import exit_code
 
 
@@ -190,12 +190,7 @@ class Study:
                 "renderer": encode(self._info)["renderer"],
                 "config": str(options.config)}  # fmt: skip
         path = prepare_output_directory(options.output) / "study.json"
-        mine = json.loads(json.dumps(mine))
-        if path.is_file() and read_json(path) != mine:
-            raise ConfigError(
-                f"'{options.output}' holds another study; choose another --output, or delete it."
-            )
-        write_json(path, mine)
+        claim(path, mine, found="another study")
 
 
 def store(folder: Path, findings: Findings) -> None:

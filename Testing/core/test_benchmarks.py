@@ -107,6 +107,7 @@ def test_a_benchmark_runs_and_writes_its_figures(
     assert "torch" in data["machine"]
     assert all(figure["value"] > 0 for figure in data["figures"])
     assert (tmp_path / f"{name}.md").read_text(encoding="utf-8").startswith(reporting.HEAD)
+    assert (tmp_path / f"{name}-targets.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_presets_are_compared_on_the_split_that_choices_are_made_by(

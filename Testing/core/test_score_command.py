@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
 from training_runs import run_data, script
 
+from MorseCore.learning.dataset import Case, PreparedCase
 from MorseCore.learning.phantoms import write_phantom_dataset
 from MorseCore.models_library import find_model
 from MorseCore.scoring.casetable import read_cases
@@ -46,6 +48,48 @@ def test_a_model_is_scored_and_compared_with_what_was_written_before(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("refined - coarse: DSC +0.0000 [+0.0000, +0.0000]")
     assert "DSC +0.0000" not in lines[-1]  # without rendering the masks are not those of before
+
+
+def test_an_interrupted_scoring_goes_on_with_the_next_case(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("score")
+    words = [str(find_model("phantom-tiny")), str(home / "config.json"), "--split", "test",
+             "--device", "cpu", "--output", str(tmp_path)]  # fmt: skip
+    prepare, prepared = module.prepare_case, []
+
+    def prepare_two(case: Case, *others: Any, **named: Any) -> PreparedCase:
+        if len(prepared) == 2:
+            raise KeyboardInterrupt
+        prepared.append(case.name)
+        return prepare(case, *others, **named)
+
+    monkeypatch.setattr(module, "prepare_case", prepare_two)
+    assert module.main(words) == 1
+    assert "Stopped; run it again to go on." in capsys.readouterr().err
+    table = tmp_path / "scores-test.csv"
+    assert list(read_cases(table)) == prepared
+    assert not table.with_suffix(".png").exists()
+    prepared.clear()  # two more may be prepared, which is one too many if all three are
+    assert module.main(words) == 0
+    assert len(prepared) == 1
+    assert score(home, "--split", "test", "--output", str(home / "at once")) == 0
+    assert read_cases(table) == read_cases(home / "at once" / "scores-test.csv")
+    assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_of_another_model_are_neither_taken_nor_overwritten(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--split", "val", "--output", str(tmp_path))
+    assert score(home, *words) == 0
+    before = (tmp_path / "scores-val.csv").read_bytes()
+    assert score(home, *words, "renderer.passes=0") == 2
+    assert "holds scores of another model or data in 'scores-val.csv'" in capsys.readouterr().err
+    (tmp_path / "scores-val.json").unlink()  # as in the folder of a training
+    assert score(home, *words) == 2
+    assert "does not say which model it is of" in capsys.readouterr().err
+    assert (tmp_path / "scores-val.csv").read_bytes() == before
 
 
 def test_what_cannot_be_scored_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,17 @@ def test_a_run_leaves_a_model_figures_curves_and_a_log(home: Path):
     assert figures == info.training["figures"]
     assert [record["step"] for record in records(folder)] == [1, 2, 3, 4, 4]
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "train: 3 cases" in (folder / "train.log").read_text(encoding="utf-8")
+
+
+def test_a_training_without_matplotlib_loses_the_picture_only(home: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert train("optimisation.iterations=1") == 0
+    folder = home / "runs" / "tiny"
+    read_model(folder / "model")
+    assert "matplotlib is not installed" in (folder / "train.log").read_text(encoding="utf-8")
+    assert not (folder / "curves.png").exists()
 
 
 def test_overrides_change_the_run_and_stand_in_the_card(home: Path):

@@ -37,6 +37,7 @@ from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder
 from Training.benchmarks.measuring import Figure, Sample
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.score import MEASURES, score
+from Training.study.claims import claim
 from Training.study.commandline import positive
 from Training.study.subjects import subjects_of, values_by_subject
 
@@ -80,7 +81,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     home = options.runs or Path("runs/accuracy-quick" if quick else "runs/accuracy")
     prepare_output_directory(home)
     names = {part: [case.name for case in cases] for part, cases in data.splits.items()}
-    claim(home / "study.json", {"cases": names, "split": options.split, "steps": steps})
+    settings = {"cases": names, "split": options.split, "steps": steps}
+    claim(home / "study.json", settings, found="a comparison with other settings", option="--runs")
     name = "".join(filter(str.isalnum, data.name))
     raw = home / "nnunet" / "raw" / f"Dataset004_{name}"
     write_raw(data, raw, split=options.split, modality=modality)
@@ -128,18 +130,6 @@ def modality_of(dataset: Path) -> str:
     if not isinstance(names, dict) or not isinstance(names.get("0"), str):
         raise DatasetError(f"'{dataset}' does not name the modality of channel 0.")
     return str(names["0"])
-
-
-def claim(path: Path, settings: Mapping[str, Any]) -> None:
-    """One folder holds one comparison.
-
-    :raises ConfigError: if it holds another.
-    """
-    if path.is_file() and read_json(path) != settings:
-        raise ConfigError(
-            f"'{path.parent}' holds a comparison with other settings; choose another --runs."
-        )
-    write_json(path, settings)
 
 
 def write_raw(data: Decathlon, folder: Path, *, split: str, modality: str) -> None:

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path, prepare_output_directory, write_text
+from MorseCore.files import prepare_output_directory, write_text
 from Training.benchmarks.report import arguments, markdown
+from Training.benchmarks.shares import draw_shares
 from Training.study.commandline import exit_code
 
 NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene", "engines")
@@ -96,26 +97,7 @@ def write(folder: Path, reports: Sequence[Mapping[str, Any]]) -> None:
         "", *notes, "",
     ]  # fmt: skip
     write_text(folder / "table.md", "\n".join(text))
-    draw(folder / "plot.png", reports)
-
-
-def draw(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
-    """One bar a figure: value over target, or target over value where more is better."""
-    from matplotlib.figure import Figure as Picture
-
-    figures = [(r["name"], f) for r in reports for f in r["figures"] if f["target"] and f["value"]]
-    shares = [f["target"] / f["value"] if f["at_least"] else f["value"] / f["target"]
-              for _, f in figures]  # fmt: skip
-    picture = Picture(figsize=(8, 1 + 0.4 * len(figures)), layout="constrained")
-    axes = picture.subplots()
-    colors = ["#0072b2" if f["met"] else "#d55e00" for _, f in figures]
-    axes.barh(range(len(figures)), shares, color=colors)
-    axes.set_yticks(range(len(figures)), [f"{name}: {f['name']}" for name, f in figures])
-    axes.axvline(1, color="k", lw=1)
-    axes.invert_yaxis()
-    axes.set_xlabel("share of the target (left of the line: met)")
-    with atomic_path(path) as temporary:
-        picture.savefig(temporary, dpi=110, format="png")
+    draw_shares(folder / "plot.png", reports)
 
 
 if __name__ == "__main__":

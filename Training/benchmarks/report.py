@@ -12,6 +12,7 @@ import torch
 
 from MorseCore.files import prepare_output_directory, write_json, write_text
 from Training.benchmarks.measuring import Figure, Sample, machine
+from Training.benchmarks.shares import draw_shares
 from Training.study.commandline import exit_code, positive
 
 __all__ = ["Report", "arguments", "markdown", "run_benchmark"]
@@ -109,7 +110,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         help="of overhead, presets, training, engines; auto is bf16 where the hardware has it",
     )  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N", help="of torch")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON and Markdown there")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write JSON, Markdown and a picture"
+    )
     parser.add_argument("--child", metavar="JSON", help=argparse.SUPPRESS)
     return parser
 
@@ -123,7 +126,7 @@ def run_benchmark(
     child: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> int:
     """Measure, write, and end with the one line. Exit code 0 whether targets are met or not."""
-    options = parser.parse_args(words)
+    options = parser.parse_intermixed_args(words)
     if options.threads:
         torch.set_num_threads(options.threads)
         os.environ["OMP_NUM_THREADS"] = str(options.threads)  # of the processes that it starts
@@ -151,3 +154,8 @@ def _write(report: Report, options: argparse.Namespace) -> None:
     data = report.as_json({k: v for k, v in kept.items() if k not in ("output", "child")})
     write_json(folder / f"{report.name}.json", data)
     write_text(folder / f"{report.name}.md", f"{markdown([data])}\n{report.machine}\n")
+    written = [f"{report.name}.md"]
+    if report.figures:
+        written.append(f"{report.name}-targets.png")
+        draw_shares(folder / written[-1], [data])
+    print(f"written: {folder / report.name}.json, {', '.join(written)}")
