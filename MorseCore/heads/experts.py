@@ -216,10 +216,11 @@ class ExpertFeatures:
     def _pixels(self, coords: Tensor) -> Tensor | None:
         """Which pixels of the maps at full resolution are asked, if coordinates are centres.
 
-        The renderer asks for pixels. Not with gradients, which would be added in the map's own
-        precision, nor on a GPU, which would have to be waited for.
+        The renderer asks for pixels, and so do samplers, for each one once: gradients need not be
+        added up, as they are for points between pixels (see :func:`to_rows`). Not on a GPU, which
+        would have to be waited for.
         """
-        if torch.is_grad_enabled() or self.device.type != "cpu" or not any(self._fine):
+        if self.device.type != "cpu" or not any(self._fine):
             return None
         return centre_index(coords, self.size)
 
