@@ -24,8 +24,8 @@ __all__ = [
     "write_text",
 ]
 
-_REPLACE_ATTEMPTS = 6
-_FIRST_WAIT = 0.05  # seconds; doubled each time, 1.6 s in all: a virus scanner lets go well before
+_REPLACE_ATTEMPTS = 8
+_FIRST_WAIT = 0.05  # seconds; doubled each time, 6.4 s in all: a virus scanner has looked by then
 _BLOCK = 1 << 20
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -107,7 +107,7 @@ def prepare_output_directory(path: Path) -> Path:
 
 
 def _temporary_beside(target: Path) -> Path:
-    return target.with_name(f".tmp-{secrets.token_hex(8)}{''.join(target.suffixes[-2:])}")
+    return target.with_name(f".tmp-{secrets.token_hex(4)}{''.join(target.suffixes[-2:])}")
 
 
 def printable(name: str) -> str:
@@ -140,7 +140,13 @@ def _flush_directory(path: Path) -> None:
 
 
 def replace_patiently(source: Path, target: Path) -> None:
-    """``os.replace``, tried again while a scanner or an indexer holds the target (Windows)."""
+    """``os.replace``, tried again while a scanner or an indexer holds one of the two (Windows).
+
+    Of a folder, too, which Windows does not rename as long as any file in it is open: files that
+    were just written are looked at by virus scanners.
+
+    :raises OSError: if it cannot be done even then.
+    """
     wait = _FIRST_WAIT
     for _ in range(_REPLACE_ATTEMPTS - 1):
         try:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from MorseCore.commands.staging import temporary_folder
 from MorseCore.config import nearest
 from MorseCore.errors import ModelError
-from MorseCore.files import output_error
+from MorseCore.files import output_error, replace_patiently
 from MorseCore.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
 
 __all__ = ["BUILT_IN", "find_model", "import_model", "list_models", "user_folder"]
@@ -73,7 +73,7 @@ def import_model(source: Path, user: Path | None = None) -> tuple[Path, ModelInf
                 raise ModelError(
                     f"A model '{info.name}' is already there: '{target}'. Remove it first."
                 )
-            staged.rename(target)
+            replace_patiently(staged, target)
     except OSError as error:
         raise output_error(root, error) from error
     return target, info

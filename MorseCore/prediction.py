@@ -103,6 +103,7 @@ def predict_slabs(
                 stitcher.add(field, batch, renderer)
             if keep is not None:
                 keep.add(n, begins[0], field)
+            del field, crops  # before the next pass, whose peak they would raise
             done += len(batch)
             tell((n + done / len(starts)) / count)
         part = stitcher.result()
@@ -154,6 +155,11 @@ class KeptFields:
         self._temperature = temperature
         self._fields: list[tuple[int, tuple[int, ...], Field]] = []
         self._bytes, self.is_complete = 0, True
+
+    def restart(self, *, precision: Precision) -> None:
+        """Forget all, to be filled anew in another precision."""
+        self._fields.clear()
+        self._bytes, self.is_complete, self._precision = 0, True, precision
 
     def add(self, layer: int, start: tuple[int, ...], field: Field) -> None:
         """Keep the field of one window; ``start`` in voxels of the volume, may be negative."""

@@ -15,12 +15,7 @@ import torch
 
 from MorseCore import __version__
 from MorseCore.assembly import MAX_LISTED_POINTS, Assembler, Placement
-from MorseCore.devices import (
-    check_memory,
-    describe_device,
-    out_of_memory_explained,
-    resolve_device,
-)
+from MorseCore.devices import describe_device, resolve_device
 from MorseCore.errors import Cancelled, ImageError, ModelError
 from MorseCore.files import printable
 from MorseCore.geometry import Geometry
@@ -31,6 +26,7 @@ from MorseCore.images.lazy import LazyImage
 from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity
 from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.memory import check_memory, out_of_memory_explained
 from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.openvino_engine import use_engine
 from MorseCore.precision import resolve_precision
@@ -63,7 +59,8 @@ class Predictor:
         started = time.perf_counter()
         self.info = read_model(folder)
         self.device = resolve_device(device)
-        self.network = load_network(folder, self.info, device=self.device)
+        with out_of_memory_explained(self.device):
+            self.network = load_network(folder, self.info, device=self.device)
         self.engine = use_engine(
             self.network, engine, device=self.device,
             window=self.info.preparation.window_size, channels=self.info.network.in_channels,
@@ -106,7 +103,12 @@ class Predictor:
             )  # fmt: skip
             assembler = Assembler(place, self.info.result_structures())
             self._check_memory(grid.shape, options.scale, rolling=assembler.takes_slabs)
-        self._fill(assembler, image, options, clock, kept, tell, should_stop)
+        try:
+            self._fill(assembler, image, options, clock, kept, tell, should_stop)
+        except _NotFiniteError as error:
+            options = self._in_single_precision(options, kept, warnings, error)
+            assembler = Assembler(place, self.info.result_structures())
+            self._fill(assembler, image, options, clock, kept, tell, should_stop)
         if should_stop is not None and should_stop():
             raise Cancelled("The segmentation was cancelled.")
         with clock("restore"), out_of_memory_explained(self.device):
@@ -177,12 +179,35 @@ class Predictor:
                 with clock("restore"):
                     self._hand_over(slab, assembler)
 
+    def _in_single_precision(
+        self,
+        options: PredictOptions,
+        kept: KeptFields | None,
+        warnings: list[str],
+        error: ModelError,
+    ) -> PredictOptions:
+        """Options for another attempt where half precision overflowed, as on some older GPUs.
+
+        :raises ModelError: ``error``, unless half precision was our choice.
+        """
+        chosen = resolve_precision(self.device, options.precision)
+        if options.precision != "auto" or chosen != "fp16":
+            raise error
+        warnings.append(
+            f"On {describe_device(self.device)} half precision overflowed; the image was computed "
+            "again in single precision."
+        )
+        log.warning(warnings[-1])
+        if kept is not None:
+            kept.restart(precision="fp32")
+        return replace(options, precision="fp32")
+
     def _hand_over(self, slab: GridPrediction, assembler: Assembler) -> None:
         try:
             assembler.add(slab)
         except ValueError:
             # Half precision can overflow; a NaN would pass for whatever class it is compared with.
-            raise ModelError(
+            raise _NotFiniteError(
                 f"The model '{self.info.name}' answered with values that are not numbers on "
                 f"{describe_device(self.device)}; try another device."
             ) from None
@@ -240,6 +265,10 @@ class Predictor:
                        "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip
+
+
+class _NotFiniteError(ModelError):
+    """The network's answer holds values that are no numbers."""
 
 
 def large_view_warning(part: Volume, info: ModelInfo) -> str:

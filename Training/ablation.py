@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
-from Training.study.commandline import exit_code, whole_numbers
+from Training.study.commandline import exit_code, print_any_letter, whole_numbers
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
 from Training.study.running import Run, check_data, numbered, run_all
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: all rows done; 1: a row failed; 2: wrong usage."""
     options = parser().parse_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    print_any_letter()
     if options.list or not options.table:
         for name in list_tables():
             print(f"{name:24} {read_table(name)[0].title}")

@@ -30,6 +30,7 @@ from MorseCore.learning.dataset import Case, open_dataset
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.model_folder import load_network, read_model
 from Training.evidence.finerreport import draw, summarise, write_tables
+from Training.evidence.surfaces import check_vtk
 from Training.evidence.upsampling import Scores, score_case
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.running import Run, check_data, numbered, run_all
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 def study(options: argparse.Namespace) -> int:
     """Train what is missing, score what is missing, write the table."""
+    check_vtk()
     data = apply_overrides(read_json(options.config), QUICK if options.quick else [])
     data = apply_overrides(data, options.overrides)
     config = coarser(decode(RunConfig, data, ""), options.factor)

@@ -7,8 +7,8 @@
 
 Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``, and
 at the end ``curves.png``, the model folder ``model`` and ``figures.json``. Run it again after an
-interruption: it goes on where it stopped, to the bit. Ctrl-C or SIGTERM finish the step and save
-first. With several machines the output folder must be on a disk that all of them share.
+interruption: it goes on where it stopped, on a CPU to the bit. Ctrl-C or SIGTERM finish the step
+and save first. With several machines the output folder must be on a disk that all of them share.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from MorseCore.learning.training import Trainer
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.validation import Validator
 from MorseCore.losses import POINT_LOSSES
+from MorseCore.memory import is_out_of_memory
 from MorseCore.network import Network
 from MorseCore.precision import resolve_precision
 from MorseCore.seeds import seed_for
@@ -69,9 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
     except MorseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print(
-            "error: The GPU has too little memory; halve optimisation.batch_size and double "
+            "error: There is too little memory; halve optimisation.batch_size and double "
             "optimisation.accumulate, or choose a smaller preparation.window.",
             file=sys.stderr,
         )

@@ -1,5 +1,6 @@
 """Which scans a batch consists of, and what each is called."""
 
+import glob
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,8 +37,7 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
     """
     cases: dict[str, Path] = {}
     names: dict[str, str] = {}
-    for text in inputs:
-        path = Path(text)
+    for path in (path for text in inputs for path in _expanded(str(text))):
         found = [path]
         if path.is_dir():
             images = sorted(p for p in path.iterdir() if _is_image(p))
@@ -66,7 +66,7 @@ def check_places(cases: dict[str, Path], output: Path) -> None:
     """
     for name, image in cases.items():
         folder = (output / name).resolve()
-        if folder in (image.resolve(), image.resolve().parent):
+        if any(_is_same(folder, place) for place in (image.resolve(), image.resolve().parent)):
             raise ConfigError(
                 f"The results of '{name}' would be written into the folder of its own input, "
                 f"'{folder}'; choose another output folder."
@@ -86,6 +86,24 @@ def input_hashes(path: Path) -> list[list[str]]:
     return [[file.name, sha256(file)] for file in files]
 
 
+def _expanded(text: str) -> list[Path]:
+    """The files that a pattern names, which the shells of Windows leave to the program."""
+    path = Path(text)
+    if path.exists() or not any(mark in text for mark in "*?"):
+        return [path]
+    return [Path(name) for name in sorted(glob.glob(text))] or [path]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are one folder, also by names that a disk does not tell apart (A and a)."""
+    if one == other:
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
+
+
 def _is_image(path: Path) -> bool:
     return (
         path.is_file()
@@ -98,5 +116,6 @@ def _case_name(path: Path) -> str:
     name = path.name if path.name not in ("", "..") else path.resolve().name
     for suffix in IMAGE_SUFFIXES:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name or "case"
+            name = name[: -len(suffix)]
+            break
+    return name.rstrip(" .") or "case"  # Windows makes no folder that ends so

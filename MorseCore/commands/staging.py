@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +45,7 @@ def replaced_together(
         except OutputError as error:  # the person knows the folder, not our hidden one
             raise OutputError(str(error).replace(str(staged), str(folder))) from error
         try:
-            staged.rename(folder / _READY)
+            replace_patiently(staged, folder / _READY)
         except OSError as error:
             raise output_error(folder, error) from error
     finish_replacing(folder, last=last, supersedes=supersedes)
@@ -90,13 +90,19 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         _hold(stream)
         folder.mkdir()
     except OSError as error:
-        lock.unlink(missing_ok=True)
+        _remove_lock(lock)
         raise output_error(parent, error) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         stream.close()
+        _remove_lock(lock)
+
+
+def _remove_lock(lock: Path) -> None:
+    """Remove it, or leave it to the next program: on Windows one that just looks at it may."""
+    with suppress(OSError):
         lock.unlink(missing_ok=True)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK
 
 from MorseCore.errors import GeometryError, ImageError
+from MorseCore.images.itkpath import itk_path
 
 __all__ = ["sorted_series"]
 
@@ -38,8 +39,9 @@ def sorted_series(folder: Path) -> list[Path]:
     :raises GeometryError: if the slices are unevenly spaced, doubled, turned or shifted sideways.
     """
     reader = SimpleITK.ImageSeriesReader
-    names = reader.GetGDCMSeriesIDs(str(folder))
-    found = [list(reader.GetGDCMSeriesFileNames(str(folder), name)) for name in names]
+    place = itk_path(folder)
+    names = reader.GetGDCMSeriesIDs(place)
+    found = [list(reader.GetGDCMSeriesFileNames(place, name)) for name in names]
     series = sorted(filter(None, found), key=len, reverse=True)
     if not series:
         raise ImageError(f"The folder '{folder.name}' holds no DICOM images.")
@@ -69,7 +71,7 @@ def _described(files: list[str]) -> str:
 def _header(file: Path) -> SimpleITK.ImageFileReader:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
+    reader.SetFileName(itk_path(file))
     reader.ReadImageInformation()
     return reader
 

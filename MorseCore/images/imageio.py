@@ -20,6 +20,7 @@ from MorseCore.images.imageheaders import (
     read_missing_voxels,
     read_nifti_header,
 )
+from MorseCore.images.itkpath import itk_path
 
 __all__ = ["Volume", "read_volume", "write_itk_image", "write_labels", "write_volume"]
 
@@ -104,6 +105,7 @@ def write_itk_image(
     """Write (K, J, I) as it is, compressed, in the suffix's format, and check that all arrived.
 
     :raises OutputError: if that fails. :raises GeometryError: if the array does not fit the grid.
+    :raises ImageError: if ITK cannot open a file in that folder, see :func:`itk_path`.
     """
     if array.shape != geometry.shape:
         raise GeometryError(f"A map of shape {array.shape} does not fit the grid {geometry.shape}.")
@@ -117,8 +119,9 @@ def write_itk_image(
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
     with atomic_path(path) as temporary, _quiet_itk():
+        place = itk_path(temporary)
         try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+            SimpleITK.WriteImage(image, place, useCompression=True)
             check_headers(temporary)  # a full disk does not make every ITK writer fail
         except (RuntimeError, ImageError) as error:
             raise OutputError(f"{path} cannot be written completely; is the disk full?") from error
@@ -171,8 +174,8 @@ def _check_file(path: Path) -> None:
 def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:
     try:
         if len(files) == 1:
-            return SimpleITK.ReadImage(str(files[0]))
-        return SimpleITK.ReadImage([str(file) for file in files])
+            return SimpleITK.ReadImage(itk_path(files[0]))
+        return SimpleITK.ReadImage([itk_path(file) for file in files])
     except RuntimeError as error:
         text = str(error)
         if "orthonormal" in text:

@@ -5,6 +5,7 @@ step are written first, then ``state.json``, which names them with their hashes,
 of the step before are removed. So what ``state.json`` names is whole, whenever the kill comes.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -68,7 +69,8 @@ class CheckpointStore:
         hashes = {name: sha256(self.folder / file) for name, file in names.items()}
         self._files = {"step": step, "files": names, "sha256": hashes}
         self.save_state(state)
-        self._remove(keep=tuple(names.values()))
+        with suppress(OSError):  # open in another program, on Windows: it goes the next time
+            self._remove(keep=tuple(names.values()))
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the JSON values of the last checkpoint, whose files stay."""

@@ -1,7 +1,8 @@
-"""The training loop: one process or many, resumable to the bit.
+"""The training loop: one process or many, resumable to the bit on a CPU.
 
 Plain PyTorch. What a step draws depends on (seed, step) alone, so a run that was killed and
-resumed ends with the same weights as one that was not.
+resumed ends with the same weights as one that was not. On a GPU the draws are the same, but some
+gradients (of pooling, of up-sampling) are sums in no fixed order: the last bits may differ.
 """
 
 import logging
@@ -148,7 +149,8 @@ class Trainer:
         if self._failures >= _PATIENCE:
             raise MorseError(
                 f"The loss was not finite in {self._failures} steps in a row, up to step "
-                f"{self.step}; try a smaller optimisation.learning_rate."
+                f"{self.step}; try a smaller optimisation.learning_rate, or "
+                "optimisation.precision=fp32."
             )
         return {}
 

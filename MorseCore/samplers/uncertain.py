@@ -95,6 +95,9 @@ class UncertainSampler:
         if coarse is None or config.continuous:
             with torch.no_grad():
                 uncertainty = margin(field.coarse(coords))
+            # Weights that were cast here have no gradient; some versions of torch would use them
+            # for the loss, too (pytorch#142234).
+            torch.clear_autocast_cache()
         else:
             uncertainty = margin(gather_points(coarse.logits, index))
         uncertain = round(config.importance * points)

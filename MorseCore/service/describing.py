@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from MorseCore import __version__
-from MorseCore.devices import available_memory, gpu_driver, physical_memory, resolve_device
+from MorseCore.devices import gpu_driver, has_gpu, resolve_device
 from MorseCore.errors import MorseError
+from MorseCore.memory import available_memory, physical_memory
 from MorseCore.model_folder import ModelInfo, read_model
 from MorseCore.models_library import list_models
 
@@ -18,12 +19,14 @@ __all__ = ["describe_devices", "describe_models", "describe_versions"]
 def describe_devices() -> list[dict[str, str]]:
     """``auto`` first, then each GPU by name and free memory, then the CPU with the computer's."""
     gpus = []
-    if torch.cuda.is_available():
-        for n in range(torch.cuda.device_count()):
+    for n in range(torch.cuda.device_count() if has_gpu() else 0):
+        name = torch.cuda.get_device_name(n)
+        try:
             free, total = torch.cuda.mem_get_info(n)
-            name = torch.cuda.get_device_name(n)
             title = f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-            gpus.append({"id": f"cuda:{n}", "title": title})
+        except RuntimeError:  # full, or taken by another program
+            title = f"{name}, in use or unusable"
+        gpus.append({"id": f"cuda:{n}", "title": title})
     cpu = {"id": "cpu", "title": f"CPU, {torch.get_num_threads()} threads, {_main_memory()}"}
     chosen = str(resolve_device("auto"))
     auto = {"id": "auto", "title": f"Auto ({chosen})"}

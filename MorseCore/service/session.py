@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from MorseCore.assembly import Placement, assemble
-from MorseCore.devices import check_memory, out_of_memory_explained
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.memory import check_memory, free_gpu_memory, out_of_memory_explained
 from MorseCore.predict_options import PredictOptions, renderer_parameters
 from MorseCore.prediction import KeptFields
 from MorseCore.predictor import Predictor, cut_region
@@ -52,6 +52,8 @@ class Session:
         self._part, self._start = cut_region(volume, options.roi)
         self._whole = volume.geometry
         info = predictor.info
+        if (free := free_gpu_memory(predictor.device)) is not None:
+            limit = min(limit, free // 3)  # the fields lie there, and computing needs the most
         self._kept = KeptFields(
             info.preparation.window_size, limit=limit, temperature=info.temperature,
             precision=options.precision,

@@ -6,12 +6,10 @@ once. It ends when its stdin is closed: neither a killed launcher nor a killed S
 
 import logging
 import os
-import platform
 import queue
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +22,7 @@ from MorseCore.errors import Cancelled, ImageError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.service.exchange import save_array, save_segmentation
+from MorseCore.service.failures import error_event, spoils_device
 from MorseCore.service.protocol import (
     Cancel,
     Describe,
@@ -58,6 +57,7 @@ class Worker:
         self._predictor: Any = None
         self._loaded: tuple[str, str, int] | None = None
         self._session: Any = None
+        self._is_spoilt = False
 
     def run(self) -> None:
         """Until *shutdown*."""
@@ -77,7 +77,7 @@ class Worker:
             try:
                 request = parse_request(line)
             except MorseError as error:
-                self._send(_error(None, error))
+                self._send(error_event(None, error))
                 continue
             if isinstance(request, Cancel):
                 with self._lock:
@@ -98,7 +98,9 @@ class Worker:
             self._open.discard(request.id)
             self._cancelled.discard(request.id)
         self._send(event)
-        give_back_freed_memory()  # the next question may be an hour away
+        if self._is_spoilt:  # whoever asks next starts another worker
+            os._exit(1)
+        _give_back_memory()  # the next question may be an hour away
 
     def _event_for(self, request: Request) -> dict[str, Any]:
         handlers: dict[type[Request], Callable[[Any], dict[str, Any]]] = {
@@ -111,8 +113,9 @@ class Worker:
             self._check_cancelled(request.id)
             message = handlers[type(request)](request)
             return {"event": "result", "id": request.id, **message}
-        except Exception as error:  # whatever it is, the request is answered and the worker lives
-            return _error(request.id, error)
+        except Exception as error:  # whatever it is, the request is answered
+            self._is_spoilt = spoils_device(error)
+            return error_event(request.id, error)
 
     def _describe(self, request: Describe) -> dict[str, Any]:
         from MorseCore.service.describing import (
@@ -133,6 +136,7 @@ class Worker:
         from MorseCore.service.session import Session
 
         self._session = None  # its fields are of no use any more, and memory is
+        _give_back_memory()
         volume = _load_volume(request)
         predictor = self._load_model(request.model, request.device)
         options = PredictOptions(
@@ -239,6 +243,9 @@ def main() -> int:
     stdin = os.fdopen(os.dup(0), "r", encoding="utf-8", errors="replace")
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Libraries that look at descriptor 0 as they are loaded (scipy's Fortran runtime) would wait
+    # on Windows until the reading thread has its next line: the pipe serves one at a time.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout = sys.stderr
     lock = threading.Lock()
 
@@ -258,6 +265,15 @@ def main() -> int:
     return 0
 
 
+def _give_back_memory() -> None:
+    """Main memory, and what torch keeps of a GPU's: Slicer draws with it."""
+    give_back_freed_memory()
+    if sys.modules.get("torch") is not None:
+        from MorseCore.memory import release_gpu_memory
+
+        release_gpu_memory()
+
+
 def _load_volume(request: Segment) -> Volume:
     try:
         # Not mapped: the session holds it, and Windows could not remove the file.
@@ -274,25 +290,6 @@ def _load_volume(request: Segment) -> Volume:
     matrix = np.asarray(request.ijk_to_ras, dtype=np.float64)
     k, j, i = array.shape
     return Volume(np.asarray(array), Geometry((k, j, i), matrix), request.name)
-
-
-def _error(number: int | None, error: BaseException) -> dict[str, Any]:
-    kind = type(error).__name__
-    if isinstance(error, MorseError):
-        message = str(error)
-    elif isinstance(error, ModuleNotFoundError):
-        kind = "MissingPackage"
-        message = f"The Python package '{error.name}' is missing; press Install under Environment."
-    elif isinstance(error, MemoryError):
-        message = "The memory is too small for this run; choose a region of interest."
-    else:
-        message = f"The worker met an unexpected problem ({kind}); see the details."
-    detail = "".join(traceback.format_exception(error))
-    versions = f"MorseSegment {__version__}, Python {platform.python_version()}, {sys.platform}"
-    event: dict[str, Any] = {
-        "event": "error", "message": message, "kind": kind, "detail": f"{detail}\n{versions}"
-    }  # fmt: skip
-    return event if number is None else {**event, "id": number}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A case as a scene file (.mrb) that opens in Slicer with image, masks and points."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import slicer
 import vtk
 
 from MorseCore.errors import OutputError
+from MorseCore.files import replace_patiently
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseSegmentLib.nodes import NodeLedger, removeNodes
@@ -58,8 +60,9 @@ def _write(scene: vtk.vtkObject, path: Path) -> None:
     try:
         if not scene.WriteToMRB(str(temporary)) or not temporary.is_file():
             raise OutputError(f"The scene file '{path}' could not be written.")
-        temporary.replace(path)
+        replace_patiently(temporary, path)
     except OSError as error:
         raise OutputError(f"The scene file '{path}' could not be written: {error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is the thing to say
+            temporary.unlink(missing_ok=True)

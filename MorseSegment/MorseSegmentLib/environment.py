@@ -4,8 +4,12 @@ torch comes from Slicer's PyTorch extension, which knows the build for the graph
 from Slicer's own package installer. Nothing is installed before a person has agreed.
 """
 
+import importlib.metadata
 import importlib.util
+import os
 import platform
+import re
+import sys
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ import slicer
 
 from MorseCore.errors import MorseError
 from MorseSegmentLib.catalog import Catalog
+from MorseSegmentLib.launch import INTERPRETER
 
 __all__ = [
     "REQUIREMENTS",
@@ -48,8 +53,35 @@ REQUIREMENTS = (
 
 
 def missing() -> list[Requirement]:
-    """What this Python lacks; looked up without importing anything."""
-    return [item for item in REQUIREMENTS if importlib.util.find_spec(item.name) is None]
+    """What this Python lacks, or has in another version; looked up without importing anything.
+
+    Nothing if another Python computes, of which only its worker knows what it has.
+    """
+    if os.environ.get(INTERPRETER):
+        return []
+    return [
+        item for item in REQUIREMENTS
+        if importlib.util.find_spec(item.name) is None or _isOfAnotherVersion(item)
+    ]  # fmt: skip
+
+
+def _isOfAnotherVersion(item: Requirement) -> bool:
+    """Whether a package is too old or too new; one that does not say is taken as it is."""
+    try:
+        found = _numbers(importlib.metadata.version(item.name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    for clause in item.versions.split(","):
+        bound = _numbers(clause)
+        if (clause.startswith(">=") and found < bound) or (clause[0] == "<" and found >= bound):
+            return True
+    return False
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``>=2.10`` or ``2.10.1+cu128`` as (2, 10) and (2, 10, 1), which can be compared."""
+    match = re.search(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
 def consentText(packages: Sequence[Requirement]) -> str:
@@ -66,7 +98,7 @@ def consentText(packages: Sequence[Requirement]) -> str:
 def install(packages: Sequence[Requirement]) -> None:
     """Install packages; to be called after a person has agreed.
 
-    :raises MorseError: if Slicer lacks what installs torch.
+    :raises MorseError: if Slicer lacks what installs torch, or there is none for this Slicer.
     """
     if any(item.name == "torch" for item in packages):
         _installTorch(next(item.versions for item in packages if item.name == "torch"))
@@ -78,6 +110,13 @@ def install(packages: Sequence[Requirement]) -> None:
 
 
 def _installTorch(versions: str) -> None:
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        # Slicer for macOS, on Apple's own processors too.
+        raise MorseError(
+            "This Slicer is a program for Macs with Intel processors, for which torch ended with "
+            f"version 2.2, and MorseSegment needs torch {versions}. Install MorseCore in another "
+            f"Python (README, macOS) and name that in the environment variable {INTERPRETER}."
+        )
     try:
         import PyTorchUtils
     except ModuleNotFoundError:

@@ -61,7 +61,9 @@ def workerCommand(interpreter: str = "") -> WorkerCommand:
     own = shutil.which("PythonSlicer") or sys.executable or _besideLibraries()
     program = interpreter or os.environ.get(INTERPRETER, "") or own
     isOwn = Path(program) == Path(own)
-    return WorkerCommand(program, ("-u", str(SCRIPT)), () if isOwn else _OF_SLICER)
+    # Its words come as UTF-8, which they would not on Windows.
+    arguments = ("-X", "utf8", "-u", str(SCRIPT))
+    return WorkerCommand(program, arguments, () if isOwn else _OF_SLICER)
 
 
 def _besideLibraries() -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import vtk
 
 from MorseCore.errors import MorseError
+from MorseCore.files import replace_patiently
 from MorseCore.service.protocol import Request
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.record import SceneResult
@@ -109,7 +110,8 @@ class Question:
         if self._isOver:
             return
         # The runner removes its folder when this returns, and the pieces still read from it.
-        self._folder = folder.rename(folder.with_name(f"{folder.name}-answer"))
+        self._folder = folder.with_name(f"{folder.name}-answer")
+        replace_patiently(folder, self._folder)
         self._stepper.start(self._apply(message, self._folder), self._applied, self._failed)
 
     def onError(self, failure: Failure) -> None:

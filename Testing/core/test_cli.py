@@ -14,10 +14,11 @@ import torch
 from cli_client import ROOT, CommandLine, names, start
 
 from MorseCore.commands import cli, progress
-from MorseCore.devices import check_memory, describe_device, resolve_device
+from MorseCore.devices import describe_device, resolve_device
 from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_labels
+from MorseCore.memory import check_memory
 from MorseCore.result import Structure
 from MorseCore.scoring.comparison import compare_masks, format_changes
 

@@ -246,7 +246,7 @@ def test_an_output_larger_than_the_memory_is_refused_before_it_is_begun(
     volume = Volume(image, Geometry(image.shape, np.eye(4)), "image")
     session = Session(Predictor(find_model("phantom-tiny"), device="cpu"), volume, PredictOptions())
     session.segment()
-    monkeypatch.setattr("MorseCore.devices.physical_memory", lambda: 1 << 20)
+    monkeypatch.setattr("MorseCore.memory.physical_memory", lambda: 1 << 20)
     with pytest.raises(DeviceError, match="smaller scale"):
         session.render(PredictOptions(scale=4))
     with pytest.raises(DeviceError, match="smaller scale"):

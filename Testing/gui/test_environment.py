@@ -1,5 +1,6 @@
 """What is missing, what a person is asked, and what is then installed."""
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -41,6 +42,53 @@ def test_what_is_missing_is_found_without_importing_it(monkeypatch: pytest.Monke
     assert missing() == []
     lacking(monkeypatch, "torch", "tqdm")
     assert [item.name for item in missing()] == ["tqdm", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_fine"),
+    [("2.2.2", False), ("2.9.1", False), ("2.10.0+cu128", True), ("2.13.0", True), ("3.0", False)],
+)
+def test_a_package_of_another_version_is_missing_too(
+    a_widget: Any, monkeypatch: pytest.MonkeyPatch, version: str, is_fine: bool
+) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: version if name == "torch" else real(name)
+    )
+    assert [item.name for item in missing()] == ([] if is_fine else ["torch"])
+    panel = a_widget.board.environment
+    panel.setFailure(None)
+    panel.setCatalog(Catalog())
+    assert a_widget.ui.installButton.enabled == (not is_fine)
+    told = "Needed in another version: torch >=2.10,<3" in a_widget.ui.environmentLabel.text
+    assert told == (not is_fine)
+
+
+def test_a_package_that_does_not_tell_its_version_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)
+    assert missing() == []
+
+
+def test_with_another_python_nothing_is_asked_of_slicer_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, "torch")
+    monkeypatch.setenv("MORSESEGMENT_PYTHON", "/opt/other/python")
+    assert missing() == []
+
+
+def test_on_a_mac_the_way_out_is_named(
+    installers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking(monkeypatch, "torch")
+    monkeypatch.setattr(environment.sys, "platform", "darwin")
+    monkeypatch.setattr(environment.platform, "machine", lambda: "x86_64")
+    with pytest.raises(MorseError, match=r"Intel processors.*MORSESEGMENT_PYTHON"):
+        environment.install(missing())
+    assert installers == []
 
 
 def test_the_question_names_packages_size_and_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ ours find. nnU-Net comes with ``pip install -e ".[bench]"`` or, apart, in an env
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,7 @@ def collect_images(options: argparse.Namespace, folder: Path) -> list[Path]:
         raise ConfigError(f"'{options.images}' holds no .nii.gz images.")
     images = [folder / f"{path.name.split('.')[0]}_0000.nii.gz" for path in sources]
     for source, image in zip(sources, images, strict=True):
-        image.symlink_to(source.resolve())
+        shutil.copyfile(source, image)  # a link is a privilege on Windows
     return images
 
 

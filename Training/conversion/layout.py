@@ -10,7 +10,8 @@ import SimpleITK
 from tqdm import tqdm
 
 from MorseCore.errors import DatasetError, OutputError
-from MorseCore.files import output_error, write_json, write_text
+from MorseCore.files import output_error, replace_patiently, write_json, write_text
+from MorseCore.images.itkpath import itk_path
 
 __all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
 
@@ -78,7 +79,7 @@ def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) 
         write_json(temporary / "splits.json", splits)
         rows = [f"{pair.name},{pair.subject}" for pair in pairs]
         write_text(temporary / "cases.csv", "\n".join(["case,subject", *rows, ""]))
-        temporary.rename(output)
+        replace_patiently(temporary, output)
     except OSError as error:
         raise output_error(output, error) from error
     finally:
@@ -109,7 +110,7 @@ def read_image(path: Path) -> SimpleITK.Image:
     if not path.is_file():
         raise DatasetError(f"There is no file '{path}'.")
     try:
-        return SimpleITK.ReadImage(str(path))
+        return SimpleITK.ReadImage(itk_path(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
         raise DatasetError(f"'{path}' cannot be read: {reason}") from None
@@ -138,7 +139,7 @@ def _convert(source: Source, pair: Pair, folder: Path) -> None:
     for sub, data in (("images", image), ("labels", label)):
         path = folder / sub / f"{pair.name}{source.suffix}"
         try:
-            SimpleITK.WriteImage(data, str(path), useCompression=True)
+            SimpleITK.WriteImage(data, itk_path(path), useCompression=True)
         except RuntimeError as error:  # the disk is full, say
             reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
             raise OutputError(f"'{path.name}' cannot be written: {reason}") from None

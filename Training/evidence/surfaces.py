@@ -1,5 +1,6 @@
-"""Surfaces by marching cubes, and how far two lie apart; needs ``vtk`` (extra ``scene``)."""
+"""Surfaces by marching cubes, and how far two lie apart; needs ``vtk``."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,16 @@ import numpy as np
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 
-__all__ = ["surface_distance", "surface_of"]
+__all__ = ["check_vtk", "surface_distance", "surface_of"]
+
+
+def check_vtk() -> None:
+    """To be asked before hours of work that end with surfaces.
+
+    :raises MorseError: if vtk is not there.
+    """
+    if importlib.util.find_spec("vtk") is None:
+        raise MorseError("Surfaces need vtk: pip install vtk.")
 
 
 def surface_of(array: np.ndarray, geometry: Geometry, *, level: float = 0.5) -> Any | None:
@@ -17,11 +27,10 @@ def surface_of(array: np.ndarray, geometry: Geometry, *, level: float = 0.5) -> 
 
     :raises MorseError: if vtk is not there.
     """
-    try:
-        import vtk
-        from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-    except ImportError:
-        raise MorseError('Surfaces need vtk: pip install -e ".[scene]".') from None
+    check_vtk()
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
     padded = np.ascontiguousarray(np.pad(array.astype(np.float32), 1))
     image = vtk.vtkImageData()
     image.SetDimensions(*padded.shape[::-1])

@@ -1,16 +1,27 @@
 """How every script ends: a sentence and an exit code, never a traceback for a user's mistake."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 
 from MorseCore.errors import ConfigError, MorseError
 
-__all__ = ["exit_code", "positive", "whole_numbers"]
+__all__ = ["exit_code", "positive", "print_any_letter", "whole_numbers"]
+
+
+def print_any_letter() -> None:
+    """What a terminal or a file cannot show (Δ and ≤ in Windows' code pages) becomes an escape.
+
+    Else the script would end there, after hours of work.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do the work; its own code, else 0: done, 1: failed or stopped, 2: wrong usage."""
+    print_any_letter()
     try:
         return work() or 0
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ def _train(run: Run, bar: tqdm) -> None:
     first = bar.n
     with _timed(run.folder), (run.folder / "output.log").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, str(TRAIN), str(run.folder / "run.json")],
+            [sys.executable, "-X", "utf8", str(TRAIN), str(run.folder / "run.json")],
             stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -114,8 +114,11 @@ def _train(run: Run, bar: tqdm) -> None:
                 step = _step(run.folder)
                 if step > bar.n - first:
                     bar.update(step - (bar.n - first))
-        except BaseException:
-            process.terminate()  # it finishes its step and saves
+        except BaseException as error:
+            # It finishes its step and saves. On Windows to terminate is to kill, and Ctrl-C has
+            # reached it already, as every program of this console.
+            if not (sys.platform == "win32" and isinstance(error, KeyboardInterrupt)):
+                process.terminate()
             process.wait()
             raise
     if process.returncode:

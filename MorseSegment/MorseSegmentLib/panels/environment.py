@@ -31,12 +31,17 @@ class EnvironmentPanel:
     def setCatalog(self, catalog: Catalog) -> None:
         """Show what the worker found."""
         self._catalog = catalog
-        self._ui.environmentLabel.text = statusText(catalog)
+        text = statusText(catalog)
+        if lacking := missing():
+            names = ", ".join(f"{item.name} {item.versions}" for item in lacking)
+            wanted = _("Needed in another version: {names}; press Install.").format(names=names)
+            text = f"{text}\n{wanted}"
+        self._ui.environmentLabel.text = text
 
     def setFailure(self, failure: Failure | None) -> None:
         """Show why the worker could not answer; None: it could."""
         self._problem = "" if failure is None else f"{failure.message}\n{failure.detail}"
-        self._ui.installButton.enabled = failure is not None and bool(missing())
+        self._ui.installButton.enabled = bool(missing())
         if failure is not None:
             self._ui.environmentLabel.text = failure.message
             self._ui.environmentCollapsibleButton.collapsed = False
