@@ -9,6 +9,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "MorseError",
+    "NotFiniteError",
     "OutputError",
 ]
 
@@ -39,6 +40,10 @@ class ImageError(MorseError):
 
 class ModelError(MorseError):
     """A model folder that is incomplete, altered or made for something else."""
+
+
+class NotFiniteError(ModelError):
+    """A model that answers with infinity or NaN, as it may in half precision."""
 
 
 class OutputError(MorseError):

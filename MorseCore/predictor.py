@@ -16,7 +16,7 @@ import torch
 from MorseCore import __version__
 from MorseCore.assembly import MAX_LISTED_POINTS, Assembler, Placement
 from MorseCore.devices import describe_device, resolve_device
-from MorseCore.errors import Cancelled, ImageError, ModelError
+from MorseCore.errors import Cancelled, ImageError, ModelError, NotFiniteError
 from MorseCore.files import printable
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
@@ -103,10 +103,12 @@ class Predictor:
             )  # fmt: skip
             assembler = Assembler(place, self.info.result_structures())
             self._check_memory(grid.shape, options.scale, rolling=assembler.takes_slabs)
+        precision = options.precision
         try:
             self._fill(assembler, image, options, clock, kept, tell, should_stop)
-        except _NotFiniteError as error:
+        except NotFiniteError as error:
             options = self._in_single_precision(options, kept, warnings, error)
+        if options.precision != precision:  # outside of the handler, which holds what was blended
             assembler = Assembler(place, self.info.result_structures())
             self._fill(assembler, image, options, clock, kept, tell, should_stop)
         if should_stop is not None and should_stop():
@@ -207,7 +209,7 @@ class Predictor:
             assembler.add(slab)
         except ValueError:
             # Half precision can overflow; a NaN would pass for whatever class it is compared with.
-            raise _NotFiniteError(
+            raise NotFiniteError(
                 f"The model '{self.info.name}' answered with values that are not numbers on "
                 f"{describe_device(self.device)}; try another device."
             ) from None
@@ -265,10 +267,6 @@ class Predictor:
                        "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip
-
-
-class _NotFiniteError(ModelError):
-    """The network's answer holds values that are no numbers."""
 
 
 def large_view_warning(part: Volume, info: ModelInfo) -> str:

@@ -38,6 +38,7 @@ from MorseCore.scoring.evaluation import bootstrap_difference
 from Training.study.claims import claim
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background
+from Training.study.pictures import try_drawing
 from Training.study.scoreplot import draw_scores
 from Training.study.subjects import subjects_of, values_by_subject
 
@@ -75,8 +76,9 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     report(cases, subjects, options, before=before)
     if table:
-        draw_scores(cases, names, table.with_suffix(".png"))
-        print(f"written: {table}, {table.stem}.png")
+        picture = table.with_suffix(".png")
+        is_drawn = try_drawing(lambda: draw_scores(cases, names, picture))
+        print(f"written: {table}" + (f", {picture.name}" if is_drawn else ""))
 
 
 def claim_table(options: argparse.Namespace, info: ModelInfo, where: DataConfig) -> Path:

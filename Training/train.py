@@ -47,6 +47,7 @@ from MorseCore.network import Network
 from MorseCore.precision import resolve_precision
 from MorseCore.seeds import seed_for
 from Training.study.curves import draw_curves
+from Training.study.pictures import try_drawing
 from Training.study.subjects import subjects_of, with_share
 
 log = logging.getLogger("train")
@@ -107,8 +108,6 @@ def run(config: RunConfig, *, command: str) -> int:
         trainer = Trainer(config, network, train, val, validator, world, folder)
         is_finished = trainer.run()
         world.leave()
-        if world.is_main:
-            draw(folder)
         if is_finished and world.is_main:
             network.load_state_dict(trainer.chosen_weights())
             finish(config, network, trainer, validator, val)
@@ -118,15 +117,9 @@ def run(config: RunConfig, *, command: str) -> int:
             )  # fmt: skip
             write_json(folder / "figures.json", figures)
             log.info("model folder: %s", folder / "model")
+        if world.is_main:
+            try_drawing(lambda: draw_curves(folder / "metrics.jsonl", folder / "curves.png"))
     return 0 if is_finished else 1
-
-
-def draw(folder: Path) -> None:
-    """The curves as a picture, also of a training that was stopped."""
-    try:
-        draw_curves(folder / "metrics.jsonl", folder / "curves.png")
-    except ImportError:  # hours of training are worth more than a picture
-        log.info("matplotlib is not installed; the curves are in %s", folder / "metrics.jsonl")
 
 
 def finish(

@@ -91,7 +91,8 @@ def _expanded(text: str) -> list[Path]:
     path = Path(text)
     if path.exists() or not any(mark in text for mark in "*?"):
         return [path]
-    return [Path(name) for name in sorted(glob.glob(text))] or [path]
+    # Brackets are letters here: folders are named so.
+    return [Path(name) for name in sorted(glob.glob(text.replace("[", "[[]")))] or [path]
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -220,7 +220,8 @@ class ExpertFeatures:
         added up, as they are for points between pixels (see :func:`to_rows`). Not on a GPU, which
         would have to be waited for.
         """
-        if self.device.type != "cpu" or not any(self._fine):
+        is_shared = coords.shape[0] != self.batch  # one image for all
+        if self.device.type != "cpu" or not any(self._fine) or is_shared:
             return None
         return centre_index(coords, self.size)
 

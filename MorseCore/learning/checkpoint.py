@@ -69,7 +69,7 @@ class CheckpointStore:
         hashes = {name: sha256(self.folder / file) for name, file in names.items()}
         self._files = {"step": step, "files": names, "sha256": hashes}
         self.save_state(state)
-        with suppress(OSError):  # open in another program, on Windows: it goes the next time
+        with suppress(OSError):  # open in another program, on Windows: it goes another time
             self._remove(keep=tuple(names.values()))
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -151,7 +151,17 @@ class CheckpointStore:
         )
 
     def _remove(self, *, keep: tuple[str, ...]) -> None:
+        """Remove all other files.
+
+        :raises OSError: if one cannot be removed; the others are gone nevertheless.
+        """
+        failure: OSError | None = None
         for pattern in (*_OURS, _HALF_WRITTEN):
             for path in self.folder.glob(pattern):
                 if path.name not in keep:
-                    path.unlink(missing_ok=True)
+                    try:
+                        path.unlink(missing_ok=True)
+                    except OSError as error:
+                        failure = failure or error
+        if failure is not None:
+            raise failure

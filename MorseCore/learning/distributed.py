@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from MorseCore.devices import resolve_device
+from MorseCore.devices import has_gpu, resolve_device
 from MorseCore.errors import ConfigError, DeviceError, MorseError
 
 __all__ = ["ALONE", "World", "join_world"]
@@ -115,15 +115,15 @@ def _device_of(device: str, local: int) -> torch.device:
         raise DeviceError(
             f"With several processes the device is auto, cpu or cuda; not '{device}'."
         )
-    chosen = resolve_device(device)
-    if chosen.type == "cpu":
-        return chosen
+    if device == "cpu" or not has_gpu():
+        return resolve_device(device)
+    # Not `auto` or `cuda` by name: that would try the GPUs of the other processes, too.
     if local >= torch.cuda.device_count():
         raise DeviceError(
             f"Process {local} of this machine needs a GPU of its own, but there are "
             f"{torch.cuda.device_count()}; start fewer processes."
         )
-    return torch.device("cuda", local)
+    return resolve_device(f"cuda:{local}")
 
 
 def _number(environment: Mapping[str, str], name: str, fallback: int) -> int:

@@ -1,5 +1,6 @@
 """What the worker says of an error, and whether it can go on after it."""
 
+import os
 import platform
 import sys
 import traceback
@@ -8,7 +9,10 @@ from typing import Any
 from MorseCore import __version__
 from MorseCore.errors import MorseError
 
-__all__ = ["error_event", "spoils_device"]
+__all__ = ["INTERPRETER", "error_event", "missing_package", "spoils_device"]
+
+INTERPRETER = "MORSESEGMENT_PYTHON"
+"""Environment variable that names another Python than Slicer's for the worker."""
 
 
 def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
@@ -21,7 +25,7 @@ def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
         message = str(error)
     elif isinstance(error, ModuleNotFoundError):
         kind = "MissingPackage"
-        message = f"The Python package '{error.name}' is missing; press Install under Environment."
+        message = missing_package(error.name or "?")
     elif isinstance(error, MemoryError):
         message = "The memory is too small for this run; choose a region of interest."
     elif spoils_device(error):
@@ -37,6 +41,13 @@ def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
         "event": "error", "message": message, "kind": kind, "detail": f"{detail}\n{versions}"
     }  # fmt: skip
     return event if number is None else {**event, "id": number}
+
+
+def missing_package(name: str) -> str:
+    """The sentence for a package that the worker's Python lacks."""
+    if other := os.environ.get(INTERPRETER):  # not Slicer's, into which Install would put it
+        return f"The Python package '{name}' is missing; install it: {other} -m pip install {name}"
+    return f"The Python package '{name}' is missing; press Install under Environment."
 
 
 def spoils_device(error: BaseException) -> bool:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import slicer
 
 from MorseCore.errors import MorseError
+from MorseCore.service.failures import INTERPRETER
 from MorseSegmentLib.catalog import Catalog
-from MorseSegmentLib.launch import INTERPRETER
 
 __all__ = [
     "REQUIREMENTS",
@@ -68,8 +68,11 @@ def missing() -> list[Requirement]:
 def _isOfAnotherVersion(item: Requirement) -> bool:
     """Whether a package is too old or too new; one that does not say is taken as it is."""
     try:
-        found = _numbers(importlib.metadata.version(item.name))
+        # None if an installation was interrupted
+        found = _numbers(importlib.metadata.version(item.name) or "")
     except importlib.metadata.PackageNotFoundError:
+        found = ()
+    if not found:
         return False
     for clause in item.versions.split(","):
         bound = _numbers(clause)
@@ -154,6 +157,6 @@ def report(catalog: Catalog, problem: str, log: str) -> str:
     lines = [f"Slicer: {_slicerVersion()}", f"Slicer's Python: {platform.python_version()}"]
     lines += [f"{name}: {text}" for name, text in catalog.versions]
     lines += [f"Device {name}: {title}" for name, title in catalog.devices]
-    lines += [f"Missing package: {item.name}" for item in missing()]
+    lines += [f"Needed package: {item.name} {item.versions}" for item in missing()]
     lines += [f"Problem: {problem}"] if problem else []
     return "\n".join([*lines, "", log]).strip() + "\n"

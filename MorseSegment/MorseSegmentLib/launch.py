@@ -8,8 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from MorseCore.service.failures import INTERPRETER, missing_package
+
 __all__ = [
-    "INTERPRETER", "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
+    "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
     "workerCommand",
 ]  # fmt: skip
 
@@ -22,9 +24,6 @@ _OF_SLICER = (
 )  # fmt: skip
 _KILLED = 9
 _BY_LAUNCHER = "exit abnormally"  # Slicer's launcher turns any crash of its program into code 1
-
-INTERPRETER = "MORSESEGMENT_PYTHON"
-"""Environment variable that names another Python for the worker."""
 
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 """Windows opens a console for a program that a windowed one starts."""
@@ -96,11 +95,7 @@ def describeEnd(code: int, *, signalled: bool, started: bool, errors: str) -> Fa
     missing = [line for line in errors.splitlines() if line.startswith("ModuleNotFoundError")]
     if missing and not started:
         name = missing[-1].split("'")[1] if "'" in missing[-1] else "?"
-        return Failure(
-            f"The Python package '{name}' is missing; press Install under Environment.",
-            detail,
-            "MissingPackage",
-        )
+        return Failure(missing_package(name), detail, "MissingPackage")
     crashed = code == 1 and _BY_LAUNCHER in errors
     if crashed or (signalled and code == _KILLED) or code == 128 + _KILLED:
         return Failure(

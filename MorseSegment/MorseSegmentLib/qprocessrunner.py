@@ -5,7 +5,8 @@ from typing import Any
 
 import qt
 
-from MorseSegmentLib.launch import INTERPRETER, Failure, WorkerCommand
+from MorseCore.service.failures import INTERPRETER
+from MorseSegmentLib.launch import Failure, WorkerCommand
 from MorseSegmentLib.runner import Runner
 
 __all__ = ["QProcessRunner", "processFor"]

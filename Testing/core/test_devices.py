@@ -12,6 +12,7 @@ import torch
 from MorseCore import devices, memory
 from MorseCore.devices import gpu_driver, resolve_device
 from MorseCore.errors import DeviceError
+from MorseCore.learning.distributed import _device_of
 from MorseCore.memory import available_memory, physical_memory
 from MorseCore.service.describing import describe_devices, describe_versions
 
@@ -99,6 +100,17 @@ def test_a_gpu_that_cannot_compute_is_left_out(
         resolve_device("cuda:0")
     two_gpus[1] = "out of memory"
     assert str(resolve_device("auto")) == "cpu"
+
+
+def test_each_process_of_a_training_tries_its_own_gpu_only(two_gpus: dict[int, str]) -> None:
+    two_gpus[0] = "all CUDA-capable devices are busy or unavailable"  # by the first process
+    for name in ("cuda", "auto"):
+        assert str(_device_of(name, 1)) == "cuda:1"
+        with pytest.raises(DeviceError, match="'cuda:0' cannot be used"):
+            _device_of(name, 0)
+    assert str(_device_of("cpu", 0)) == "cpu"
+    with pytest.raises(DeviceError, match="needs a GPU of its own"):
+        _device_of("auto", 2)
 
 
 def test_a_gpu_in_use_does_not_hide_the_others(

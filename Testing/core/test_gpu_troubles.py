@@ -128,6 +128,15 @@ def test_a_worker_whose_gpu_is_lost_says_so_and_makes_way_for_another(
     assert [event["event"] for event in sent] == ["error"]  # the person has the sentence first
 
 
+def test_a_package_that_another_python_lacks_is_not_installed_into_slicer_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = ModuleNotFoundError("No module named 'torch'", name="torch")
+    assert error_event(1, error)["message"].endswith("press Install under Environment.")
+    monkeypatch.setenv("MORSESEGMENT_PYTHON", "/opt/python")
+    assert error_event(1, error)["message"].endswith("/opt/python -m pip install torch")
+
+
 def test_the_sentence_of_a_lost_gpu_names_the_reason_and_the_way_out() -> None:
     message = error_event(3, LOST)["message"]
     assert message.startswith("The GPU failed (CUDA error: an illegal memory access was enc")

@@ -60,7 +60,7 @@ def test_a_package_of_another_version_is_missing_too(
     panel.setFailure(None)
     panel.setCatalog(Catalog())
     assert a_widget.ui.installButton.enabled == (not is_fine)
-    told = "Needed in another version: torch >=2.10,<3" in a_widget.ui.environmentLabel.text
+    told = "Needed: torch >=2.10,<3" in a_widget.ui.environmentLabel.text
     assert told == (not is_fine)
 
 
@@ -71,6 +71,11 @@ def test_a_package_that_does_not_tell_its_version_is_taken_as_it_is(
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", unknown)
+    assert missing() == []
+
+
+def test_a_half_installed_package_does_not_stop_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: None)
     assert missing() == []
 
 
@@ -146,12 +151,15 @@ def test_the_button_asks_once_and_installs_only_after_consent(
         slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or agrees
     )
     assert not a_widget.ui.installButton.enabled
+    stopped: list[bool] = []
+    monkeypatch.setattr(a_widget.board.environment, "_stop", lambda: stopped.append(True))
     lacking(monkeypatch, "safetensors")
     a_widget.board.environment.setFailure(Failure("The package is missing.", "", "MissingPackage"))
     assert not a_widget.ui.environmentCollapsibleButton.collapsed
     a_widget.ui.installButton.click()
     assert len(asked) == 1
     assert installers == ([["safetensors>=0.5"]] if agrees else [])
+    assert stopped == ([True] if agrees else [])  # before, as it holds what it has imported
 
 
 WITH_GPU = Catalog(

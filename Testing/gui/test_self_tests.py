@@ -112,7 +112,7 @@ def test_where_a_package_is_missing_the_tests_say_so(
     result = unittest.TestResult()
     owner(name).run(result)
     ((_, reason),) = result.skipped
-    assert "lacks torch" in reason
+    assert "needs torch" in reason
 
 
 def test_an_error_in_a_slot_fails_a_test(a_scene: Any, capsys: pytest.CaptureFixture[str]) -> None:

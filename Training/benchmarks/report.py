@@ -14,6 +14,7 @@ from MorseCore.files import prepare_output_directory, write_json, write_text
 from Training.benchmarks.measuring import Figure, Sample, machine
 from Training.benchmarks.shares import draw_shares
 from Training.study.commandline import exit_code, positive
+from Training.study.pictures import try_drawing
 
 __all__ = ["Report", "arguments", "markdown", "run_benchmark"]
 
@@ -155,7 +156,7 @@ def _write(report: Report, options: argparse.Namespace) -> None:
     write_json(folder / f"{report.name}.json", data)
     write_text(folder / f"{report.name}.md", f"{markdown([data])}\n{report.machine}\n")
     written = [f"{report.name}.md"]
-    if report.figures:
-        written.append(f"{report.name}-targets.png")
-        draw_shares(folder / written[-1], [data])
+    picture = folder / f"{report.name}-targets.png"
+    if report.figures and try_drawing(lambda: draw_shares(picture, [data])):
+        written.append(picture.name)
     print(f"written: {folder / report.name}.json, {', '.join(written)}")

@@ -53,7 +53,7 @@ class Board:
             ui, self.state, self.refiner,
             segmenter=self.segmenter, modelOf=self.input.modelOf, tell=self.tell,
         )  # fmt: skip
-        self.environment = EnvironmentPanel(ui, self._describer.ask)
+        self.environment = EnvironmentPanel(ui, self._describer.ask, stop=self.runner.stop)
         self._hasCatalog = False
         if isFromNewerVersion(self.state.node):
             self.tell(

@@ -19,10 +19,11 @@ class EnvironmentPanel:
     """Status, installation with consent, and a report to copy.
 
     :param ask: asks the worker again.
+    :param stop: ends the worker, which holds what it has imported.
     """
 
-    def __init__(self, ui: Any, ask: Callable[[], None]) -> None:
-        self._ui, self._ask = ui, ask
+    def __init__(self, ui: Any, ask: Callable[[], None], *, stop: Callable[[], None]) -> None:
+        self._ui, self._ask, self._stop = ui, ask, stop
         self._catalog, self._problem = Catalog(), ""
         connect(ui.installButton, "clicked()", self._onInstall)
         connect(ui.copyReportButton, "clicked()", self._onCopy)
@@ -34,7 +35,7 @@ class EnvironmentPanel:
         text = statusText(catalog)
         if lacking := missing():
             names = ", ".join(f"{item.name} {item.versions}" for item in lacking)
-            wanted = _("Needed in another version: {names}; press Install.").format(names=names)
+            wanted = _("Needed: {names}; press Install.").format(names=names)
             text = f"{text}\n{wanted}"
         self._ui.environmentLabel.text = text
 
@@ -49,6 +50,7 @@ class EnvironmentPanel:
     def _onInstall(self) -> None:
         packages = missing()
         if packages and slicer.util.confirmOkCancelDisplay(consentText(packages)):
+            self._stop()  # Windows does not replace libraries that are in use
             with slicer.util.WaitCursor():
                 install(packages)
         self._ask()

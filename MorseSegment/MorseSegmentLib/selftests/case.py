@@ -50,6 +50,6 @@ class WorkerTestCase(SceneTestCase):
     def setUp(self) -> None:
         """Make sure that what the worker imports is there."""
         super().setUp()
-        names = ", ".join(package.name for package in missing())
+        names = ", ".join(f"{package.name} {package.versions}" for package in missing())
         if names:
-            self.skipTest(f"NOT TESTED: this Slicer lacks {names}; press Install in the module.")
+            self.skipTest(f"NOT TESTED: this Slicer needs {names}; press Install in the module.")
