@@ -76,6 +76,7 @@ def configuration(dims: int, options: argparse.Namespace) -> dict[str, Any]:
     data = read_json(CONFIGS / NAMES[dims])
     data["device"] = "auto"
     data["optimisation"]["precision"] = options.precision
+    data["network"]["head"] = morse()
     if options.smoke:
         data["preparation"]["window"] = [16] * dims
         data["network"]["backbone"] = {"name": "unet3d", "channels": [4, 8]}
