@@ -85,19 +85,28 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     _remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
     lock = folder.with_name(folder.name + _LOCK)
-    try:
-        stream = lock.open("wb")
-        _hold(stream)
-        folder.mkdir()
-    except OSError as error:
+    held: list[BinaryIO] = []
+
+    def clean() -> None:  # may be done twice
+        shutil.rmtree(folder, ignore_errors=True)
+        for stream in held:
+            stream.close()
         _remove_lock(lock)
-        raise output_error(parent, error) from error
+
     try:
+        try:
+            held.append(lock.open("wb"))
+            _hold(held[0])
+            folder.mkdir()
+        except OSError as error:
+            raise output_error(parent, error) from error
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        stream.close()
-        _remove_lock(lock)
+        try:
+            clean()
+        except KeyboardInterrupt:  # in the middle of it, as a batch is stopped
+            clean()
+            raise
 
 
 def _remove_lock(lock: Path) -> None:
