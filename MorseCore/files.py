@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from MorseCore.errors import OutputError
+from MorseCore.signals import uninterrupted
 
 __all__ = [
     "atomic_path",
@@ -61,7 +62,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(target, error) from error
     finally:
-        _remove(temporary)
+        with uninterrupted():
+            _remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -99,8 +101,9 @@ def prepare_output_directory(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = _temporary_beside(path / "probe")
-        probe.touch(exist_ok=False)
-        _remove(probe)
+        with uninterrupted():
+            probe.touch(exist_ok=False)
+            _remove(probe)
     except OSError as error:
         raise output_error(path, error) from error
     return path

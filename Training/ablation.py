@@ -14,17 +14,18 @@ row, as on the command line of train.py.
 import argparse
 import logging
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
+from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
-from Training.study.commandline import exit_code, print_any_letter, whole_numbers
+from MorseCore.signals import terminating
+from Training.study.commandline import exit_code, whole_numbers
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
 from Training.study.running import Run, check_data, numbered, run_all
@@ -46,15 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: Name one of these tables, or a JSON file.", file=sys.stderr)
         return 2
     # Ended by a scheduler, say: the training that runs must not be left behind.
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with terminating():
         return exit_code(lambda: run_table(options))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def parser() -> argparse.ArgumentParser:

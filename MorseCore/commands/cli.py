@@ -4,25 +4,23 @@ torch is imported by the commands that need it, so that ``--help`` answers at on
 """
 
 import argparse
-import io
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from MorseCore import __version__
 from MorseCore.allocation import SMALL, keep_freed_memory
+from MorseCore.commands.terminal import print_any_letter, terminal_progress
 from MorseCore.errors import Cancelled, ConfigError, DeviceError, ModelError, MorseError
+from MorseCore.signals import terminating
 
 __all__ = ["main"]
 
@@ -33,11 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error becomes one sentence on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(_join_region(words))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter shows a mark
-        sys.stdout.reconfigure(errors="backslashreplace")
+    print_any_letter()
     try:
         keep_freed_memory(largest=SMALL)
-        with _terminating(), _speaking(is_verbose=options.verbose):
+        with terminating(), _speaking(is_verbose=options.verbose):
             return int(options.run(options))
     except KeyboardInterrupt:
         print("interrupted; finished cases are kept, run it again to go on", file=sys.stderr)
@@ -70,23 +67,6 @@ def _speaking(*, is_verbose: bool) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Meanwhile SIGTERM unwinds as Ctrl-C does, so that temporary files are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -204,7 +184,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _segment(options: argparse.Namespace) -> int:
     from MorseCore.commands.batch import run_batch
-    from MorseCore.commands.progress import terminal_progress
 
     with terminal_progress() as progress:
         return run_batch(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from MorseCore.commands.demo_figure import compose_figure, draw_slices
-from MorseCore.commands.progress import terminal_progress
+from MorseCore.commands.terminal import terminal_progress
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
 from MorseCore.geometry import Geometry

@@ -10,12 +10,13 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from MorseCore.errors import OutputError
 from MorseCore.files import output_error, replace_patiently
+from MorseCore.signals import uninterrupted
 
 if sys.platform != "win32":
     import fcntl
@@ -85,28 +86,22 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     _remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
     lock = folder.with_name(folder.name + _LOCK)
-    held: list[BinaryIO] = []
-
-    def clean() -> None:  # may be done twice
-        shutil.rmtree(folder, ignore_errors=True)
-        for stream in held:
-            stream.close()
-        _remove_lock(lock)
-
-    try:
-        try:
-            held.append(lock.open("wb"))
-            _hold(held[0])
-            folder.mkdir()
-        except OSError as error:
-            raise output_error(parent, error) from error
+    with ExitStack() as after:
+        with uninterrupted():
+            after.callback(_clean, folder, lock)
+            try:
+                after.enter_context(stream := lock.open("wb"))
+                _hold(stream)
+                folder.mkdir()
+            except OSError as error:
+                raise output_error(parent, error) from error
         yield folder
-    finally:
-        try:
-            clean()
-        except KeyboardInterrupt:  # in the middle of it, as a batch is stopped
-            clean()
-            raise
+
+
+def _clean(folder: Path, lock: Path) -> None:
+    with uninterrupted():
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_lock(lock)
 
 
 def _remove_lock(lock: Path) -> None:

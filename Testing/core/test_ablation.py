@@ -87,6 +87,17 @@ def test_a_table_goes_on_where_it_stopped_and_trains_nothing_twice(home: Path) -
     assert {row["row"] for row in table_rows(home)} == {"plain", "morse"}
 
 
+def test_what_was_done_before_is_not_taken_for_speed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--row", "plain", "--seeds", "1") == 0
+    capsys.readouterr()
+    assert run("--row", "plain", "--seeds", "1,2") == 0
+    second = next(s for s in capsys.readouterr().err.split("\r") if "plain-f0-s2" in s)
+    assert "| 4/8 [" in second
+    assert second.rstrip().endswith("?step/s]")
+
+
 def test_a_run_of_another_configuration_is_not_taken_for_this_one(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from cli_client import ROOT, CommandLine, names, start
 
-from MorseCore.commands import cli, progress
+from MorseCore.commands import cli
+from MorseCore.commands.terminal import terminal_progress
 from MorseCore.devices import describe_device, resolve_device
 from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
@@ -176,7 +177,7 @@ def test_only_what_cannot_fit_into_memory_is_refused() -> None:
 def test_progress_is_silent_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with progress.terminal_progress() as tell:
+    with terminal_progress() as tell:
         tell("a", "network", 0.5)
         tell("b", "prepare", 0.0)
     assert capsys.readouterr().err == ""
@@ -189,7 +190,7 @@ def test_a_terminal_shows_case_stage_and_percent(monkeypatch: pytest.MonkeyPatch
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with progress.terminal_progress() as tell:
+    with terminal_progress() as tell:
         for stage in ("prepare", "network", "restore"):
             tell("case_01", stage, 0.0)
             time.sleep(0.15)  # the bar is drawn ten times a second

@@ -14,7 +14,7 @@ LIBRARY_FILES = sorted((REPOSITORY / "MorseCore").rglob("*.py"))
 # What MorseSegment may take from the library at start: it needs numpy at most.
 LIGHT = {
     "config", "errors", "files", "geometry", "images.modelgrid", "result", "service.exchange",
-    "service.failures", "service.protocol", "steps", "tiling", "workload",
+    "service.failures", "service.protocol", "signals", "steps", "tiling", "workload",
 }  # fmt: skip
 # Everything else in MorseSegmentLib runs without widgets: in a script, in a test.
 WIDGETS = {"panels", "qprocessrunner", "modelimport"}

@@ -1,22 +1,13 @@
 """How every script ends: a sentence and an exit code, never a traceback for a user's mistake."""
 
 import argparse
-import io
 import sys
 from collections.abc import Callable
 
+from MorseCore.commands.terminal import print_any_letter
 from MorseCore.errors import ConfigError, MorseError
 
-__all__ = ["exit_code", "positive", "print_any_letter", "whole_numbers"]
-
-
-def print_any_letter() -> None:
-    """What a terminal or a file cannot show (Δ and ≤ in Windows' code pages) becomes an escape.
-
-    Else the script would end there, after hours of work.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+__all__ = ["exit_code", "positive", "whole_numbers"]
 
 
 def exit_code(work: Callable[[], int | None]) -> int:

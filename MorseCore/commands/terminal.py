@@ -1,14 +1,25 @@
-"""A progress bar on the terminal for each case."""
+"""What a command shows on the terminal: any letter, and a progress bar for each case."""
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-__all__ = ["terminal_progress"]
+__all__ = ["print_any_letter", "terminal_progress"]
 
 _SPAN = {"prepare": (0, 5), "network": (5, 95), "restore": (95, 100)}  # percent of the whole
+
+
+def print_any_letter() -> None:
+    """What a terminal or a file cannot show (Δ and ≤ in Windows' code pages) becomes an escape.
+
+    Else the command would end there, after hours of work.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
