@@ -5,10 +5,13 @@
     python Training/ablation.py morse-table1 device=cuda:0 --seeds 1,2,3 --folds 0,1,2,3
     python Training/ablation.py morse-table1 --base my-config.json --row "UNet + MORSE"
 
+    python Training/ablation.py hippocampus-cpu --split val
+
 Each row is a training by train.py in a process of its own. Writes ``<output>/table.md``,
 ``table.csv`` and ``plot.png``, anew after each row; run it again after an interruption and it goes
-on. A row is compared with the baseline of its group, paired by subject. ``key=value`` changes every
-row, as on the command line of train.py.
+on. A row is compared with the baseline of its group, paired by subject. With ``--split val`` that
+is done on the validation split, by which rows may be chosen, and the files are ``table-val.*`` and
+``plot-val.png``. ``key=value`` changes every row, as on the command line of train.py.
 """
 
 import argparse
@@ -32,6 +35,7 @@ from Training.study.running import Run, check_data, numbered, run_all
 from Training.study.writing import Line, write_csv, write_markdown, write_plot
 
 log = logging.getLogger("ablation")
+SPLITS = {"test": ("test",), "val": ("validation",)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--seeds", type=whole_numbers, default=[1337], metavar="N,N,…")
     result.add_argument("--folds", type=whole_numbers, default=[0], metavar="N,N,…")
+    result.add_argument(
+        "--split", choices=list(SPLITS), help="default: test, or val where there is no test split"
+    )
     result.add_argument("--quick", action="store_true", help="a short training, said so")
     result.add_argument("--output", type=Path, metavar="DIR", help="default: runs/TABLE")
     return result
@@ -90,7 +97,7 @@ def run_table(options: argparse.Namespace) -> None:
             failures[row.name] = failed[0]
         text = write(output, table, rows, runs, failures, options)
     print(text)
-    print(f"written: {output / 'table.md'}, table.csv, plot.png")
+    print(f"written: {', '.join(map(str, places(output, options.split)))}")
     if failures:
         name, reason = next(iter(failures.items()))
         raise MorseError(f"{len(failures)} of {len(rows)} rows failed, first '{name}': {reason}")
@@ -133,8 +140,9 @@ def write(
     options: argparse.Namespace,
 ) -> str:
     """Write all three files from what is done so far; the Markdown."""
+    splits = SPLITS[options.split] if options.split else ("test", "validation")
     results: dict[str, RowResult] = {
-        row.name: collect(runs[row.name], table.measures)
+        row.name: collect(runs[row.name], table.measures, splits=splits)
         for row in rows
         if all(run.is_done for run in runs[row.name])
     }
@@ -150,10 +158,17 @@ def write(
         config = runs[row.name][0].config
         cost = cost_of(config, num_classes=num_classes_of(config)) if result else None
         lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
-    write_csv(output / "table.csv", table, lines)
-    write_plot(output / "plot.png", table, lines)
+    markdown, csv, plot = places(output, options.split)
+    write_csv(csv, table, lines)
+    write_plot(plot, table, lines)
     notes = describe(table, [runs[row.name][0] for row in rows], results, options)
-    return write_markdown(output / "table.md", table, lines, notes=notes)
+    return write_markdown(markdown, table, lines, notes=notes)
+
+
+def places(output: Path, split: str | None) -> tuple[Path, Path, Path]:
+    """Where the table goes, as Markdown, CSV and a picture."""
+    end = f"-{split}" if split else ""
+    return output / f"table{end}.md", output / f"table{end}.csv", output / f"plot{end}.png"
 
 
 def describe(
@@ -165,8 +180,9 @@ def describe(
     sizes = sorted({r.config.optimisation.batch_size * r.config.optimisation.accumulate
                     for r in runs})  # fmt: skip
     subjects = max((len(r.values[table.measures[0]]) for r in results.values()), default=0)
+    tested = "of the validation split" if options.split == "val" else "tested"
     notes = [
-        f"Data: `{Path(data.dataset).parent.name}`, {subjects} subjects tested, "
+        f"Data: `{Path(data.dataset).parent.name}`, {subjects} subjects {tested}, "
         f"folds {options.folds}, seeds {options.seeds}. Each training: {steps.iterations} "
         f"iterations of {' or '.join(map(str, sizes))}, window "
         f"{' x '.join(map(str, run.config.preparation.window))}.",

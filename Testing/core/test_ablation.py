@@ -55,8 +55,8 @@ def run(*words: str) -> int:
     return script("ablation").main(["mine.json", *words])
 
 
-def table_rows(home: Path, name: str = "mine") -> list[dict[str, str]]:
-    with (home / "runs" / name / "table.csv").open(newline="") as stream:
+def table_rows(home: Path, name: str = "mine", file: str = "table.csv") -> list[dict[str, str]]:
+    with (home / "runs" / name / file).open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -78,6 +78,29 @@ def test_a_table_trains_its_rows_and_compares_them_by_subject(home: Path) -> Non
     assert (home / "runs" / "mine" / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_table_is_also_made_on_the_validation_split(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    capsys.readouterr()
+    assert run("--split", "val") == 0
+    said = capsys.readouterr().out
+    assert "2 subjects of the validation split" in said
+    assert "table-val.md" in said
+    rows = table_rows(home)
+    assert table_rows(home, file="table-val.csv") != rows
+    scores = home / "runs" / "mine" / "runs" / "morse-f0-s1337" / "scores-validation.csv"
+    with scores.open(newline="") as stream:
+        dice = [float(r["dice"]) for r in csv.DictReader(stream) if r["stage"] == "refined"]
+    (row,) = (
+        r for r in table_rows(home, file="table-val.csv")
+        if (r["row"], r["measure"]) == ("morse", "dice")
+    )  # fmt: skip
+    assert float(row["mean"]) == pytest.approx(sum(dice) / len(dice), abs=1e-6)
+    assert (home / "runs" / "mine" / "plot-val.png").is_file()
+    assert table_rows(home) == rows  # the table on the test split stays
+
+
 def test_a_table_goes_on_where_it_stopped_and_trains_nothing_twice(home: Path) -> None:
     assert run("--row", "plain") == 0
     weights = home / "runs" / "mine" / "runs" / "plain-f0-s1337" / "model" / "weights.safetensors"
@@ -96,6 +119,14 @@ def test_what_was_done_before_is_not_taken_for_speed(
     second = next(s for s in capsys.readouterr().err.split("\r") if "plain-f0-s2" in s)
     assert "| 4/8 [" in second
     assert second.rstrip().endswith("?step/s]")
+
+
+def test_a_folder_named_in_another_way_is_the_same(home: Path) -> None:
+    assert run("--row", "plain", "--output", "table") == 0
+    weights = home / "table" / "runs" / "plain-f0-s1337" / "model" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert run("--row", "plain", "--output", str(home / "table")) == 0
+    assert weights.stat().st_mtime_ns == before
 
 
 def test_a_run_of_another_configuration_is_not_taken_for_this_one(

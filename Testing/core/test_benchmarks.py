@@ -19,8 +19,10 @@ sys.path.insert(0, str(REPOSITORY))
 
 from Training.benchmarks import measuring
 from Training.benchmarks import report as reporting
+from Training.benchmarks.floors import Operations, count
 from Training.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
 from Training.benchmarks.report import Report, markdown
+from Training.benchmarks.subjects import PLAIN, make_network, morse
 
 BENCHMARKS = REPOSITORY / "Training" / "benchmarks"
 
@@ -237,3 +239,27 @@ def test_without_openvino_its_benchmark_says_so(
     assert importlib.import_module("Training.benchmarks.engines").main(["--smoke"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("engines: not measured (The engine 'openvino' is not")
+
+
+def test_a_floor_is_what_the_operations_alone_would_cost() -> None:
+    floor = Operations(backbone=2.0, coarse=3.0, rendered=5.0)
+    assert (floor.inference, floor.training) == (2.5, 2.0)
+
+
+def test_operations_grow_with_the_points_and_shrink_with_the_stride() -> None:
+    backbone = {"name": "unet3d", "channels": [4, 8]}
+    heads = {"MORSE": morse("tiny"), "backbone": PLAIN}
+    networks = {
+        name: make_network(backbone, head, dims=2, num_classes=3) for name, head in heads.items()
+    }
+
+    def of(stride: int, points: int, passes: int = 1) -> Operations:
+        return count(networks, size=(32, 32), stride=stride, points=points, passes=passes)
+
+    few, many, twice, fine = of(2, 32), of(2, 64), of(2, 32, passes=2), of(1, 32)
+    assert few.backbone < few.coarse < few.rendered
+    assert many.rendered - many.coarse == pytest.approx(2 * (few.rendered - few.coarse))
+    assert twice.rendered == pytest.approx(many.rendered)
+    assert fine.coarse > few.coarse == many.coarse
+    pixels, weights = 32 * 32, 4 * 3  # the linear layer of the plain head is counted with it
+    assert few.backbone * 1e9 > pixels * weights

@@ -33,6 +33,7 @@ from MorseCore.model_folder import load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.prediction import WindowConfig, predict_volume
 from MorseCore.renderers import RefineConfig
+from Training.benchmarks.floors import count
 from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.benchmarks.subjects import PLAIN, make_network, morse, noise
@@ -92,8 +93,10 @@ def measure_one(
             precision=options.precision,
         )  # fmt: skip
 
-    compare(predict, f"{dims}D {device.type}", f"{side}^{dims}", device, options, report,
-            target=TARGETS[dims])  # fmt: skip
+    title = f"{dims}D {device.type}"
+    compare(predict, title, f"{side}^{dims}", device, options, report, target=TARGETS[dims])
+    floor = count(networks, size=window, stride=2, points=points, passes=2)
+    report.note(f"{title}: {floor}; were all as quick: {floor.inference:.2f}x")
 
 
 def measure_shipped(

@@ -27,9 +27,10 @@ from MorseCore.learning.distributed import World
 from MorseCore.learning.minibatch import Minibatch
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.training_step import Stepper
+from Training.benchmarks.floors import Operations, count
 from Training.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
 from Training.benchmarks.report import Report, arguments, run_benchmark
-from Training.benchmarks.subjects import PLAIN, morse
+from Training.benchmarks.subjects import PLAIN, make_network, morse
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = {3: "hippocampus-t1.json", 2: "abdomen-mr-2d.json"}
@@ -69,6 +70,22 @@ def measure_one(options: argparse.Namespace, report: Report, dims: int) -> None:
     mean = Sample(tuple((a + b) / 2 for a, b in zip(*halves, strict=True)))
     ratio = paired_ratio(mean, found["baseline"])
     report.figures.append(Figure(f"{dims}D", ratio.median, TARGET, "x", spread=ratio.spread))
+    floor = floor_of(data, dims)
+    report.note(f"{dims}D, a window: {floor}; were all as quick: {floor.training:.2f}x")
+
+
+def floor_of(data: dict[str, Any], dims: int) -> Operations:
+    """Operations of the forward pass; the backward one has twice as many, in both networks."""
+    config = decode(RunConfig, data, "")
+    backbone = data["network"]["backbone"]
+    networks = {
+        name: make_network(backbone, head, dims=dims, num_classes=CLASSES[dims])
+        for name, head in (("MORSE", data["network"]["head"]), ("backbone", PLAIN))
+    }
+    return count(
+        networks, size=config.preparation.window_size, passes=1,
+        stride=config.optimisation.supervision_stride, points=config.sampler.points,
+    )  # fmt: skip
 
 
 def configuration(dims: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -94,18 +94,20 @@ def _skip(bar: tqdm, steps: int) -> None:
 def _claim(run: Run) -> None:
     """Write a run's configuration down, or compare it with the one that is there."""
     path = run.folder / "run.json"
-    data = json.loads(json.dumps(encode(run.config)))
     if path.is_file():
         # Decoded, so that a run of a version without some option is one of its default.
-        known = encode(decode(RunConfig, read_json(path), ""))
-        if json.loads(json.dumps(known)) != data:
+        known = decode(RunConfig, read_json(path), "")
+        # The folder may be named in another way than before, from another working directory say.
+        moved = replace(known, output=run.config.output)
+        if json.dumps(encode(moved)) != json.dumps(encode(run.config)):
             raise ConfigError(
                 f"'{run.folder}' holds a run of another configuration; choose another --output, "
                 "or delete it."
             )
-        return
+        if moved == known:
+            return
     prepare_output_directory(run.folder)
-    write_json(path, data)
+    write_json(path, encode(run.config))
 
 
 def _train(run: Run, bar: tqdm) -> None:
