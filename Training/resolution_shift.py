@@ -6,8 +6,9 @@
 Input: the image is made coarser or finer before the model prepares it; the masks are scored on the
 image's own grid. Output: the field is asked on a grid finer or coarser than the model's; the masks
 are scored against the labels brought to that grid, a finer one only where the labels were drawn so
-finely. Any model folder; the configuration names the data set. Writes ``<output>/table.md``,
-``table.csv``, ``plot.png`` and every case's scores; run it again and it goes on where it stopped.
+finely. Any model folder; the data set is that of a training's configuration, or a ``dataset.json``
+of yours (as for score.py). Writes ``<output>/table.md``, ``table.csv``, ``plot.png`` and every
+case's scores; run it again and it goes on where it stopped.
 """
 
 import argparse
@@ -20,16 +21,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from tqdm import tqdm
 
-from MorseCore.config import decode, encode, read_json
+from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Decathlon, open_dataset
+from MorseCore.learning.dataset import Case, Decathlon
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
 from Training.study.claims import claim
 from Training.study.commandline import exit_code
+from Training.study.scoredata import PARTS, cases_of, open_data
 from Training.study.shifts import Shift, score_shift
 from Training.study.shifttable import Cases, collect_lines, write_shifts
 from Training.study.subjects import subjects_of
@@ -47,10 +49,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration: its data set")
+    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
     result.add_argument("--inputs", type=factors, default=[0.25, 0.5, 1, 2], metavar="F,F,…")
     result.add_argument("--outputs", type=factors, default=[0.5, 1, 2], metavar="F,F,…")
-    result.add_argument("--split", choices=("train", "val", "test"), default="test")
+    result.add_argument("--split", choices=PARTS, default="test")
     result.add_argument("--device", default="auto")
     result.add_argument(
         "--output", type=Path, metavar="DIR", help="default: runs/resolution-shift-MODEL"
@@ -76,21 +78,19 @@ def run(options: argparse.Namespace) -> str:
     rows = shifts("input", options.inputs) + shifts("output", options.outputs)
     if not rows:
         raise ConfigError("'--inputs' and '--outputs' are both empty: there is nothing to score.")
-    where = decode(DataConfig, read_json(options.config).get("data"), "data")
-    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    where, data = open_data(options.config)
+    chosen = cases_of(data, options.split)
     predictor = Predictor(find_model(options.model), device=options.device)
-    if data.num_classes != predictor.info.num_classes or not data.splits[options.split]:
+    if data.num_classes != predictor.info.num_classes:
         raise ConfigError(
-            f"The model has {predictor.info.num_classes} classes and the data set "
-            f"{data.num_classes}; its split '{options.split}' holds "
-            f"{len(data.splits[options.split])} cases."
+            f"The model has {predictor.info.num_classes} classes, the data set {data.num_classes}."
         )
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
     claim_folder(output, predictor, where, options.split)
-    with tqdm(total=len(rows) * len(data.splits[options.split]), unit="case") as bar:
-        scored = [score_cases(predictor, data, options.split, row, output, bar) for row in rows]
+    with tqdm(total=len(rows) * len(chosen), unit="case") as bar:
+        scored = [score_cases(predictor, data, chosen, row, output, bar) for row in rows]
     lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects)
     return write_shifts(output, lines, model=predictor.info, data=data, split=options.split)
 
@@ -113,7 +113,12 @@ def claim_folder(output: Path, predictor: Predictor, where: DataConfig, split: s
 
 
 def score_cases(
-    predictor: Predictor, data: Decathlon, split: str, shift: Shift, output: Path, bar: tqdm
+    predictor: Predictor,
+    data: Decathlon,
+    chosen: Sequence[Case],
+    shift: Shift,
+    output: Path,
+    bar: tqdm,
 ) -> Cases:
     """Scores by case; those without labels at the output's resolution are left out.
 
@@ -122,7 +127,7 @@ def score_cases(
     path = output / f"scores-{shift.name.replace(' ', '-')}.csv"
     cases: Cases = read_cases(path) if path.is_file() else {}
     bar.set_description(shift.name)
-    for case in data.splits[split]:
+    for case in chosen:
         if case.name not in cases:
             scores = score_shift(predictor, case, shift)
             if scores is not None:

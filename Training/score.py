@@ -2,15 +2,16 @@
 
     python Training/score.py MorseCore/models/hippocampus-t1 Training/configs/hippocampus-t1.json
     python Training/score.py MODEL CONFIG renderer.coarse_stride=1 --split test --output scores
-    python Training/score.py MODEL OTHER-CONFIG --labels "Liver=liver,Spleen=spleen" --split all
+    python Training/score.py MODEL mine/dataset.json --split all --labels "Liver=liver,Spleen=milt"
 
-The configuration names the data set and its splits; the model its own preparation, renderer and
-windows, of which ``renderer.*`` and ``windows.*`` may be changed. Prints means over structures with
-95 % intervals (bootstrap over subjects) and the paired difference refined - coarse; ``--output``
-writes every case's scores as it is done, and a picture of them; run it again after an interruption
-and it goes on. With ``--against FILE.csv`` also the paired difference from scores that were written
-before. ``--labels`` scores the named structures only, on a data set that numbers or names them in
-another way.
+The data set is that of a training's configuration, or a ``dataset.json`` (Decathlon layout) of
+yours with a ``splits.json`` beside it; without one all its cases are of the split ``test``. The
+model has its own preparation, renderer and windows, of which ``renderer.*`` and ``windows.*`` may
+be changed. Prints means over structures with 95 % intervals (bootstrap over subjects) and the
+paired difference refined - coarse; ``--output`` writes every case's scores as it is done, and a
+picture of them; run it again after an interruption and it goes on. With ``--against FILE.csv`` also
+the paired difference from scores that were written before. ``--labels`` scores the named structures
+only, on a data set that numbers or names them in another way.
 """
 
 import argparse
@@ -24,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from tqdm import tqdm
 
-from MorseCore.config import apply_overrides, decode, encode, read_json
+from MorseCore.config import apply_overrides, decode, encode
 from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Case, Decathlon, open_dataset, prepare_case
+from MorseCore.learning.dataset import Case, Decathlon, prepare_case
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.learning.validation import STAGES, Validator, summarise_cases
 from MorseCore.model_folder import ModelInfo, load_network, read_model
@@ -39,6 +40,7 @@ from Training.study.claims import claim
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background
 from Training.study.pictures import try_drawing
+from Training.study.scoredata import PARTS, cases_of, open_data
 from Training.study.scoreplot import draw_scores
 from Training.study.subjects import subjects_of, values_by_subject
 
@@ -56,9 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Score, write and print."""
     options.model = find_model(options.model)
-    where = decode(DataConfig, read_json(options.config).get("data"), "data")
+    where, data = open_data(options.config)
     info = changed(read_model(options.model), options.overrides)
-    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
     pairs = None if options.labels is None else pair_labels(options.labels, info, data)
     chosen = choose_cases(info, data, options.split, pairs=pairs)
     # Hours of scoring later is too late to find that these cannot be read or written.
@@ -109,9 +110,9 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration: its data set")
+    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
     result.add_argument("overrides", nargs="*", metavar="key=value")
-    result.add_argument("--split", choices=("train", "val", "test", "all"), default="val")
+    result.add_argument("--split", choices=PARTS, default="val")
     result.add_argument(
         "--labels",
         metavar="STRUCTURE=LABEL,…",
@@ -146,10 +147,7 @@ def choose_cases(
             f"The model has {info.num_classes} classes and the data set {data.num_classes}; name "
             "those that both have with --labels."
         )
-    chosen = cases_of(data, split)
-    if not chosen:
-        raise ConfigError(f"The split '{split}' holds no cases.")
-    return chosen
+    return cases_of(data, split)
 
 
 def read_before(path: Path, chosen: Sequence[Case], *, structures: int) -> Cases:
@@ -203,13 +201,6 @@ def score(
         if keep is not None:
             keep(result)
     return result
-
-
-def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
-    """The cases of a split, or of every split."""
-    if split == "all":
-        return tuple(case for part in data.splits.values() for case in part)
-    return data.splits[split]
 
 
 def report(

@@ -3,9 +3,10 @@
     python Training/uncertainty.py MODEL CONFIG
     python Training/uncertainty.py MODEL CONFIG --split test --temperature model
 
-The configuration names the data set and its splits; everything else is the model's. What is
-measured is explained in ``Documentation/calibration.md``. Writes ``<output>/table.md``,
-``table.csv`` and ``plot.png``; run it again after an interruption and it goes on, case by case.
+The data set is that of a training's configuration, or a ``dataset.json`` of yours (as for
+score.py); everything else is the model's. What is measured is explained in
+``Documentation/calibration.md``. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
+it again after an interruption and it goes on, case by case.
 ``--write-temperature`` stores the fitted temperature in ``model.json``: fit on the validation
 split, then look at the test split with ``--temperature model``.
 """
@@ -24,12 +25,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from MorseCore.config import decode, encode, read_json
+from MorseCore.config import encode, read_json
 from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, open_dataset, prepare_case
-from MorseCore.learning.training_config import DataConfig
+from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, prepare_case
 from MorseCore.model_folder import INFO, ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.network import Network
@@ -45,6 +45,7 @@ from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
 from Training.study.claims import claim
 from Training.study.commandline import exit_code
+from Training.study.scoredata import PARTS, cases_of, open_data
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Measure, write and print."""
     options.model = find_model(options.model)
-    where = decode(DataConfig, read_json(options.config).get("data"), "data")
-    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    _, data = open_data(options.config)
     findings = Study(options, data).run()
     text = write_tables(options.output, findings)
     draw(options.output / "plot.png", findings)
@@ -73,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration: its data set")
-    result.add_argument("--split", choices=("train", "val", "test"), default="val")
+    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
+    result.add_argument("--split", choices=PARTS, default="val")
     result.add_argument(
         "--temperature", choices=("fit", "model"), default="fit",
         help="fit: on this split; model: the one in model.json",
@@ -95,15 +95,14 @@ class Study:
     def __init__(self, options: argparse.Namespace, data: Decathlon) -> None:
         """:raises ConfigError: if model, data set and options do not fit together."""
         self._options, self._info = options, read_model(options.model)
-        self._cases = data.splits[options.split]
+        self._cases = cases_of(data, options.split)
         if options.write_temperature and (options.temperature, options.split) != ("fit", "val"):
             raise ConfigError("A temperature to be stored is fitted on the validation split.")
         if not 0 < options.band < math.inf:
             raise ConfigError(f"'--band' must be positive and finite; found {options.band}.")
-        if data.num_classes != self._info.num_classes or not self._cases:
+        if data.num_classes != self._info.num_classes:
             raise ConfigError(
-                f"The model has {self._info.num_classes} classes and the data set "
-                f"{data.num_classes}; its split '{options.split}' holds {len(self._cases)} cases."
+                f"The model has {self._info.num_classes} classes, the data set {data.num_classes}."
             )
         self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None

@@ -54,7 +54,7 @@ class Decathlon:
     labels: dict[int, str]
     """Value -> name, background (0) included, values 0 … C-1 without a gap."""
     splits: dict[str, tuple[Case, ...]]
-    """``train``, ``val`` and ``test``; a split may be empty, but not ``train``."""
+    """``train``, ``val`` and ``test``; each may be empty, ``train`` only if nothing is trained."""
 
     @property
     def num_classes(self) -> int:
@@ -88,16 +88,26 @@ class DrawnLabels:
     """The grid that the model sees."""
 
 
-def open_dataset(dataset: Path, split: Path, *, fold: int = 0) -> Decathlon:
+def open_dataset(
+    dataset: Path, split: Path | None, *, fold: int = 0, may_lack_training: bool = False
+) -> Decathlon:
     """Read ``dataset.json`` and a split file.
 
+    :param split: None if there is none: then all cases are of the test split.
     :param fold: which entry of a split file that holds a list of folds.
+    :param may_lack_training: for a data set that is only scored.
     :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
         splits, or the classes are not numbered 0, 1, 2 ….
     """
     data = _read(dataset)
     labels, cases = _labels(data, dataset), _cases(data, dataset)
-    splits = _splits(_choose_fold(split, fold), cases, split)
+    if split is None:
+        splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
+        splits["test"] = tuple(cases.values())
+    else:
+        splits = _splits(_choose_fold(split, fold), cases, split)
+    if not (splits["train"] or may_lack_training):
+        raise DatasetError(f"The split '{split}' holds no training case.")
     for case in (case for part in splits.values() for case in part):
         for path in (case.image, case.label):
             if not path.is_file():
@@ -227,8 +237,6 @@ def _splits(
                 raise DatasetError(f"The case '{name}' is {twice} '{part}' of '{split}'.")
             owner[name] = part
         splits[part] = tuple(cases[str(name)] for name in names)
-    if not splits["train"]:
-        raise DatasetError(f"The split '{split}' holds no training case.")
     return splits
 
 

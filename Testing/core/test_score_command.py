@@ -217,3 +217,53 @@ def test_pairs_that_make_no_sense_are_one_sentence(
 ) -> None:
     assert score(elsewhere, "--labels", labels) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def untrained(home: Path, tmp_path: Path) -> Path:
+    """The same images as a data set of somebody who trained nothing."""
+    shutil.copytree(home / "data", tmp_path / "mine")
+    (tmp_path / "mine" / "splits.json").unlink()
+    return tmp_path / "mine" / "dataset.json"
+
+
+def score_mine(dataset: Path, *words: str) -> int:
+    model = str(find_model("phantom-tiny"))
+    return script("score").main([model, str(dataset), *words, "--device", "cpu"])
+
+
+def test_a_data_set_without_splits_is_scored_as_a_whole(
+    untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score_mine(untrained, "--split", "test") == 0
+    assert "phantom-tiny, test: 6 cases" in capsys.readouterr().out
+    assert score_mine(untrained) == 2
+    assert "The split 'val' holds no cases; 'test' holds 6." in capsys.readouterr().err
+
+
+def test_a_data_set_may_have_splits_and_no_training_case(
+    untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = json.loads(untrained.read_text())["training"]
+    names = [Path(entry["image"]).name.split(".")[0] for entry in entries]
+    untrained.with_name("splits.json").write_text(json.dumps({"val": names[:2]}))
+    assert score_mine(untrained) == 0
+    assert "phantom-tiny, val: 2 cases" in capsys.readouterr().out
+
+
+def test_a_file_that_names_no_data_set_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.json").write_text("{}")
+    assert score_mine(tmp_path / "odd.json") == 2
+    assert "neither a training's configuration nor a dataset.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "resolution_shift"])
+def test_other_studies_take_such_a_data_set_too(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words = [str(find_model("phantom-tiny")), str(untrained), "--output", str(tmp_path / name)]
+    assert script(name).main([*words, "--split", "all"]) == 0
+    assert "6" in capsys.readouterr().out
+    assert (tmp_path / name / "table.md").is_file()
