@@ -34,6 +34,7 @@ from Training.evidence.surfaces import check_vtk
 from Training.evidence.upsampling import Scores, score_case
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.running import Run, check_data, numbered, run_all
+from Training.study.scoredata import cases_of
 from Training.study.subjects import subjects_of
 
 QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.every=150"]
@@ -74,7 +75,9 @@ def study(options: argparse.Namespace) -> int:
         for seed in options.seeds
     ]  # fmt: skip
     check_data(runs)
-    cases = cases_of(config, options.split)
+    where = config.data
+    data_set = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    cases = cases_of(data_set, options.split)
     prepare_output_directory(options.output)
     if failures := run_all(runs):
         raise MorseError(f"The training failed: {failures[0]}")
@@ -108,18 +111,6 @@ def coarser(config: RunConfig, factor: int) -> RunConfig:
     window = tuple(divisor * -(-n // (factor * divisor)) for n in preparation.window)
     spacing = tuple(mm * factor for mm in preparation.spacing)
     return replace(config, preparation=replace(preparation, window=window, spacing=spacing))
-
-
-def cases_of(config: RunConfig, split: str) -> tuple[Case, ...]:
-    """The cases to score.
-
-    :raises ConfigError: if there are none.
-    """
-    where = config.data
-    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-    if not data.splits[split]:
-        raise ConfigError(f"The split '{split}' of the data set is empty.")
-    return data.splits[split]
 
 
 def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Scores]:

@@ -91,7 +91,7 @@ def test_without_cases_to_score_nothing_is_trained(
     split = json.loads((home / "data" / "splits.json").read_text())
     (home / "data" / "splits.json").write_text(json.dumps(split | {"test": []}))
     code, error = said("finer_grid", "config.json", "--output", "out")
-    assert (code, "The split 'test' of the data set is empty." in error) == (2, True)
+    assert (code, "The split 'test' holds no cases" in error) == (2, True)
     (home / "data" / "splits.json").write_text(json.dumps({"train": split["train"]}))
     code, error = said("ablation", "table.json", "--output", "out")
     assert (code, "holds neither test nor validation cases" in error) == (1, True)
