@@ -8,49 +8,66 @@ from types import FrameType
 
 __all__ = ["terminating", "uninterrupted"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Steps:
+    """Of the program's main thread, the only one that Python lets hear signals."""
+
+    depth = 0
+    """How many steps are under way, one within the other."""
+    is_interrupted = False
+    """Whether a signal waits for the outermost one."""
+
 
 @contextmanager
 def terminating() -> Iterator[None]:
-    """Meanwhile SIGTERM unwinds as Ctrl-C does, so that temporary files are removed.
+    """Meanwhile SIGTERM unwinds as Ctrl-C does, and both wait for steps that are uninterrupted.
 
-    Python hears signals in its main thread only; elsewhere nothing changes.
+    For a program's outermost function. What its parent has it ignore, it goes on to ignore.
     """
-    if not _hears_signals():
+    if not _is_main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    _Steps.is_interrupted = False
+    before = {n: signal.getsignal(n) for n in _SIGNALS}
     try:
+        for number, handler in before.items():
+            # None: not Python's, and could not be put back.
+            if handler not in (None, signal.SIG_IGN):
+                signal.signal(number, _interrupt)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block is through; then the first one is raised.
+    """Within :func:`terminating`, let Ctrl-C and SIGTERM wait until the block is through.
 
     For making and removing a hidden file and for a line of the log, not for work that takes long.
+    Elsewhere, e.g. in a notebook or in Slicer, nothing is changed: signals are the host's.
     """
-    if not _hears_signals():
+    if not _is_main_thread():
         yield
         return
-    held: list[int] = []
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    mine = [n for n, handler in before.items() if handler is not None]  # None: not Python's
-    for number in mine:
-        signal.signal(number, lambda number, frame: held.append(number))
+    _Steps.depth += 1
     try:
         yield
     finally:
-        for number in mine:
-            signal.signal(number, before[number])
-        if held:
-            signal.raise_signal(held[0])
+        _Steps.depth -= 1
+        if _Steps.is_interrupted and not _Steps.depth:
+            _Steps.is_interrupted = False
+            raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    _Steps.is_interrupted = _Steps.depth > 0
+    if not _Steps.is_interrupted:
+        raise KeyboardInterrupt
 
 
-def _hears_signals() -> bool:
+def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()

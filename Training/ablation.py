@@ -27,7 +27,6 @@ from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
-from MorseCore.signals import terminating
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
@@ -35,7 +34,8 @@ from Training.study.running import Run, check_data, numbered, run_all
 from Training.study.writing import Line, write_csv, write_markdown, write_plot
 
 log = logging.getLogger("ablation")
-SPLITS = {"test": ("test",), "val": ("validation",)}
+SCORES = {"test": ("test",), "val": ("validation",), None: ("test", "validation")}
+"""Split -> whose scores are taken, the first that there are."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,9 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         print("error: Name one of these tables, or a JSON file.", file=sys.stderr)
         return 2
-    # Ended by a scheduler, say: the training that runs must not be left behind.
-    with terminating():
-        return exit_code(lambda: run_table(options))
+    return exit_code(lambda: run_table(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seeds", type=whole_numbers, default=[1337], metavar="N,N,…")
     result.add_argument("--folds", type=whole_numbers, default=[0], metavar="N,N,…")
     result.add_argument(
-        "--split", choices=list(SPLITS), help="default: test, or val where there is no test split"
+        "--split",
+        choices=("test", "val"),
+        help="default: test, or val where there is no test split",
     )
     result.add_argument("--quick", action="store_true", help="a short training, said so")
     result.add_argument("--output", type=Path, metavar="DIR", help="default: runs/TABLE")
@@ -88,7 +88,7 @@ def run_table(options: argparse.Namespace) -> None:
     output = options.output or Path("runs") / name
     rows = choose_rows(table, options.row, quick=options.quick)
     runs = {row.name: plan(row, table, base, options, output) for row in rows}
-    check_data(run for part in runs.values() for run in part)
+    check_data((run for part in runs.values() for run in part), options.split)
     prepare_output_directory(output)
     failures: dict[str, str] = {}
     for row in rows:
@@ -140,9 +140,8 @@ def write(
     options: argparse.Namespace,
 ) -> str:
     """Write all three files from what is done so far; the Markdown."""
-    splits = SPLITS[options.split] if options.split else ("test", "validation")
     results: dict[str, RowResult] = {
-        row.name: collect(runs[row.name], table.measures, splits=splits)
+        row.name: collect(runs[row.name], table.measures, splits=SCORES[options.split])
         for row in rows
         if all(run.is_done for run in runs[row.name])
     }
@@ -167,7 +166,7 @@ def write(
 
 def places(output: Path, split: str | None) -> tuple[Path, Path, Path]:
     """Where the table goes, as Markdown, CSV and a picture."""
-    end = f"-{split}" if split else ""
+    end = "-val" if split == "val" else ""
     return output / f"table{end}.md", output / f"table{end}.csv", output / f"plot{end}.png"
 
 

@@ -31,7 +31,7 @@ from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
 from Training.study.claims import claim
 from Training.study.commandline import exit_code
-from Training.study.scoredata import PARTS, cases_of, open_data
+from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 from Training.study.shifts import Shift, score_shift
 from Training.study.shifttable import Cases, collect_lines, write_shifts
 from Training.study.subjects import subjects_of
@@ -81,10 +81,7 @@ def run(options: argparse.Namespace) -> str:
     where, data = open_data(options.config)
     chosen = cases_of(data, options.split)
     predictor = Predictor(find_model(options.model), device=options.device)
-    if data.num_classes != predictor.info.num_classes:
-        raise ConfigError(
-            f"The model has {predictor.info.num_classes} classes, the data set {data.num_classes}."
-        )
+    compare_by_number(predictor.info, data)
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
@@ -134,7 +131,7 @@ def score_cases(
                 cases[case.name] = scores
                 write_cases(path, cases, data.labels)
         bar.update()
-    return cases
+    return {case.name: cases[case.name] for case in chosen if case.name in cases}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from Training.study.claims import claim
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background
 from Training.study.pictures import try_drawing
-from Training.study.scoredata import PARTS, cases_of, open_data
+from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 from Training.study.scoreplot import draw_scores
 from Training.study.subjects import subjects_of, values_by_subject
 
@@ -142,11 +142,8 @@ def choose_cases(
 
     :raises ConfigError: if the data set has other classes than the model, or an empty split.
     """
-    if pairs is None and data.num_classes != info.num_classes:
-        raise ConfigError(
-            f"The model has {info.num_classes} classes and the data set {data.num_classes}; name "
-            "those that both have with --labels."
-        )
+    if pairs is None:
+        compare_by_number(info, data, advice="; name those that both have with --labels")
     return cases_of(data, split)
 
 

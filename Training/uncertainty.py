@@ -45,7 +45,7 @@ from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
 from Training.study.claims import claim
 from Training.study.commandline import exit_code
-from Training.study.scoredata import PARTS, cases_of, open_data
+from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,10 +100,7 @@ class Study:
             raise ConfigError("A temperature to be stored is fitted on the validation split.")
         if not 0 < options.band < math.inf:
             raise ConfigError(f"'--band' must be positive and finite; found {options.band}.")
-        if data.num_classes != self._info.num_classes:
-            raise ConfigError(
-                f"The model has {self._info.num_classes} classes, the data set {data.num_classes}."
-            )
+        compare_by_number(self._info, data)
         self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None
         self._claim()

@@ -19,7 +19,6 @@ from MorseCore.models_library import find_model
 from MorseCore.output import FORMATS, MaskFormat, complete_result, write_result
 from MorseCore.predictor import PredictOptions, Predictor
 from MorseCore.result import Segmentation
-from MorseCore.signals import uninterrupted
 
 __all__ = ["BatchRun", "find_cases", "run_batch"]
 
@@ -119,8 +118,7 @@ class BatchRun:
             log.debug("%s", traceback.format_exc())
             first = (str(error).strip().splitlines() or ["no message"])[0]
             return _failure(name, f"unexpected {type(error).__name__}: {first}")
-        with uninterrupted():  # or what is said of the interruption would end this line
-            log.info("%s: done in %.1f s", shown, time.perf_counter() - started)
+        log.info("%s: done in %.1f s", shown, time.perf_counter() - started)
         return summary_row(name, "done", report)
 
     def _request(self, path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,21 +86,30 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     _remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
     lock = folder.with_name(folder.name + _LOCK)
-    with ExitStack() as after:
+    held: list[BinaryIO] = []
+    try:
         with uninterrupted():
-            after.callback(_clean, folder, lock)
             try:
-                after.enter_context(stream := lock.open("wb"))
-                _hold(stream)
+                held.append(lock.open("wb"))
+                _hold(held[0])
                 folder.mkdir()
             except OSError as error:
                 raise output_error(parent, error) from error
         yield folder
+    finally:
+        try:
+            _clean(folder, lock, held)
+        except KeyboardInterrupt:  # before it had begun, or as soon as it was through
+            _clean(folder, lock, held)
+            raise
 
 
-def _clean(folder: Path, lock: Path) -> None:
+def _clean(folder: Path, lock: Path, held: Iterable[BinaryIO]) -> None:
+    """Remove both, the lock last: what is locked is left alone by others. May be done twice."""
     with uninterrupted():
         shutil.rmtree(folder, ignore_errors=True)
+        for stream in held:
+            stream.close()
         _remove_lock(lock)
 
 

@@ -4,11 +4,27 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from MorseCore.signals import uninterrupted
+
 __all__ = ["print_any_letter", "terminal_progress"]
+
+
+class _Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A bar; what is written beside it is whole lines, whenever Ctrl-C comes."""
+
+    @classmethod
+    def write(
+        cls, s: str, file: TextIO | None = None, end: str = "\n", nolock: bool = False
+    ) -> None:
+        """As tqdm's, which writes the end of the line for itself."""
+        with uninterrupted():
+            super().write(s, file=file, end=end, nolock=nolock)
+
 
 _SPAN = {"prepare": (0, 5), "network": (5, 95), "restore": (95, 100)}  # percent of the whole
 
@@ -35,7 +51,7 @@ def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
                 bar.close()
             bar, current = (
                 # disable=None: none where stderr is no terminal, e.g. in a log file.
-                tqdm(
+                _Bar(
                     total=100, desc=case, unit="%", dynamic_ncols=True, leave=False, disable=None
                 ),
                 case,
@@ -44,7 +60,7 @@ def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
         bar.set_postfix_str(stage, refresh=False)
         bar.update(max(0.0, low + (high - low) * share - bar.n))
 
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(tqdm_class=_Bar):
         try:
             yield tell
         finally:

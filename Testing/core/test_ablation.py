@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import path_of, run_data, script
+from training_runs import REPOSITORY, path_of, run_data, script
 
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
@@ -127,6 +127,38 @@ def test_a_folder_named_in_another_way_is_the_same(home: Path) -> None:
     before = weights.stat().st_mtime_ns
     assert run("--row", "plain", "--output", str(home / "table")) == 0
     assert weights.stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_goes_on_in_a_folder_named_in_another_way(home: Path) -> None:
+    assert run("--row", "plain", "--output", "table") == 0
+    folder = home / "table" / "runs" / "plain-f0-s1337"
+    (folder / "figures.json").unlink()  # as if it had been stopped just before its end
+    written = (folder / "run.json").stat().st_mtime_ns
+    assert run("--row", "plain", "--output", str(home / "table")) == 0
+    assert (folder / "figures.json").is_file()
+    assert json.loads((folder / "run.json").read_text())["output"] == str(folder.parent)
+    assert written != (folder / "run.json").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_split_without_cases_is_found_before_the_first_training(
+    home: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    path = home / "data" / "splits.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {part: []}))
+    assert run("--split", part) == 1
+    assert f"holds no cases of '{part}'" in capsys.readouterr().err
+    assert not (home / "runs").exists()
+
+
+def test_a_table_is_made_without_bars_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "Training" / "ablation.py"), "mine.json",
+         "--row", "plain"],
+        cwd=home, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_run_of_another_configuration_is_not_taken_for_this_one(

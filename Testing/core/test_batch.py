@@ -19,14 +19,12 @@ from cli_client import (
     write_scan,
 )
 
-from MorseCore.commands import staging
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY, BatchTable
 from MorseCore.commands.cases import find_cases, input_hashes
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
-from MorseCore.signals import terminating
 
 
 @pytest.fixture(scope="module")
@@ -256,23 +254,6 @@ def test_an_interrupted_or_killed_batch_leaves_finished_cases_and_nothing_half(
         assert names(output / "a") == RESULT_FILES
         again = command.segment(long_batch / "a.nii.gz", output=output)
         assert again.sentence == "a: already done"
-
-
-@pytest.mark.parametrize("place", ["_hold", "_remove_lock"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_while_a_hidden_folder_comes_or_goes_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: signal.Signals
-) -> None:
-    real = getattr(staging, place)
-
-    def interrupted(*arguments: object) -> object:
-        signal.raise_signal(number)
-        return real(*arguments)
-
-    monkeypatch.setattr(staging, place, interrupted)
-    with pytest.raises(KeyboardInterrupt), terminating(), staging.temporary_folder(tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_kill_in_the_middle_of_writing_left_is_cleared_away(

@@ -192,9 +192,9 @@ def test_ctrl_c_leaves_a_training_the_time_to_save(
     monkeypatch.setattr(running.subprocess, "Popen", lambda *_, **__: Training)
     monkeypatch.setattr(running.time, "sleep", interrupt)
     monkeypatch.setattr(running.sys, "platform", platform)
-    bar: Any = SimpleNamespace(n=0, update=lambda n: None)
+    run: Any = SimpleNamespace(folder=tmp_path, config=SimpleNamespace(resume="auto"))
     with pytest.raises(KeyboardInterrupt):
-        running._train(SimpleNamespace(folder=tmp_path), bar)  # type: ignore[arg-type]
+        running._train(run, running.tqdm(disable=True))
     assert calls == (["terminate"] if terminated else []) + ["wait"]
 
 

@@ -265,5 +265,41 @@ def test_other_studies_take_such_a_data_set_too(
 ) -> None:
     words = [str(find_model("phantom-tiny")), str(untrained), "--output", str(tmp_path / name)]
     assert script(name).main([*words, "--split", "all"]) == 0
-    assert "6" in capsys.readouterr().out
+    count = {"uncertainty": "all: 6 cases", "resolution_shift": "| input x 1 | 5 |"}[name]
+    assert count in capsys.readouterr().out
     assert (tmp_path / name / "table.md").is_file()
+
+
+def test_cases_that_left_the_data_set_are_not_counted(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(find_model("phantom-tiny")), str(untrained), "--output", str(tmp_path / "out"),
+             "--inputs", "1", "--outputs", "", "--split", "test"]  # fmt: skip
+    assert script("resolution_shift").main(words) == 0
+    data = json.loads(untrained.read_text())
+    untrained.write_text(json.dumps(data | {"training": data["training"][:2]}))
+    capsys.readouterr()
+    assert script("resolution_shift").main(words) == 0
+    assert "| input x 1 | 2 |" in capsys.readouterr().out
+
+
+def test_a_configuration_that_names_no_split_makes_no_case_a_test_case(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((home / "config.json").read_text())
+    config["data"]["split"] = ""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert score_mine(tmp_path / "config.json", "--split", "all") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_structures_of_other_names_are_said_to_be_compared_by_number(
+    home: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(home) == 0
+    assert "by number" not in capsys.readouterr().out
+    data = json.loads(untrained.read_text())
+    labels = {"0": "background", "1": "rod", "2": "ball"}
+    untrained.write_text(json.dumps(data | {"labels": labels}))
+    assert score_mine(untrained, "--split", "test") == 0
+    assert "the model's = the data set's: ball = rod, rod = ball" in capsys.readouterr().out

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from MorseCore.commands.terminal import print_any_letter
 from MorseCore.errors import ConfigError, MorseError
+from MorseCore.signals import terminating
 
 __all__ = ["exit_code", "positive", "whole_numbers"]
 
@@ -14,7 +15,9 @@ def exit_code(work: Callable[[], int | None]) -> int:
     """Do the work; its own code, else 0: done, 1: failed or stopped, 2: wrong usage."""
     print_any_letter()
     try:
-        return work() or 0
+        # Ended by a scheduler, say: no training and no hidden file must be left behind.
+        with terminating():
+            return work() or 0
     except KeyboardInterrupt:
         print("error: Stopped; run it again to go on.", file=sys.stderr)
         return 1

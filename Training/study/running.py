@@ -46,10 +46,11 @@ class Run:
         return (self.folder / "figures.json").is_file()
 
 
-def check_data(runs: Iterable[Run]) -> None:
+def check_data(runs: Iterable[Run], part: str | None = None) -> None:
     """Find out before the first training what would end them all, or leave nothing to compare.
 
-    :raises DatasetError: if a data set cannot be read, or has neither test nor validation cases.
+    :param part: the split to be compared on: ``test`` or ``val``; None: any of them.
+    :raises DatasetError: if a data set cannot be read, or has no cases to compare on.
     """
     places = dict.fromkeys((d.dataset, d.split, d.fold) for d in (run.config.data for run in runs))
     for dataset, split, fold in places:
@@ -57,6 +58,8 @@ def check_data(runs: Iterable[Run]) -> None:
         subjects_of(Path(dataset))
         if not splits["test"] and not splits["val"]:
             raise DatasetError(f"The split '{split}' holds neither test nor validation cases.")
+        if part and not splits[part]:
+            raise DatasetError(f"The split '{split}' holds no cases of '{part}'.")
 
 
 def run_all(runs: Sequence[Run]) -> list[str]:
@@ -84,7 +87,9 @@ def run_all(runs: Sequence[Run]) -> list[str]:
 
 
 def _skip(bar: tqdm, steps: int) -> None:
-    """Move on over steps that nobody makes now, without taking them for speed."""
+    """Move on over steps that nobody has made now, without taking them for speed."""
+    if bar.disable:
+        return
     bar.n += steps
     bar.initial += steps
     bar.last_print_n = bar.n
@@ -99,7 +104,7 @@ def _claim(run: Run) -> None:
         known = decode(RunConfig, read_json(path), "")
         # The folder may be named in another way than before, from another working directory say.
         moved = replace(known, output=run.config.output)
-        if json.dumps(encode(moved)) != json.dumps(encode(run.config)):
+        if moved != run.config:
             raise ConfigError(
                 f"'{run.folder}' holds a run of another configuration; choose another --output, "
                 "or delete it."
@@ -112,8 +117,9 @@ def _claim(run: Run) -> None:
 
 def _train(run: Run, bar: tqdm) -> None:
     """Train in another process, so that a row has all memory and none of the former's state."""
-    first = bar.n
-    _skip(bar, _step(run.folder))
+    done = _saved_step(run)
+    _skip(bar, done)
+    log_before = _modified(run.folder)
     with _timed(run.folder), (run.folder / "output.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-X", "utf8", str(TRAIN), str(run.folder / "run.json")],
@@ -122,9 +128,11 @@ def _train(run: Run, bar: tqdm) -> None:
         try:
             while process.poll() is None:
                 time.sleep(0.5)
-                step = _step(run.folder)
-                if step > bar.n - first:
-                    bar.update(step - (bar.n - first))
+                # What was logged after the checkpoint is still there until the run goes on.
+                step = _step(run.folder) if _modified(run.folder) != log_before else done
+                if step > done:
+                    bar.update(step - done)
+                    done = step
         except BaseException as error:
             # It finishes its step and saves. On Windows to terminate is to kill, and Ctrl-C has
             # reached it already, as every program of this console.
@@ -165,6 +173,24 @@ def _step(folder: Path) -> int:
         return int(json.loads(lines[-1])["step"])
     except (OSError, IndexError, KeyError, ValueError):
         return 0  # not begun, or the line is half written
+
+
+def _modified(folder: Path) -> int:
+    """When something was last logged, or dropped from the log."""
+    try:
+        return (folder / "metrics.jsonl").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _saved_step(run: Run) -> int:
+    """Where a training will go on; 0 if at its beginning."""
+    if run.config.resume == "never":
+        return 0
+    try:
+        return int(read_json(run.folder / "state.json")["step"])
+    except (ConfigError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def _last_words(path: Path) -> str:

@@ -6,8 +6,9 @@ from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.learning.dataset import Case, Decathlon, open_dataset
 from MorseCore.learning.training_config import DataConfig
+from MorseCore.model_folder import ModelInfo
 
-__all__ = ["PARTS", "cases_of", "open_data"]
+__all__ = ["PARTS", "cases_of", "compare_by_number", "open_data"]
 
 PARTS = ("train", "val", "test", "all")
 
@@ -22,19 +23,37 @@ def open_data(path: Path) -> tuple[DataConfig, Decathlon]:
     :raises DatasetError: if the data set cannot be used.
     """
     content = read_json(path)
+    split: Path | None
     if "data" in content:
         where = decode(DataConfig, content["data"], "data")
+        split = Path(where.split)
     elif "training" in content or "test_labels" in content:
         beside = path.parent / "splits.json"
-        where = DataConfig(str(path), str(beside) if beside.is_file() else "")
+        split = beside if beside.is_file() else None
+        where = DataConfig(str(path), str(split or ""))
     else:
         raise ConfigError(
             f"'{path}' is neither a training's configuration nor a dataset.json: it has neither "
             "'data' nor 'training'."
         )
-    split = Path(where.split) if where.split else None
     data = open_dataset(Path(where.dataset), split, fold=where.fold, may_lack_training=True)
     return where, data
+
+
+def compare_by_number(info: ModelInfo, data: Decathlon, *, advice: str = "") -> None:
+    """Model and data set number their structures alike; where names differ, say who is who.
+
+    :param advice: what to do if they do not.
+    :raises ConfigError: if one has more structures than the other.
+    """
+    if data.num_classes != info.num_classes:
+        raise ConfigError(
+            f"The model has {info.num_classes} classes and the data set {data.num_classes}{advice}."
+        )
+    pairs = [(s.name, data.labels[s.value]) for s in info.structures]
+    if any(ours != theirs for ours, theirs in pairs):
+        said = ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs)
+        print(f"compared by number, the model's = the data set's: {said}")
 
 
 def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
