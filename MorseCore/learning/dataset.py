@@ -93,7 +93,7 @@ def open_dataset(
 ) -> Decathlon:
     """Read ``dataset.json`` and a split file.
 
-    :param split: None if there is none: then all cases are of the test split.
+    :param split: None if there is none: then all cases are of the test split, and none is trained.
     :param fold: which entry of a split file that holds a list of folds.
     :param may_lack_training: for a data set that is only scored.
     :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
@@ -106,8 +106,8 @@ def open_dataset(
         splits["test"] = tuple(cases.values())
     else:
         splits = _splits(_choose_fold(split, fold), cases, split)
-    if not (splits["train"] or may_lack_training):
-        raise DatasetError(f"The split '{split}' holds no training case.")
+        if not (splits["train"] or may_lack_training):
+            raise DatasetError(f"The split '{split}' holds no training case.")
     for case in (case for part in splits.values() for case in part):
         for path in (case.image, case.label):
             if not path.is_file():

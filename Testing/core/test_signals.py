@@ -233,7 +233,6 @@ def test_a_line_of_the_log_is_whole_before_the_interruption(
     assert terminal.getvalue().endswith("a: done\n")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
 def test_a_script_that_is_ended_leaves_no_half_written_file(tmp_path: Path) -> None:
     code = (
         "import signal, sys\n"
