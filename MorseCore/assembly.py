@@ -17,7 +17,7 @@ from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.scoring.comparison import compare_masks
 from MorseCore.stitching import GridPrediction
 
-__all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "assemble", "finer"]
+__all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "finer"]
 
 _PIECE = 1 << 21  # voxels of a slab that are worked on at once
 MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
@@ -82,11 +82,13 @@ class Assembler:
         uncertainty = _uncertainty(part.coarse)
         labels = {"coarse": part.coarse, "refined": part.refined}
         self._restorer.add(part.first, labels, {"uncertainty": uncertainty})
-        self._keep_points(part, uncertainty)
+        inside = self._inside(part)
+        rendered = part.rendered & inside
+        self._keep_points(part, uncertainty, rendered)
         left = uncertainty if part.refined is part.coarse else _uncertainty(part.refined)
-        self._left += float(left[left > 0.2].sum(dtype=torch.float64))
-        self._foreground += int((part.refined.max(0).indices > 0).sum())
-        self.rendered_voxels += int(part.rendered.sum())
+        self._left += float(left[inside & (left > 0.2)].sum(dtype=torch.float64))
+        self._foreground += int(((part.refined.max(0).indices > 0) & inside).sum())
+        self.rendered_voxels += int(rendered.sum())
 
     @property
     def attention(self) -> float:
@@ -112,15 +114,18 @@ class Assembler:
             points, {"structures": changes},
         )  # fmt: skip
 
-    def _keep_points(self, part: GridPrediction, uncertainty: Tensor) -> None:
-        """Of the rendered voxels of a slab those that can be among the most uncertain of all.
+    def _inside(self, part: GridPrediction) -> Tensor:
+        """Bool (K, J, I): which voxels of a slab lie in the scan.
 
-        The upright grid around a tilted scan has voxels beside the scan, where nothing is
-        segmented.
+        The upright grid around a tilted scan has voxels beside it, where nothing is segmented.
         """
         rows, j, i = part.rendered.shape
         grid = self._grid.crop((part.first, 0, 0), (part.first + rows, j, i))
-        rendered = part.rendered & torch.from_numpy(inside_source(self._part, grid))
+        return torch.from_numpy(inside_source(self._part, grid))
+
+    def _keep_points(self, part: GridPrediction, uncertainty: Tensor, rendered: Tensor) -> None:
+        """Of the rendered voxels of a slab those that can be among the most uncertain of all."""
+        _, j, i = rendered.shape
         flat = rendered.flatten().nonzero()[:, 0]
         values = uncertainty.flatten()[flat]
         order = values.argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
@@ -143,15 +148,6 @@ class _Candidates(NamedTuple):
     refined: Tensor
     coarse_probability: Tensor
     refined_probability: Tensor
-
-
-def assemble(
-    prediction: GridPrediction, place: Placement, structures: Sequence[Structure]
-) -> Segmentation:
-    """The segmentation of a whole prediction; see :class:`Assembler`."""
-    assembler = Assembler(place, structures)
-    assembler.add(prediction)
-    return assembler.result()
 
 
 def _pieces(part: GridPrediction) -> Iterator[GridPrediction]:

@@ -27,15 +27,17 @@ class Registry(Generic[T]):
         """:param default: the name meant by an object that has none."""
         self.kind, self.default = kind, default
         self._entries: dict[str, type[T]] = {}
+        self._papers: dict[str, str] = {}
 
-    def register(self, name: str, config: type[T]) -> None:
+    def register(self, name: str, config: type[T], paper: str) -> None:
         """Add a configuration dataclass under ``name``.
 
+        :param paper: where the method comes from, for the list of methods.
         :raises ValueError: if the name is taken; two components of one name are our defect.
         """
         if name in self._entries:
             raise ValueError(f"There already is a {self.kind} '{name}'.")
-        self._entries[name] = config
+        self._entries[name], self._papers[name] = config, paper
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -47,6 +49,10 @@ class Registry(Generic[T]):
                 f"known are {', '.join(sorted(self._entries))}."
             )
         return self._entries[name]
+
+    def paper_of(self, name: str) -> str:
+        """Where the method of this name comes from."""
+        return self._papers[name]
 
     def name_of(self, config: T) -> str:
         """The name under which a configuration's class is registered."""

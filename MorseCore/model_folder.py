@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from MorseCore.commands.staging import replaced_together
 from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError, ModelError
 from MorseCore.files import (
@@ -29,6 +28,7 @@ from MorseCore.network import Network, NetworkConfig
 from MorseCore.prediction import WindowConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.result import Structure
+from MorseCore.staging import replaced_together
 
 __all__ = [
     "ModelInfo",

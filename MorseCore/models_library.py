@@ -7,11 +7,11 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from MorseCore.commands.staging import temporary_folder
 from MorseCore.config import nearest
 from MorseCore.errors import ModelError
 from MorseCore.files import output_error, replace_patiently
 from MorseCore.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
+from MorseCore.staging import temporary_folder
 
 __all__ = ["BUILT_IN", "find_model", "import_model", "list_models", "user_folder"]
 

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from MorseCore.commands.staging import finish_replacing, replaced_together
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.files import atomic_path, prepare_output_directory, write_json
 from MorseCore.images.imageio import read_volume, write_labels, write_volume
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.staging import finish_replacing, replaced_together
 
 __all__ = ["FORMATS", "MaskFormat", "complete_result", "read_result", "write_result"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from MorseCore.errors import ConfigError
 from MorseCore.images.roi import Roi
 from MorseCore.precision import Precision
-from MorseCore.renderers import RENDERERS
+from MorseCore.renderers import RENDERERS, RendererConfig
 
 __all__ = ["PredictOptions", "points_asked", "renderer_parameters"]
 
@@ -63,12 +63,9 @@ class PredictOptions:
         return result
 
 
-def points_asked(renderer: Any, *, window: Sequence[int]) -> int | None:
+def points_asked(renderer: RendererConfig, *, window: Sequence[int]) -> int | None:
     """Points that are rendered in a window at most; None for a renderer that sets no number."""
-    if not hasattr(renderer, "points_of"):
-        return None
-    total = prod(window)
-    return int(min(renderer.passes * renderer.points_of(total), total))
+    return renderer.most_points(prod(window))
 
 
 def renderer_parameters(renderer: Any) -> dict[str, Any]:

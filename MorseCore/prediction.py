@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +41,27 @@ class WindowConfig:
             raise ConfigError(f"'batch' must be positive; found {self.batch}.")
 
 
-def predict_volume(network: Network, volume: Crops, **options: Any) -> GridPrediction:
-    """All of :func:`predict_slabs`, which has the same arguments, as one part."""
-    return join(list(predict_slabs(network, volume, rolling=False, **options)))
+def predict_volume(
+    network: Network,
+    volume: Crops,
+    *,
+    window: Sequence[int],
+    renderer: Renderer,
+    windows: WindowConfig,
+    scale: int = 1,
+    temperature: float = 1.0,
+    precision: Precision = "auto",
+    keep: "KeptFields | None" = None,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> GridPrediction:
+    """All parts of :func:`predict_slabs`, which has the same arguments, as one."""
+    parts = predict_slabs(
+        network, volume, window=window, renderer=renderer, windows=windows, scale=scale,
+        temperature=temperature, precision=precision, rolling=False, keep=keep,
+        progress=progress, should_stop=should_stop,
+    )  # fmt: skip
+    return join(list(parts))
 
 
 @torch.inference_mode()
@@ -74,7 +91,7 @@ def predict_slabs(
     :param scale: ask the fields on a grid this many times finer; a 2D network leaves K as it is.
     :param temperature: of the probabilities, see :class:`Stitcher`.
     :param rolling: give out rows as they are done; otherwise a 3D network's answer is one part.
-    :param keep: collects the fields, so that they can be asked again.
+    :param keep: collects the fields, so that they can be asked again; one window at a time then.
     :param progress: called with 0..1.
     :param should_stop: asked before each batch of windows.
     :return: parts of the map on (K, J, I) times ``scale``, in the order of their rows, each to be
@@ -90,7 +107,7 @@ def predict_slabs(
         is_rolling = rolling and len(window) == 3
         stitcher = Stitcher(window, box, scale=scale, temperature=temperature, rolling=is_rolling)
         done = 0
-        for batch in batches(starts, windows.batch):
+        for batch in batches(starts, windows.batch if keep is None else 1):
             if should_stop is not None and should_stop():
                 raise Cancelled("The segmentation was cancelled.")
             if is_rolling and (part := stitcher.finished(batch[0][0])) is not None:
@@ -162,9 +179,12 @@ class KeptFields:
         self._bytes, self.is_complete, self._precision = 0, True, precision
 
     def add(self, layer: int, start: tuple[int, ...], field: Field) -> None:
-        """Keep the field of one window; ``start`` in voxels of the volume, may be negative."""
+        """Keep the field of one window, a batch of one.
+
+        :param start: in voxels of the volume, may be negative.
+        """
         self._bytes += field.memory()
-        if field.batch != 1 or self._bytes > self._limit:
+        if self._bytes > self._limit:
             self.is_complete = False
             self._fields.clear()
         if self.is_complete:

@@ -19,12 +19,11 @@ from MorseCore.devices import describe_device, resolve_device
 from MorseCore.errors import Cancelled, ImageError, ModelError, NotFiniteError
 from MorseCore.files import printable
 from MorseCore.geometry import Geometry
-from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
 from MorseCore.images.lazy import LazyImage
 from MorseCore.images.modelgrid import canonical_axes, model_grid
-from MorseCore.images.preparation import measure_intensity
+from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.memory import check_memory, out_of_memory_explained
 from MorseCore.model_folder import ModelInfo, load_network, read_model
@@ -38,6 +37,7 @@ from MorseCore.windows import Crops
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
 _LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
+_SEED = 0
 log = logging.getLogger(__name__)
 
 
@@ -87,8 +87,21 @@ class Predictor:
         """
         options = options or PredictOptions()
         tell = progress or (lambda stage, share: None)
+        # Nothing in inference draws at random; a model that does has one seed, and the caller's
+        # own draws go on as if there had been none.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_SEED)
+            return self._segment(volume, options, kept, tell, should_stop)
+
+    def _segment(
+        self,
+        volume: Volume,
+        options: PredictOptions,
+        kept: KeptFields | None,
+        tell: Callable[[str, float], None],
+        should_stop: Callable[[], bool] | None,
+    ) -> Segmentation:
         clock = _Clock()
-        torch.manual_seed(0)  # nothing in inference draws at random; this keeps it so for any model
         with clock("prepare"), out_of_memory_explained(self.device):
             tell("prepare", 0.0)
             voxels, lost = clean_voxels(volume.array)
@@ -125,16 +138,14 @@ class Predictor:
         """What the network sees of a scan, and the grid of that."""
         preparation = self.info.preparation
         dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
-        # Before resampling: what a tilted scan's upright box holds beside the scan has no say.
         if part.array.min() == part.array.max():
             raise ImageError("Inside the region every voxel has one value; choose another region.")
-        intensity = measure_intensity(part.array, preparation)
         source, target = model_grid(part.geometry, spacing=spacing, spatial_dims=dims)
         if target is source:  # nothing is interpolated
             axes = canonical_axes(part.geometry, spatial_dims=dims)
+            intensity = measure_intensity(part.array, preparation)
             return LazyImage(axes.apply(part.array), intensity), source
-        part = replace(part, array=intensity(part.array))
-        array, grid = to_model_grid(part, spacing=spacing, spatial_dims=dims)
+        array, grid = prepare_scan(part, preparation)
         return torch.from_numpy(array), grid
 
     def _renderer(self, options: PredictOptions) -> Any:
@@ -253,7 +264,7 @@ class Predictor:
             },
             "device": describe_device(self.device),
             "engine": self.engine,
-            "seed": 0,
+            "seed": _SEED,
             "parameters": {
                 **renderer_parameters(renderer),
                 "scale": options.scale, "overlap": self.info.windows.overlap,

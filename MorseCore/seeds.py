@@ -8,7 +8,7 @@ import hashlib
 
 import torch
 
-__all__ = ["generator_for", "seed_for"]
+__all__ = ["generator_for", "home_of", "seed_for"]
 
 
 def seed_for(*parts: int | str) -> int:
@@ -20,3 +20,8 @@ def seed_for(*parts: int | str) -> int:
 def generator_for(*parts: int | str) -> torch.Generator:
     """A CPU generator seeded by :func:`seed_for`."""
     return torch.Generator().manual_seed(seed_for(*parts))
+
+
+def home_of(generator: torch.Generator | None) -> torch.device:
+    """Where a generator draws; the global one, None, draws on the CPU."""
+    return generator.device if generator is not None else torch.device("cpu")

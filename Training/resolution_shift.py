@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from tqdm import tqdm
 
-from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Case, Decathlon
@@ -29,7 +28,7 @@ from MorseCore.learning.training_config import DataConfig
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
-from Training.study.claims import claim
+from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 from Training.study.shifts import Shift, score_shift
@@ -102,11 +101,10 @@ def claim_folder(output: Path, predictor: Predictor, where: DataConfig, split: s
 
     :raises ConfigError: if the folder holds scores of another model or another split.
     """
-    info = encode(predictor.info)
-    now = {key: info[key] for key in ("name", "sha256", "preparation", "renderer", "windows")} | {
-        "dataset": where.dataset, "split": where.split, "fold": where.fold, "part": split,
-    }  # fmt: skip
-    claim(output / "study.json", now, found="scores of another model or data")
+    claim_model(
+        output / "study.json", predictor.info, where, part=split,
+        found="scores of another model or data",
+    )  # fmt: skip
 
 
 def score_cases(

@@ -36,7 +36,7 @@ from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.scoring.casetable import CaseScore, read_cases, write_cases
 from MorseCore.scoring.evaluation import bootstrap_difference
-from Training.study.claims import claim
+from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background
 from Training.study.pictures import try_drawing
@@ -93,12 +93,8 @@ def claim_table(options: argparse.Namespace, info: ModelInfo, where: DataConfig)
         raise ConfigError(
             f"'{table}' does not say which model it is of; choose another --output, or delete it."
         )
-    data = encode(info)
-    claim(
-        settings,
-        {key: data[key] for key in ("name", "sha256", "preparation", "renderer", "windows")}
-        | {"temperature": info.temperature, "labels": options.labels, "dataset": where.dataset,
-           "split": where.split, "fold": where.fold},
+    claim_model(
+        settings, info, where, labels=options.labels,
         found=f"scores of another model or data in '{table.name}'",
     )  # fmt: skip
     return table

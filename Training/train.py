@@ -137,8 +137,9 @@ def finish(
     scores = [validator.summary(network, val)["refined"].mean.dice.mean] if val else []
     finish_rendering(
         network, trainer.further_batches(options.finishing), sampler=config.sampler.build(),
-        steps=options.finishing, learning_rate=options.finishing_rate, seed=config.seed,
-        stride=options.supervision_stride, point_loss=POINT_LOSSES[options.finishing_loss],
+        steps=options.finishing, learning_rate=options.finishing_rate, clip=options.clip,
+        seed=config.seed, stride=options.supervision_stride,
+        point_loss=POINT_LOSSES[options.finishing_loss],
     )  # fmt: skip
     if val:
         scores.append(validator.summary(network, val)["refined"].mean.dice.mean)

@@ -30,6 +30,7 @@ from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, prepare_case
+from MorseCore.learning.training_config import DataConfig
 from MorseCore.model_folder import INFO, ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.network import Network
@@ -43,7 +44,7 @@ from Training.evidence.calibration import (
 )
 from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
-from Training.study.claims import claim
+from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 
@@ -57,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Measure, write and print."""
     options.model = find_model(options.model)
-    _, data = open_data(options.config)
-    findings = Study(options, data).run()
+    where, data = open_data(options.config)
+    findings = Study(options, where, data).run()
     text = write_tables(options.output, findings)
     draw(options.output / "plot.png", findings)
     print(text)
@@ -92,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 class Study:
     """Two passes over a split: as the network answers, and with the temperature."""
 
-    def __init__(self, options: argparse.Namespace, data: Decathlon) -> None:
+    def __init__(self, options: argparse.Namespace, where: DataConfig, data: Decathlon) -> None:
         """:raises ConfigError: if model, data set and options do not fit together."""
         self._options, self._info = options, read_model(options.model)
         self._cases = cases_of(data, options.split)
@@ -103,7 +104,7 @@ class Study:
         compare_by_number(self._info, data)
         self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None
-        self._claim()
+        self._claim(where)
 
     def run(self) -> Findings:
         """Measure what is not measured yet."""
@@ -176,17 +177,16 @@ class Study:
                 result["nll"] = nll_by_temperature(probabilities, labels).tolist()
         return result
 
-    def _claim(self) -> None:
+    def _claim(self, where: DataConfig) -> None:
         """Refuse a folder with another study: its cases would be taken for these.
 
         :raises ConfigError: if there is one.
         """
         options = self._options
-        mine = {"sha256": self._info.sha256, "split": options.split, "band": options.band,
-                "renderer": encode(self._info)["renderer"],
-                "config": str(options.config)}  # fmt: skip
         path = prepare_output_directory(options.output) / "study.json"
-        claim(path, mine, found="another study")
+        # The passes have temperatures of their own, and one may be stored between two calls.
+        info = replace(self._info, temperature=1.0)
+        claim_model(path, info, where, part=options.split, band=options.band, found="another study")
 
 
 def store(folder: Path, findings: Findings) -> None:

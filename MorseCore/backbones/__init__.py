@@ -15,10 +15,12 @@ from MorseCore.config import Registry
 __all__ = ["BACKBONES", "Pyramid", "PyramidSpec"]
 
 BACKBONES: Registry[Any] = Registry("backbone")
-BACKBONES.register("unet", UNetConfig)
-BACKBONES.register("unet3d", UNet3DConfig)
-BACKBONES.register("unet_bilinear", BilinearUNetConfig)
-BACKBONES.register("transunet", TransUNetConfig)
-BACKBONES.register("unetr", UNETRConfig)
-BACKBONES.register("resnet", ResNetConfig)
-BACKBONES.register("res2net", Res2NetConfig)
+BACKBONES.register("unet", UNetConfig, "Ronneberger 2015, in MORSE (MICCAI 2023)")
+BACKBONES.register("unet3d", UNet3DConfig, "Cicek 2016, in MORSE (MICCAI 2023)")
+BACKBONES.register("unet_bilinear", BilinearUNetConfig, "Ronneberger 2015, in I²Net (MICCAI 2024)")
+BACKBONES.register("transunet", TransUNetConfig, "TransUNet (Chen 2021), in MORSE (MICCAI 2023)")
+BACKBONES.register(
+    "unetr", UNETRConfig, "UNETR (WACV 2022), in MORSE (MICCAI 2023) and SwIPE (MICCAI 2023)"
+)
+BACKBONES.register("resnet", ResNetConfig, "ResNet (CVPR 2016), in I²Net (MICCAI 2024)")
+BACKBONES.register("res2net", Res2NetConfig, "Res2Net (TPAMI 2019), in SwIPE (MICCAI 2023)")

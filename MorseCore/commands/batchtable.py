@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from MorseCore.commands.staging import replaced_together
 from MorseCore.errors import ConfigError, OutputError
 from MorseCore.files import printable
+from MorseCore.staging import replaced_together
 
 __all__ = ["SUMMARY", "BatchTable", "summary_row"]
 

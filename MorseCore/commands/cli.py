@@ -146,6 +146,10 @@ def _add_evaluate(commands: Any) -> None:
         help="distances in mm, in voxels, or all as in the code behind the papers' tables",
     )  # fmt: skip
     parser.add_argument(
+        "--subjects", type=Path, metavar="FILE",
+        help="CSV with columns case and subject; intervals are then over subjects",
+    )  # fmt: skip
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="JSON; a CSV is written beside it"
     )
     parser.set_defaults(run=_evaluate)
@@ -196,6 +200,7 @@ def _segment(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from MorseCore.scoring.evaluation import evaluate_folder
     from MorseCore.scoring.evaluationtable import format_table
+    from MorseCore.scoring.subjects import read_subjects
 
     labels = None
     if options.model:
@@ -204,12 +209,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
     summary = evaluate_folder(
-        options.prediction,
-        options.reference,
-        output=options.output,
-        labels=labels,
+        options.prediction, options.reference, output=options.output, labels=labels,
         rule=options.rule,
-    )
+        subjects=read_subjects(options.subjects) if options.subjects else {},
+    )  # fmt: skip
     print(format_table(summary))
     return 0
 

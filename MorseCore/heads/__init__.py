@@ -16,15 +16,27 @@ from MorseCore.heads.swipe.config import SwipeConfig
 __all__ = ["HEADS", "Head"]
 
 HEADS: Registry[Any] = Registry("head")
-HEADS.register("plain", PlainConfig)
-HEADS.register("morse", MorseConfig)
-HEADS.register("moe", MoeConfig)
-HEADS.register("smoe", SmoeConfig)
-HEADS.register("iar", IarConfig)
-HEADS.register("iar+moe", IarMoeConfig)
-HEADS.register("pointrend", PointRendConfig)
-HEADS.register("implicit_pointrend", ImplicitPointRendConfig)
-HEADS.register("i2net", I2NetConfig)
-HEADS.register("ifa", IfaConfig)
-HEADS.register("iosnet", IosnetConfig)
-HEADS.register("swipe", SwipeConfig)
+HEADS.register("plain", PlainConfig, "baseline of all papers")
+HEADS.register("morse", MorseConfig, "MORSE (MICCAI 2023)")
+HEADS.register(
+    "moe", MoeConfig, "MORSE (MICCAI 2023), Table 1: dense mixture of experts, no rendering"
+)
+HEADS.register(
+    "smoe", SmoeConfig, "MORSE (MICCAI 2023), Table 1: stochastic mixture of experts, no rendering"
+)
+HEADS.register("iar", IarConfig, "MORSE (MICCAI 2023), Table 1: rendering without experts")
+HEADS.register(
+    "iar+moe", IarMoeConfig, "MORSE (MICCAI 2023), Table 1: rendering with a dense mixture"
+)
+HEADS.register("pointrend", PointRendConfig, "PointRend (CVPR 2020), MORSE (MICCAI 2023), Table 1")
+HEADS.register(
+    "implicit_pointrend",
+    ImplicitPointRendConfig,
+    "Implicit PointRend (CVPR 2022), MORSE (MICCAI 2023), Table 1",
+)
+HEADS.register("i2net", I2NetConfig, "I²Net (MICCAI 2024)")
+HEADS.register("ifa", IfaConfig, "IFA (ECCV 2022), the static row of I²Net (MICCAI 2024)")
+HEADS.register(
+    "iosnet", IosnetConfig, "IOSNet (MICCAI 2022), in I²Net (MICCAI 2024) and SwIPE (MICCAI 2023)"
+)
+HEADS.register("swipe", SwipeConfig, "SwIPE (MICCAI 2023)")

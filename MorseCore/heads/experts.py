@@ -22,6 +22,7 @@ from MorseCore.points import (
     sample_rows,
     to_rows,
 )
+from MorseCore.seeds import home_of
 
 __all__ = ["ExpertFeatures", "Routing", "StochasticExperts", "draw_expert_mask", "mix_weights"]
 
@@ -44,7 +45,7 @@ def draw_expert_mask(
     that is 17 % of the rows for 5 experts and 34 % for 3). ``released``: the authors' code, which
     drops r ~ Uniform{0 … E-1} experts for the whole batch. ``dense``: all stay (MoE).
     """
-    home = generator.device if generator is not None else torch.device("cpu")
+    home = home_of(generator)
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator, device=home)

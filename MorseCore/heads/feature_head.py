@@ -18,6 +18,7 @@ from MorseCore.heads.plain import PlainField
 from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.heads.rendering_head import RenderingHead
 from MorseCore.points import Axes
+from MorseCore.seeds import home_of
 
 __all__ = ["CoarseSource", "FeatureField", "FeatureHead", "PointFeatures"]
 
@@ -181,6 +182,6 @@ def _channel_dropout(
     batch: int, channels: int, *, rate: float, generator: torch.Generator | None
 ) -> Tensor:
     """(B, W) factors 0 or 1 / (1 - rate): one draw an image, for its points and maps alike."""
-    home = generator.device if generator is not None else torch.device("cpu")
+    home = home_of(generator)
     keep = torch.rand(batch, channels, generator=generator, device=home) >= rate
     return keep / (1 - rate)

@@ -1,4 +1,4 @@
-"""Fourier features of a coordinate (MORSE Eq. 3)."""
+"""Fourier features of a coordinate: MORSE Eq. 3, and the fixed ones of I²Net and SwIPE."""
 
 import math
 from typing import Literal, get_args
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from MorseCore.errors import ConfigError
 
-__all__ = ["Encoding", "FourierEncoding"]
+__all__ = ["Encoding", "FourierEncoding", "sinusoids"]
 
 Encoding = Literal["trainable", "gaussian_fixed", "uniform_fixed"]
 
@@ -61,3 +61,17 @@ class FourierEncoding(nn.Module):
         with torch.autocast(coords.device.type, enabled=False):
             phase = 2 * math.pi * (coords.float() @ self.frequencies.float())
         return [phase.sin(), phase.cos()]
+
+
+def sinusoids(x: Tensor, frequencies: int) -> Tensor:
+    """sin and cos of 2^f x for ``frequencies`` values f evenly from 0 to 6, without a factor pi.
+
+    The ``ultra_pe`` of I²Net's code; SwIPE's released code gives p^P to the patch decoder so, too,
+    of which its paper does not speak.
+
+    :param x: (..., D).
+    :return: (..., 2 * D * frequencies), all sines first; under autocast in x's own precision.
+    """
+    scale = 2 ** torch.linspace(0, 6, frequencies, device=x.device, dtype=x.dtype)
+    phase = (x[..., None] * scale).flatten(-2)  # a product, not matmul, which autocast would round
+    return torch.cat([phase.sin(), phase.cos()], dim=-1)

@@ -12,6 +12,7 @@ from MorseCore.field import Field
 from MorseCore.losses import point_cross_entropy, region_loss
 from MorseCore.points import labels_at
 from MorseCore.samplers import CoarseGrid, Sampler
+from MorseCore.seeds import home_of
 from MorseCore.targets import Targets
 
 __all__ = ["Head"]
@@ -69,5 +70,5 @@ class Head(nn.Module, ABC):
 
 
 def _draw_phases(dims: int, stride: int, generator: torch.Generator | None) -> list[int]:
-    home = generator.device if generator is not None else torch.device("cpu")
+    home = home_of(generator)
     return torch.randint(0, stride, (dims,), generator=generator, device=home).tolist()

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.heads.i2layer import I2Layer, LayerRecord
+from MorseCore.heads.pointwise import PointNorm
 
-__all__ = ["Decoded", "I2Decoder", "ImplicitGate", "PointNorm"]
+__all__ = ["Decoded", "I2Decoder", "ImplicitGate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +27,6 @@ class Decoded:
     """log g, (B, P, K)."""
     records: tuple[LayerRecord, ...]
     """One a layer, for L_lo; none unless there is a gradient to compute and K > 1."""
-
-
-class PointNorm(nn.BatchNorm1d):
-    """Batch normalisation over all points of a batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, P, C) -> (B, P, C)."""
-        return super().forward(x.flatten(0, 1)).view_as(x)
 
 
 class ImplicitGate(nn.Module):

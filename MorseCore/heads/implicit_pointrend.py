@@ -116,7 +116,8 @@ class ImplicitPointRendHead(PointHead):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """``sup`` at the points, ``param`` the mean square of the predicted parameters."""
-        assert isinstance(field, ImplicitPointRendField)
+        if not isinstance(field, ImplicitPointRendField):
+            raise TypeError("This head takes losses of its own fields only.")
         losses = {}
         if "sup" in active:
             losses["sup"] = POINT_LOSSES[self.config.loss](field.logits(coords), labels)

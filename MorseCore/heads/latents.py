@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.layers import batch_norm, conv
+from MorseCore.heads.fourier import sinusoids
 from MorseCore.points import to_rows
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "LevelProjection",
     "RelativeEncoding",
     "code_length",
-    "sinusoids",
 ]
 
 Ensemble = Literal["none", "mean", "area"]
@@ -46,16 +46,6 @@ class LevelProjection(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """(B, C_l, *S_l) each -> (B, width, *S_l) each."""
         return [layer(level) for layer, level in zip(self.levels, levels, strict=True)]
-
-
-def sinusoids(x: Tensor, frequencies: int) -> Tensor:
-    """sin and cos of 2^f x for ``frequencies`` values f evenly from 0 to 6: (..., D) -> (..., 2DF).
-
-    The ``ultra_pe`` of I²Net's code; without the customary pi.
-    """
-    scale = 2 ** torch.linspace(0, 6, frequencies, device=x.device, dtype=x.dtype)
-    phase = (x[..., None] * scale).flatten(-2)
-    return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
 def code_length(

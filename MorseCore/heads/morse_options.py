@@ -1,7 +1,7 @@
 """Options of the heads in MORSE's Table 1; each head takes those that mean something to it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal, Self
 
 from MorseCore.backbones.pyramid import PyramidSpec
 from MorseCore.errors import ConfigError
@@ -14,13 +14,28 @@ from MorseCore.heads.rendering_head import RenderingHead
 __all__ = ["FeatureOptions", "GateOptions", "Preset", "RenderingOptions", "RoutingOptions"]
 
 Preset = Literal["paper", "wide", "default", "cpu", "custom"]
-Options = TypeVar("Options", bound="FeatureOptions")
-_LEAST = dict.fromkeys(("experts", "width", "gate_stride", "render_width"), 0)
-_LEAST |= {"gate_depth": 1, "frequencies": 1}
+
+
+class _Options:
+    """Each of the classes below checks its own fields, and lets the next one check its."""
+
+    def __post_init__(self) -> None:
+        """The last of them."""
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 <= share < 1:
+        raise ConfigError(f"'{name}' must lie in [0, 1); found {share}.")
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        wanted = "be positive" if least else "not be negative"
+        raise ConfigError(f"'{name}' must {wanted}; found {value}.")
 
 
 @dataclass(frozen=True)
-class FeatureOptions:
+class FeatureOptions(_Options):
     """The feature x_out and its coarse classifier. A preset fills what is left at 0."""
 
     preset: Preset = "default"
@@ -36,42 +51,17 @@ class FeatureOptions:
     """Channel dropout of x_out before the coarse classifier."""
 
     def __post_init__(self) -> None:
-        for name in ("drop_rate", "dropout"):
-            share = getattr(self, name, 0.0)
-            if not 0 <= share < 1:
-                raise ConfigError(f"'{name}' must lie in [0, 1); found {share}.")
-        for name, least in _LEAST.items():
-            value = getattr(self, name, least)
-            if value < least:
-                wanted = "be positive" if least else "not be negative"
-                raise ConfigError(f"'{name}' must {wanted}; found {value}.")
-        if getattr(self, "sigma", 1.0) <= 0:
-            raise ConfigError("'sigma' must be positive.")
-        if hasattr(self, "residual"):
-            self._settle_residual(self.residual)
+        super().__post_init__()
+        _check_share("dropout", self.dropout)
+        _check_least("experts", self.experts, 0)
+        _check_least("width", self.width, 0)
 
-    def _settle_residual(self, chosen: bool | None) -> None:
-        """Put the preset's choice where there is none.
-
-        Here rather than in :meth:`filled`, so that a model folder says what the model does.
-        """
-        if chosen and self.preset == "paper":
-            raise ConfigError(
-                "The preset 'paper' has 'residual' false; for a residual rendering head of the "
-                "paper's sizes take the preset 'custom' and give them."
-            )
-        if chosen is None:
-            object.__setattr__(self, "residual", self.preset != "paper")  # the class is frozen
-
-    def filled(self: Options, spec: PyramidSpec) -> Options:
+    def filled(self, spec: PyramidSpec) -> Self:
         """With every 0 replaced by the preset's value.
 
-        :raises ConfigError: if more experts are asked for than the pyramid has maps, if the preset
-            is ``custom`` and a size is missing, or if coarse logits shall come from a backbone
-            without decoder.
+        :raises ConfigError: if more experts are asked for than the pyramid has maps, or if the
+            preset is ``custom`` and a size is missing.
         """
-        if getattr(self, "coarse_source", "mixture") == "backbone":
-            refuse_encoder(spec, what="The 'coarse_source' backbone")
         is_2d = spec.spatial_dims == 2
         width, stride, render_width = {
             "paper": (256, 1, 256),
@@ -95,7 +85,7 @@ class FeatureOptions:
 
 
 @dataclass(frozen=True)
-class GateOptions:
+class GateOptions(_Options):
     """The gate of a mixture of experts."""
 
     gate_depth: int = 4
@@ -103,9 +93,14 @@ class GateOptions:
     gate_stride: int = 0
     """Stride r at which the gate runs; 1 is the paper's."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_least("gate_depth", self.gate_depth, 1)
+        _check_least("gate_stride", self.gate_stride, 0)
+
 
 @dataclass(frozen=True)
-class RoutingOptions:
+class RoutingOptions(_Options):
     """Stochastic routing."""
 
     drop_rate: float = 0.7
@@ -113,10 +108,14 @@ class RoutingOptions:
     routing: Routing = "renorm"
     """How left-out experts are handled, see :func:`draw_expert_mask`; ``dense`` is plain MoE."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_share("drop_rate", self.drop_rate)
+
 
 @dataclass(frozen=True)
-class RenderingOptions:
-    """IAR: positional encoding and rendering head."""
+class RenderingOptions(FeatureOptions):
+    """IAR: positional encoding and rendering head, on the feature x_out."""
 
     frequencies: int = 128
     """L: the positional encoding has 2L features."""
@@ -135,6 +134,32 @@ class RenderingOptions:
     coarse_source: CoarseSource = "mixture"
     """Coarse logits v: ``mixture`` classifies x_out, of whatever it is made; ``backbone`` the
     finest decoder map, as the released 2D code does, see :class:`FeatureHead`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_least("frequencies", self.frequencies, 1)
+        _check_least("render_width", self.render_width, 0)
+        if self.sigma <= 0:
+            raise ConfigError("'sigma' must be positive.")
+        if self.residual and self.preset == "paper":
+            raise ConfigError(
+                "The preset 'paper' has 'residual' false; for a residual rendering head of the "
+                "paper's sizes take the preset 'custom' and give them."
+            )
+        if self.residual is None:
+            # Here rather than in `filled`, so that a model folder says what the model does. The
+            # class is frozen.
+            object.__setattr__(self, "residual", self.preset != "paper")
+
+    def filled(self, spec: PyramidSpec) -> Self:
+        """With every 0 replaced by the preset's value.
+
+        :raises ConfigError: as :meth:`FeatureOptions.filled`, or if coarse logits shall come from a
+            backbone without decoder.
+        """
+        if self.coarse_source == "backbone":
+            refuse_encoder(spec, what="The 'coarse_source' backbone")
+        return super().filled(spec)
 
     def build_rendering(
         self, spec: PyramidSpec, *, features: int, num_classes: int

@@ -27,9 +27,8 @@ def refuse_encoder(spec: PyramidSpec, *, what: str) -> None:
     if spec.is_encoder:
         raise ConfigError(
             f"{what} reads the finest map alone, which this backbone, an encoder without decoder, "
-            "makes in its first layers; take a head that reads all maps: morse, moe, smoe, iar, "
-            "iar+moe (their 'coarse_source' mixture), implicit_pointrend, i2net, ifa, iosnet or "
-            "swipe."
+            "makes in its first layers; take a head that reads all maps, such as 'morse' with the "
+            "'coarse_source' mixture, or 'i2net'."
         )
 
 
@@ -84,4 +83,5 @@ class PlainField(Field):
         return sample_grid(self._values, axes)
 
     def memory(self) -> int:
-        return self._values.nbytes
+        """Bytes of the map and of its rows for points, at most four a number."""
+        return self._values.nbytes + 4 * self._values.numel()

@@ -10,7 +10,7 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
 from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
-from MorseCore.heads.morse_options import FeatureOptions, RenderingOptions
+from MorseCore.heads.morse_options import RenderingOptions
 from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.rendering_head import RenderingHead
 
@@ -18,7 +18,7 @@ __all__ = ["IarConfig", "PointRendConfig", "PointRendHead"]
 
 
 @dataclass(frozen=True)
-class IarConfig(RenderingOptions, FeatureOptions):
+class IarConfig(RenderingOptions):
     """``+IAR``: MORSE's rendering on the feature of a linear pyramid."""
 
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PointwiseLinear", "PointwiseMLP"]
+__all__ = ["PointNorm", "PointwiseLinear", "PointwiseMLP"]
 
 
 class PointwiseLinear(nn.Linear):
@@ -58,3 +58,11 @@ class PointwiseMLP(nn.Module):
             assert isinstance(layer, PointwiseLinear)
             x = functional.relu(layer.on_map(x), inplace=True)
         return x
+
+
+class PointNorm(nn.BatchNorm1d):
+    """Batch normalisation over all points of all images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P, C) -> (B, P, C)."""
+        return super().forward(x.flatten(0, -2)).view_as(x)

@@ -67,7 +67,7 @@ def read_volume(path: Path) -> Volume:
         missing = read_missing_voxels(path)
         if missing is not None:
             array[missing.reshape(array.shape)] = np.nan
-    geometry = _geometry(image)
+    geometry = geometry_of(image)
     volume = Volume(array.reshape(geometry.shape), geometry, path.name, image.GetDimension())
     _warn_about_geometry(volume, path)
     return volume
@@ -217,7 +217,8 @@ def _as_scalar(image: SimpleITK.Image, path: Path) -> SimpleITK.Image:
     )
 
 
-def _geometry(image: SimpleITK.Image) -> Geometry:
+def geometry_of(image: SimpleITK.Image) -> Geometry:
+    """The grid of an image of SimpleITK's; a picture is a volume of one slice."""
     spacing, origin, direction = image.GetSpacing(), image.GetOrigin(), image.GetDirection()
     size = (*image.GetSize(), 1)[:3]
     if image.GetDimension() == 2:  # the picture lies in the plane of the first two LPS axes

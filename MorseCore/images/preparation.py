@@ -1,13 +1,16 @@
 """How a scan becomes what a network sees: grid, orientation, intensities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from MorseCore.errors import ConfigError
+from MorseCore.geometry import Geometry
+from MorseCore.images.grids import to_model_grid
+from MorseCore.images.imageio import Volume
 
-__all__ = ["Intensity", "Preparation", "measure_intensity", "normalise"]
+__all__ = ["Intensity", "Preparation", "measure_intensity", "normalise", "prepare_scan"]
 
 _PIECE = 1 << 24  # bytes looked at together
 
@@ -23,8 +26,10 @@ class Preparation:
     """Voxel size in mm along x, y[, z] to resample to; null keeps the image's own."""
     normalisation: Literal["zscore", "range"] = "zscore"
     """``zscore``: clip to ``percentiles`` of the image, subtract the mean, divide by the standard
-    deviation (MR: intensities of two scans are not comparable). ``range``: clip to
-    ``intensity_range`` and scale to [-1, 1] (CT)."""
+    deviation (MR: intensities of two scans are not comparable). They are those of what is
+    segmented: of the region where one is given, of the whole image in training, so that a region
+    should be such as the training images are. ``range``: clip to ``intensity_range`` and scale to
+    [-1, 1] (CT), whatever the region."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """For ``zscore``."""
     intensity_range: tuple[float, float] = (-1000.0, 1000.0)
@@ -85,7 +90,7 @@ class Intensity:
 
 
 def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:
-    """Of a whole image, what :class:`Intensity` makes the network's input of its voxels."""
+    """What makes the network's input of the voxels of an image, or of the region segmented."""
     if preparation.normalisation == "range":
         low, high = preparation.intensity_range
         return Intensity(low, high, (low + high) / 2, (high - low) / 2)
@@ -106,3 +111,18 @@ def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:
 def normalise(image: np.ndarray, preparation: Preparation) -> np.ndarray:
     """Intensities as the network expects them; any shape -> float32. Constant -> zeros."""
     return measure_intensity(image, preparation)(image)
+
+
+def prepare_scan(volume: Volume, preparation: Preparation) -> tuple[np.ndarray, Geometry]:
+    """What a network sees of a scan: float32 (K, J, I) on the model's grid, and that grid.
+
+    Intensities come first: what the upright box of a tilted scan holds beside the scan has no say,
+    and is 0 afterwards, the mean.
+
+    :param volume: without voxels that are not numbers.
+    :raises GeometryError: if the grid would be too large to hold.
+    """
+    scan = replace(volume, array=normalise(volume.array, preparation))
+    return to_model_grid(
+        scan, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
+    )

@@ -8,7 +8,7 @@ objects, one a fold (as nnU-Net writes them).
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume, read_volume
-from MorseCore.images.preparation import Preparation, normalise
+from MorseCore.images.preparation import Preparation, prepare_scan
 
 __all__ = [
     "Case",
@@ -29,6 +29,7 @@ __all__ = [
     "absent_labels",
     "open_dataset",
     "prepare_case",
+    "read_case",
 ]
 
 log = logging.getLogger(__name__)
@@ -126,10 +127,10 @@ def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[in
     return [value for value in range(1, num_classes) if not counts[value]]
 
 
-def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
-    """Read a case and bring it to the model's grid.
+def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
+    """Image and label map of a case, as they lie in their files.
 
-    :raises DatasetError: if image and label map do not lie on one grid, the label map holds
+    :raises DatasetError: if they cannot be read or do not lie on one grid, the label map holds
         something else than whole numbers 0 … C-1, or the image has voxels that are no numbers.
     """
     try:
@@ -145,10 +146,17 @@ def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> P
     if not np.isfinite(image.array).all():
         raise DatasetError(f"Case '{case.name}': the image has voxels that are not numbers.")
     _check_labels(case.name, label.array, num_classes)
-    dims = preparation.spatial_dims
-    spacing = preparation.spacing_xyz
-    scan = replace(image, array=normalise(image.array, preparation))
-    array, geometry = to_model_grid(scan, spacing=spacing, spatial_dims=dims)
+    return image, label
+
+
+def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
+    """Read a case and bring it to the model's grid.
+
+    :raises DatasetError: as :func:`read_case`.
+    """
+    image, label = read_case(case, num_classes=num_classes)
+    dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
+    array, geometry = prepare_scan(image, preparation)
     labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims, num_classes=num_classes)
     if labels.shape != array.shape:
         raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")

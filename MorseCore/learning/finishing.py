@@ -32,14 +32,18 @@ def finish_rendering(
     sampler: Sampler,
     steps: int,
     learning_rate: float,
+    clip: float,
     seed: int,
     stride: int = 1,
     point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
 ) -> float:
     """Train what only the rendered answer depends on; the coarse answer stays as it is.
 
+    In single precision: these are few steps of a small network.
+
     :param batches: at least ``steps`` of them.
     :param learning_rate: at the start; falls to zero along a cosine.
+    :param clip: largest norm of the gradient.
     :return: mean loss of the last tenth of the steps; NaN if there is nothing to train.
     """
     parameters = network.head.rendering_parameters()
@@ -65,7 +69,7 @@ def finish_rendering(
             )["rend"]  # fmt: skip
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 12.0)
+            nn.utils.clip_grad_norm_(parameters, clip)
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))

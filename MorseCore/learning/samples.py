@@ -27,7 +27,7 @@ class CropDataset(torch.utils.data.Dataset[Minibatch]):
     Each epoch of the data set is a new permutation of the cases. In 2D a case is a slice.
 
     :param length: number of items; any, as the cases are visited again and again.
-    :param oversample: share of the crops that are centred on a foreground voxel.
+    :param oversample: share of the crops centred on a foreground voxel, of images that have any.
     :param presample: the points to be drawn now, in each source image; None: no points.
     """
 

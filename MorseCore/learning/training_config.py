@@ -40,7 +40,8 @@ class DataConfig:
     """Share of the training subjects to learn from, drawn by the run's ``seed``: the subjects of a
     smaller share are among those of a larger one (SwIPE's study of annotation amounts)."""
     foreground: float = 0.33
-    """Share of the crops that are centred on a labelled voxel."""
+    """Share of the crops that are centred on a labelled voxel, of images that have any: in 2D an
+    image is a slice, and a slice without labels is cropped anywhere."""
     workers: int = 0
     """Processes that prepare samples beside the training; the samples do not depend on it."""
 

@@ -1,7 +1,8 @@
 """One optimiser step on one process or many.
 
 The batches of a step, ``accumulate`` on each process, are numbered through, and what a batch draws
-depends on (seed, step, number) alone: 2 processes do what 1 process does that accumulates 2.
+depends on (seed, step, number) alone: to the weights 2 processes do what 1 process does that
+accumulates 2. Running statistics of batch normalisation are those of the first process's batches.
 """
 
 import math

@@ -10,7 +10,7 @@ from MorseCore.renderers.dense import DenseConfig
 from MorseCore.renderers.mise import MiseConfig
 from MorseCore.renderers.mise_released import ReleasedMiseConfig
 from MorseCore.renderers.refine import RefineConfig
-from MorseCore.renderers.renderer import Renderer, Rendering
+from MorseCore.renderers.renderer import Renderer, RendererConfig, Rendering
 from MorseCore.renderers.subdivide import SubdivideConfig
 
 __all__ = [
@@ -20,13 +20,14 @@ __all__ = [
     "RefineConfig",
     "ReleasedMiseConfig",
     "Renderer",
+    "RendererConfig",
     "Rendering",
     "SubdivideConfig",
 ]
 
 RENDERERS: Registry[Any] = Registry("renderer", default="refine")  # models of format 1
-RENDERERS.register("dense", DenseConfig)
-RENDERERS.register("refine", RefineConfig)
-RENDERERS.register("subdivide", SubdivideConfig)
-RENDERERS.register("mise", MiseConfig)
-RENDERERS.register("mise_released", ReleasedMiseConfig)
+RENDERERS.register("dense", DenseConfig, "every pixel")
+RENDERERS.register("refine", RefineConfig, "PointRend (CVPR 2020), MORSE (MICCAI 2023)")
+RENDERERS.register("subdivide", SubdivideConfig, "PointRend (CVPR 2020)")
+RENDERERS.register("mise", MiseConfig, "Occupancy Networks (CVPR 2019), SwIPE (MICCAI 2023)")
+RENDERERS.register("mise_released", ReleasedMiseConfig, "SwIPE (MICCAI 2023), its released code")

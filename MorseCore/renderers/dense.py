@@ -20,6 +20,10 @@ class DenseConfig:
         """The renderer."""
         return DenseRenderer()
 
+    def most_points(self, total: int) -> int:
+        """Every pixel."""
+        return total
+
 
 class DenseRenderer:
     """The field's answer at every pixel: what rendering would give with no limit on points."""

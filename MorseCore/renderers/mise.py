@@ -46,6 +46,9 @@ class MiseConfig:
         """The renderer."""
         return MiseRenderer(self)
 
+    def most_points(self, total: int) -> None:
+        """What is found decides how many."""
+
 
 class MiseRenderer:
     """MISE as SwIPE adopts it from occupancy networks (Mescheder 2019), for any number of classes.

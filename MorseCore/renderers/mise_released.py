@@ -37,6 +37,9 @@ class ReleasedMiseConfig:
         """The renderer."""
         return ReleasedMiseRenderer(self)
 
+    def most_points(self, total: int) -> None:
+        """What is found decides how many."""
+
 
 class ReleasedMiseRenderer:
     """Ask every 4th pixel, dilate the foreground found by a 5-wide window, ask all pixels in it.

@@ -72,6 +72,10 @@ class RefineConfig:
         """The renderer."""
         return RefineRenderer(self)
 
+    def most_points(self, total: int) -> int:
+        """K N_p, or all there are."""
+        return min(self.passes * self.points_of(total), total)
+
 
 class RefineRenderer:
     """MORSE's inference (§2, IAR): render the most uncertain pixels, write them back, repeat.
@@ -89,7 +93,7 @@ class RefineRenderer:
         axes = axes or field.pixels()
         coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
         total = prod(coarse.shape[2:])
-        wanted = min(self.config.passes * self.config.points_of(total), total)
+        wanted = self.config.most_points(total)
         nothing = coarse.new_empty(len(coarse), 0, dtype=torch.long)
         if wanted == 0:
             return Rendering(coarse, coarse, nothing, 0)

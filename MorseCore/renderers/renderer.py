@@ -9,7 +9,7 @@ from torch import Tensor
 from MorseCore.field import CHUNK, Field
 from MorseCore.points import Axes, pick_coords, sample_grid
 
-__all__ = ["Renderer", "Rendering", "ask_pixels", "coarse_logits", "interpolate"]
+__all__ = ["Renderer", "RendererConfig", "Rendering", "ask_pixels", "coarse_logits", "interpolate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,18 @@ class Rendering:
     def rendered(self, image: int) -> Tensor:
         """(P,) flat indices of the rendered pixels of one image of the batch."""
         return self.index[image, :0] if image in self.untouched else self.index[image]
+
+
+class RendererConfig(Protocol):
+    """What :data:`MorseCore.renderers.RENDERERS` holds: numbers, and what renders by them."""
+
+    def build(self) -> "Renderer":
+        """The renderer."""
+        ...
+
+    def most_points(self, total: int) -> int | None:
+        """Points that a grid of ``total`` pixels is asked at most; None if its mask decides."""
+        ...
 
 
 class Renderer(Protocol):

@@ -33,6 +33,11 @@ class SubdivideConfig:
         """The renderer."""
         return SubdivideRenderer(self)
 
+    def most_points(self, total: int) -> int:
+        """N at each level, some of them between the pixels."""
+        levels = self.stride.bit_length() - 1
+        return levels * min(self.points, total)
+
 
 class SubdivideRenderer:
     """PointRend's adaptive subdivision: coarse logits, doubled; the unsure are asked anew; again.

@@ -11,7 +11,7 @@ from MorseCore.samplers.all_pixels import AllPixelsConfig
 from MorseCore.samplers.precomputed import PrecomputedConfig
 from MorseCore.samplers.sampler import CoarseGrid, Sampler
 from MorseCore.samplers.stride import StrideConfig
-from MorseCore.samplers.uncertain import UncertainConfig, UncertainSampler, select_uncertain_points
+from MorseCore.samplers.uncertain import UncertainConfig, UncertainSampler
 
 __all__ = [
     "SAMPLERS",
@@ -22,11 +22,10 @@ __all__ = [
     "StrideConfig",
     "UncertainConfig",
     "UncertainSampler",
-    "select_uncertain_points",
 ]
 
 SAMPLERS: Registry[Any] = Registry("sampler")
-SAMPLERS.register("all", AllPixelsConfig)
-SAMPLERS.register("stride", StrideConfig)
-SAMPLERS.register("uncertain", UncertainConfig)
-SAMPLERS.register("precomputed", PrecomputedConfig)
+SAMPLERS.register("all", AllPixelsConfig, "every pixel")
+SAMPLERS.register("stride", StrideConfig, "I²Net (MICCAI 2024)")
+SAMPLERS.register("uncertain", UncertainConfig, "PointRend (CVPR 2020), MORSE (MICCAI 2023)")
+SAMPLERS.register("precomputed", PrecomputedConfig, "SwIPE (MICCAI 2023)")

@@ -10,7 +10,7 @@ from MorseCore.field import Field
 from MorseCore.points import Axes
 from MorseCore.targets import Targets
 
-__all__ = ["CoarseGrid", "Sampler", "home_of"]
+__all__ = ["CoarseGrid", "Sampler"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,3 @@ class Sampler(Protocol):
             needs some asks the field.
         """
         ...
-
-
-def home_of(generator: torch.Generator | None) -> torch.device:
-    """Where a generator draws; the global one draws on the CPU."""
-    return generator.device if generator is not None else torch.device("cpu")

@@ -9,7 +9,8 @@ from torch import Tensor
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.points import grid_coords
-from MorseCore.samplers.sampler import CoarseGrid, home_of
+from MorseCore.samplers.sampler import CoarseGrid
+from MorseCore.seeds import home_of
 from MorseCore.targets import Targets
 
 __all__ = ["StrideConfig", "StrideSampler"]

@@ -1,5 +1,6 @@
 """Points where the network is unsure, and a few anywhere (PointRend §3.2, MORSE §2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -10,27 +11,11 @@ from torch import Tensor
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.points import gather_points, grid_coords, margin
-from MorseCore.samplers.sampler import CoarseGrid, home_of
+from MorseCore.samplers.sampler import CoarseGrid
+from MorseCore.seeds import home_of
 from MorseCore.targets import Targets
 
-__all__ = ["UncertainConfig", "UncertainSampler", "select_uncertain_points"]
-
-
-def select_uncertain_points(
-    uncertainty: Tensor, num_uncertain: int, *, num_random: int, generator: torch.Generator | None
-) -> Tensor:
-    """Positions (B, U + R): the U most uncertain of (B, M) candidates and R of the remaining ones.
-
-    :raises ConfigError: if fewer candidates than points are given.
-    """
-    batch, count = uncertainty.shape
-    if num_uncertain + num_random > count:
-        raise ConfigError(f"{num_uncertain + num_random} points cannot be drawn from {count}.")
-    order = uncertainty.argsort(dim=1, descending=True, stable=True)
-    rest = count - num_uncertain
-    draw = torch.rand(batch, rest, generator=generator, device=home_of(generator)).to(order.device)
-    picked = draw.argsort(dim=1)[:, :num_random] + num_uncertain
-    return torch.cat([order[:, :num_uncertain], order.gather(1, picked)], dim=1)
+__all__ = ["UncertainConfig", "UncertainSampler"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +49,9 @@ class UncertainConfig:
 class UncertainSampler:
     """MORSE's point selection (§2, IAR): over-sample, keep the uncertain, add random ones.
 
-    Candidates are pixels drawn without replacement, so that no pixel counts twice; the random
-    share comes from the candidates that were not kept, which is a uniform draw from "the remaining
-    pixels" given the candidates. The released code adds an independent draw, duplicates included.
+    Of k_p N_p candidates, drawn uniformly, the rho N_p most uncertain are kept; the others of the
+    N_p points are drawn uniformly from the remaining pixels, candidates or not. No pixel counts
+    twice. The released code's two draws may hold a pixel several times.
     """
 
     def __init__(self, config: UncertainConfig) -> None:
@@ -80,34 +65,60 @@ class UncertainSampler:
         coarse: CoarseGrid | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Coordinates (B, P, D); fewer than N_p when the grid has fewer pixels."""
+        """Coordinates (B, P, D), the uncertain ones first; fewer than N_p on a smaller grid."""
         axes = field.pixels() if coarse is None else coarse.axes
-        config, batch, total = self.config, field.batch, prod(len(axis) for axis in axes)
+        config, total = self.config, prod(len(axis) for axis in axes)
         points = config.points if config.continuous else min(config.points, total)
-        count = round(points * config.oversample)
-        if config.continuous:
-            shape = (batch, count, len(axes))
-            draw = torch.rand(shape, generator=generator, device=home_of(generator))
-            coords = 2 * draw.to(field.device) - 1
-        else:
-            index = _draw_pixels(batch, min(count, total), total, generator).to(field.device)
-            coords = grid_coords(axes)[0][index]
-        if coarse is None or config.continuous:
-            with torch.no_grad():
-                uncertainty = margin(field.coarse(coords))
-            # Weights that were cast here have no gradient; some versions of torch would use them
-            # for the loss, too (pytorch#142234).
-            torch.clear_autocast_cache()
-        else:
-            uncertainty = margin(gather_points(coarse.logits, index))
+        candidates = round(points * config.oversample)
         uncertain = round(config.importance * points)
-        chosen = select_uncertain_points(
-            uncertainty, uncertain, num_random=points - uncertain, generator=generator
-        )
-        return coords.gather(1, chosen[..., None].expand(-1, -1, len(axes)))
+        if config.continuous:
+            shape = (field.batch, candidates, len(axes))
+            coords = _draw_coords(shape, generator).to(field.device)
+            kept = coords.gather(1, _largest(_ask(field, coords), uncertain, dims=len(axes)))
+            shape = (field.batch, points - uncertain, len(axes))
+            return torch.cat([kept, _draw_coords(shape, generator).to(field.device)], dim=1)
+        index = _draw_pixels([[]] * field.batch, min(candidates, total), total, generator)
+        grid = grid_coords(axes)[0]
+        uncertainty = (
+            _ask(field, grid[index.to(field.device)]) if coarse is None
+            else margin(gather_points(coarse.logits, index.to(field.device)))
+        )  # fmt: skip
+        kept = index.gather(1, _largest(uncertainty, uncertain).to(index.device))
+        others = _draw_pixels(kept.tolist(), points - uncertain, total, generator)
+        return grid[torch.cat([kept, others], dim=1).to(field.device)]
 
 
-def _draw_pixels(batch: int, count: int, total: int, generator: torch.Generator | None) -> Tensor:
+def _ask(field: Field, coords: Tensor) -> Tensor:
+    """u of the coarse logits at coordinates: (B, P, D) -> (B, P), without gradient."""
+    with torch.no_grad():
+        uncertainty = margin(field.coarse(coords))
+    # Weights that were cast here have no gradient; some versions of torch would use them for the
+    # loss, too (pytorch#142234).
+    torch.clear_autocast_cache()
+    return uncertainty
+
+
+def _largest(uncertainty: Tensor, count: int, *, dims: int = 0) -> Tensor:
+    """Positions (B, count) of the most uncertain of (B, P); with ``dims``, repeated D times."""
+    order = uncertainty.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return order[..., None].expand(-1, -1, dims) if dims else order
+
+
+def _draw_coords(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    return 2 * torch.rand(shape, generator=generator, device=home_of(generator)) - 1
+
+
+def _draw_pixels(
+    without: Sequence[Sequence[int]],
+    count: int,
+    total: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """(B, count) of so many pixels, uniformly and each once, of all but those ``without``."""
     home = home_of(generator)
-    rows = [torch.randperm(total, generator=generator, device=home)[:count] for _ in range(batch)]
+    rows = []
+    for taken in without:
+        order = torch.randperm(total, generator=generator, device=home)[: count + len(taken)]
+        free = ~torch.isin(order, torch.tensor(taken, dtype=torch.long, device=home))
+        rows.append(order[free][:count])
     return torch.stack(rows)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.scoring.casetable import CaseScore, Unit, write_cases
 from MorseCore.scoring.evaluationtable import format_table
-from MorseCore.scoring.metrics import Rule, overlap, score_labels, summarise
+from MorseCore.scoring.metrics import Rule, StructureScore, overlap, score_labels, summarise
 from MorseCore.scoring.pairing import CasePair, pair_cases
+from MorseCore.scoring.subjects import mean_by_subject
 
 __all__ = ["bootstrap_difference", "evaluate_folder", "format_table"]
 
@@ -41,6 +43,7 @@ def evaluate_folder(
     output: Path | None = None,
     labels: Mapping[int, str] | None = None,
     rule: Rule = "mm",
+    subjects: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Score every reference's prediction; see `scoring.pairing.pair_cases` for the folders.
 
@@ -49,9 +52,11 @@ def evaluate_folder(
     :param labels: value -> name of the structures to score (0 is ignored); absent: every value that
         occurs in any reference.
     :param rule: unit of distances and what a missing structure counts, see `score_labels`.
-    :returns: the summary: what the JSON holds. Counts, ``missing`` (cases by stage), ``extra``
-        (predictions without reference), ``stages`` -> ``structures`` and ``mean`` (see
-        `scoring.metrics.Summary`), and, with both stages, ``comparison`` (refined - coarse).
+    :param subjects: case -> subject; intervals are then over subjects, which are independent.
+    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
+        (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
+        and ``mean`` (see `scoring.metrics.Summary`), and, with both stages,
+        ``comparison`` (refined - coarse).
     :raises DatasetError: if the folders do not fit together, or a label map is not one.
     :raises GeometryError: if a prediction lies on another grid than its reference.
     :raises OutputError: if the output cannot be written.
@@ -67,7 +72,7 @@ def evaluate_folder(
     names = wanted or _labels_of_references(scores)
     scores = {name: _complete(case, names, rule) for name, case in scores.items()}
 
-    summary = _summary(scores, names, pairing.stages)
+    summary = _summary(scores, names, pairing.stages, subjects)
     summary["rule"] = rule
     summary["extra"] = list(pairing.extra)
     summary["missing"] = {
@@ -185,9 +190,13 @@ def _complete(case: CaseScores, names: Mapping[int, str], rule: Rule) -> CaseSco
 
 
 def _summary(
-    scores: Mapping[str, CaseScores], names: Mapping[int, str], stages: Sequence[str]
+    scores: Mapping[str, CaseScores],
+    names: Mapping[int, str],
+    stages: Sequence[str],
+    subjects: Mapping[str, str],
 ) -> dict[str, Any]:
-    summary: dict[str, Any] = {"cases": len(scores), "stages": {}}
+    count = len({subjects.get(name, name) for name in scores})
+    summary: dict[str, Any] = {"cases": len(scores), "subjects": count, "stages": {}}
     means: dict[str, dict[str, list[float]]] = {}
     for stage in stages:
         cases = [case[stage].structures for case in scores.values()]
@@ -203,7 +212,7 @@ def _summary(
             "miou": asdict(result.miou) if result.miou else None,
         }
         means[stage] = {
-            metric: [float(np.mean([getattr(s, metric) for s in case.values()])) for case in cases]
+            metric: _by_subject(dict(zip(scores, cases, strict=True)), metric, subjects)
             for metric in _COMPARED
         }
     if "coarse" in means and "refined" in means:
@@ -212,6 +221,17 @@ def _summary(
             for metric in _COMPARED
         }
     return summary
+
+
+def _by_subject(
+    cases: Mapping[str, Mapping[int, StructureScore]], metric: str, subjects: Mapping[str, str]
+) -> list[float]:
+    """Means over structures, then over each subject's cases."""
+    values = {
+        name: float(np.mean([getattr(score, metric) for score in case.values()]))
+        for name, case in cases.items()
+    }
+    return list(mean_by_subject(values, subjects).values())
 
 
 def _output_stem(output: Path) -> Path:

@@ -87,4 +87,16 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
             change, *ends = (f"{entry[key]:+.{digits}f}" for key in ("difference", "low", "high"))
             interval = " to ".join(ends)
             notes.append(f"refined - coarse, {title}: {change}  (95 % interval {interval})")
+    if "comparison" in summary:
+        notes.append(_independence(summary["cases"], summary["subjects"]))
     return notes
+
+
+def _independence(cases: int, subjects: int) -> str:
+    """What the intervals take for independent."""
+    if subjects < cases:
+        return f"The intervals are over {subjects} subjects, each a mean over its cases."
+    return (
+        f"The intervals take the {cases} cases for independent; where one person has several, name "
+        "them by --subjects."
+    )

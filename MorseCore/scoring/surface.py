@@ -131,13 +131,20 @@ def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
 def crop_to_foreground(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Views of both arrays inside the smallest box that holds every non-zero voxel of either.
 
-    Surfaces stay what they were, since outside the box there is only background.
+    Surfaces stay what they were, since outside the box there is only background. An axis of several
+    voxels keeps two of them at least: one of a single voxel makes an image flat (see
+    :func:`surface_distances`), and a volume is none even if it has labels in one slice only.
     """
     window = []
-    for axis in range(first.ndim):
+    for axis, count in enumerate(first.shape):
         others = tuple(a for a in range(first.ndim) if a != axis)
         places = np.flatnonzero(first.any(axis=others) | second.any(axis=others))
-        window.append(slice(places[0], places[-1] + 1) if len(places) else slice(0, 0))
+        if not len(places):
+            window.append(slice(0, 0))
+            continue
+        start = int(places[0])
+        stop = min(count, max(int(places[-1]) + 1, start + 2))
+        window.append(slice(max(0, min(start, stop - 2)), stop))
     return first[tuple(window)], second[tuple(window)]
 
 

@@ -1,17 +1,17 @@
 """One image and its fields: its first segmentation, and every further question to them."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from MorseCore.assembly import Placement, assemble
+from MorseCore.assembly import Assembler, Placement
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
+from MorseCore.images.modelgrid import model_grid
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.memory import check_memory, free_gpu_memory, out_of_memory_explained
 from MorseCore.predict_options import PredictOptions, renderer_parameters
@@ -49,7 +49,7 @@ class Session:
         limit: int = FIELD_LIMIT,
     ) -> None:
         self._predictor, self._options = predictor, options
-        self._part, self._start = cut_region(volume, options.roi)
+        self._part = cut_region(volume, options.roi)[0].geometry
         self._whole = volume.geometry
         info = predictor.info
         if (free := free_gpu_memory(predictor.device)) is not None:
@@ -60,7 +60,7 @@ class Session:
         )  # fmt: skip
         self._volume: Volume | None = volume
         self._result: Segmentation | None = None
-        self._grid = self._part.geometry  # the model's, once it is known
+        self._grid = self._part  # the model's, once it is known
 
     def segment(
         self, *, progress: Tell | None = None, should_stop: ShouldStop | None = None
@@ -95,17 +95,19 @@ class Session:
         )
         report = self._segmented().report
         with out_of_memory_explained(self._predictor.device):
-            result = assemble(prediction, place, info.result_structures())
+            assembler = Assembler(place, info.result_structures())
+            assembler.add(prediction)
+            result = assembler.result()
         result.report.update(
             {key: report[key] for key in ("model", "input", "versions", "device", "seed")},
             parameters={
                 **report["parameters"], **renderer_parameters(chosen),
                 "scale": options.scale, "roi": asdict(options.roi) if options.roi else None,
             },
-            windows=prediction.windows,
+            windows=assembler.windows,
             points={
-                "evaluated": prediction.evaluations,
-                "rendered_voxels": int(prediction.rendered.sum()),
+                "evaluated": assembler.evaluations,
+                "rendered_voxels": assembler.rendered_voxels,
             },
         )  # fmt: skip
         return result
@@ -140,7 +142,7 @@ class Session:
             raise MorseError(
                 "The image was too large to keep its field; segment it inside a region of interest."
             )
-        part = self._part.geometry
+        part = self._part
         if roi is not None:
             start, stop = roi_to_box(roi, part)
             part = part.crop(start, stop)
@@ -169,13 +171,9 @@ class Session:
 
     def _model_grid(self) -> Geometry:
         preparation = self._predictor.info.preparation
-        _, grid = to_model_grid(
-            replace(self._part, array=np.zeros(self._part.geometry.shape, np.float32)),
-            spacing=preparation.spacing_xyz,
-            spatial_dims=preparation.spatial_dims,
-        )
-        self._part = replace(self._part, array=np.zeros((1, 1, 1), np.float32))  # done with
-        return grid
+        return model_grid(
+            self._part, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
+        )[1]
 
     def _around(self, value: int) -> Roi:
         """A box around a structure of the first result, with a margin for its surface to close."""

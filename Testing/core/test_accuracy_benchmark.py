@@ -17,6 +17,7 @@ from MorseCore.learning.phantoms import write_phantom_dataset
 sys.path.insert(0, str(REPOSITORY))
 
 from Training.benchmarks import accuracy
+from Training.benchmarks.report import Report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: the stand-in is a Unix script")
 
@@ -82,6 +83,20 @@ def test_a_peer_that_gives_the_labels_back_is_better_and_one_that_shrinks_them_i
                                                 "scores-nnunet.csv"}  # fmt: skip
     assert compare(config, stand_in(config.parent, shrinks=True)) == 0  # goes on in the folder
     assert capsys.readouterr().out.splitlines()[-1].endswith(", met)")
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [((-0.10, 0.01), "MISSED"), ((0.004, -0.004), "met"), ((-0.02, -0.03), "MISSED")],
+)
+def test_few_subjects_and_a_wide_interval_are_no_success(
+    gains: tuple[float, ...], verdict: str, tmp_path: Path
+) -> None:
+    theirs = {m: {"a": 0.8, "b": 0.8} for m, *_ in accuracy.MEASURES}
+    ours = {m: {s: 0.8 + g for s, g in zip("ab", gains, strict=True)} for m in theirs}
+    report = Report("accuracy", "here", "wall")
+    accuracy.conclude({"nnU-Net": theirs, "ours": ours}, report, home=tmp_path)
+    assert report.line.endswith(f"{verdict})")
 
 
 def test_a_quick_run_gives_no_verdict(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,3 +110,21 @@ def test_files_of_other_names_in_a_downloaded_folder_are_left_alone(raw: Path) -
     assert script("convert").main(["amos", str(amos), "amos-out"]) == 0
     names = {path.name for path in (raw.parent / "amos-out" / "images").iterdir()}
     assert names == {"amos_0001.nii.gz"}
+
+
+@pytest.mark.parametrize("change", ["mirrored", "shifted"])
+def test_a_label_that_lies_elsewhere_than_its_image_is_not_pasted_onto_it(
+    raw: Path, said: Said, change: str
+) -> None:
+    path = raw / "label" / "label0007.nii.gz"
+    label = SimpleITK.ReadImage(str(path))
+    if change == "mirrored":
+        label.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    else:
+        label.SetOrigin((0, 0, 3))
+    SimpleITK.WriteImage(label, str(path))
+    code, error = said("convert", "btcv", raw, "out")
+    assert code == 1
+    assert "btcv_0007" in error
+    assert "spacing, directions or origins differ" in error
+    assert not list(raw.parent.glob("*out*"))

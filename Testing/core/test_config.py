@@ -102,9 +102,9 @@ def test_a_component_without_a_name_is_refused():
 
 def test_a_name_is_registered_once():
     registry: Registry[Any] = Registry("thing")
-    registry.register("part", Part)
+    registry.register("part", Part, "a paper")
     with pytest.raises(ValueError, match="already is a thing 'part'"):
-        registry.register("part", Whole)
+        registry.register("part", Whole, "another")
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):

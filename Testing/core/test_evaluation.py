@@ -328,3 +328,21 @@ def test_the_table_is_aligned(folders: tuple[Path, Path]) -> None:
     assert lines[0].split() == [
         *("structure", "DSC", "Jaccard", "HD95", "ASD", "missed"),
     ]
+
+
+def test_intervals_over_subjects_take_two_cases_of_one_as_one(tmp_path: Path) -> None:
+    """Of two subjects the one gains nothing in both cases, the other everything in its one."""
+    for case, shift in (("a1", 0), ("a2", 0), ("b", 1)):
+        save(tmp_path / "reference" / f"{case}.nii.gz", two_boxes())
+        save(tmp_path / "run" / case / "coarse.nii.gz", two_boxes(shift=shift))
+        save(tmp_path / "run" / case / "refined.nii.gz", two_boxes())
+    (tmp_path / "run" / "summary.csv").touch()
+    by_case = evaluate_folder(tmp_path / "run", tmp_path / "reference")
+    assert by_case["comparison"]["dice"]["difference"] == pytest.approx(0.25 / 3)
+    assert "take the 3 cases for independent" in format_table(by_case)
+
+    subjects = {"a1": "A", "a2": "A", "b": "B"}
+    summary = evaluate_folder(tmp_path / "run", tmp_path / "reference", subjects=subjects)
+    assert (summary["cases"], summary["subjects"]) == (3, 2)
+    assert summary["comparison"]["dice"] == {"difference": 0.125, "low": 0.0, "high": 0.25}
+    assert "over 2 subjects" in format_table(summary)

@@ -118,3 +118,17 @@ def test_a_study_trains_scores_and_goes_on(
     assert script("finer_grid").main(words) == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "runs").rglob("*.json")}
     capsys.readouterr()
+
+
+def test_how_fine_a_mesh_is_does_not_weigh_its_direction() -> None:
+    """A flat box against a ball: the two directions' means differ, so their weights would show."""
+    pytest.importorskip("vtk")
+    flat = np.zeros((24, 24, 24), np.float32)
+    flat[11:13, 4:20, 4:20] = 1
+    matrix = np.eye(4)
+    matrix[:3, 3] = 0.5
+    reference = surface_of(flat, Geometry((24, 24, 24), matrix))
+    coarse, fine = (
+        surface_distance(surface_of(*ball(8.0, spacing=s)), reference)[0] for s in (1.0, 0.5)
+    )
+    assert coarse == pytest.approx(fine, rel=0.02)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from networks import make_network
+from torch import nn
 
 from MorseCore.learning.finishing import finish_rendering
 from MorseCore.learning.minibatch import Minibatch
@@ -24,10 +25,10 @@ def batches(count: int):
         )
 
 
-def finish(network, steps: int) -> float:
+def finish(network, steps: int, *, clip: float = 12.0) -> float:
     return finish_rendering(
         network, batches(steps), sampler=UncertainConfig(points=64).build(), steps=steps,
-        learning_rate=0.01, seed=3,
+        learning_rate=0.01, clip=clip, seed=3,
     )  # fmt: skip
 
 
@@ -73,3 +74,10 @@ def test_afterwards_every_parameter_can_be_trained_again():
 
 def test_a_head_that_renders_nothing_has_nothing_to_finish():
     assert math.isnan(finish(make_network("unet", "plain", dims=2), 2))
+
+
+def test_the_gradient_is_clipped_at_the_configured_norm(monkeypatch):
+    norms = []
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
+    finish(make_network("unet", dims=2), 2, clip=0.5)
+    assert norms == [0.5, 0.5]

@@ -264,3 +264,22 @@ def test_the_metrics_need_neither_torch_nor_monai() -> None:
     code = "import sys, MorseCore.scoring.metrics; assert not {'torch', 'monai'} & set(sys.modules)"
     root = Path(metrics.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize("where", [0, 9, 19])
+def test_a_structure_in_one_slice_of_a_volume_is_no_2d_image(where: int) -> None:
+    """Scored in a crop of one slice its distances would leave the third axis out."""
+    y, x = np.mgrid[:40, :40]
+    distance = np.hypot(y - 20, x - 20)
+    maps = []
+    for radius in (10, 6):
+        labels = np.zeros((20, 40, 40), np.uint8)
+        labels[where] = distance <= radius
+        maps.append(labels)
+    spacing = (5.0, 1.0, 1.0)
+    alone = score_labels(*maps, [1], spacing)[1]
+    whole = score_mask(maps[0] == 1, maps[1] == 1, spacing)
+    assert alone == whole
+    for labels in maps:
+        labels[(where + 7) % 20, 0, 0] = 2
+    assert score_labels(*maps, [1, 2], spacing)[1] == whole

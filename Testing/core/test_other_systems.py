@@ -18,13 +18,13 @@ from worker_client import WorkerClient
 
 from MorseCore import files
 from MorseCore.commands.cases import check_places, find_cases
-from MorseCore.commands.staging import replaced_together
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.images import itkpath
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.itkpath import itk_path
 from MorseCore.learning.checkpoint import CheckpointStore
 from MorseCore.models_library import find_model, import_model
+from MorseCore.staging import replaced_together
 from Training.study import running
 
 

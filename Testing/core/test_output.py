@@ -12,11 +12,11 @@ import pytest
 from cli_client import RESULT_FILES, ROOT, names, snapshot
 from writing_process import make_result
 
-from MorseCore.commands.staging import temporary_folder
 from MorseCore.errors import ImageError, OutputError
 from MorseCore.geometry import Geometry
 from MorseCore.output import MAX_MARKUPS, complete_result, read_result, write_result
 from MorseCore.result import RenderedPoints
+from MorseCore.staging import temporary_folder
 
 
 @pytest.mark.parametrize("mask_format", ["nii.gz", "seg.nrrd"])

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from cli_client import SHAPE, phantom_volume
 
 from MorseCore.assembly import finer
@@ -253,3 +254,11 @@ def test_an_answer_that_is_no_number_is_an_error_not_a_mask(predictor) -> None:
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="found"):
         PredictOptions(**wrong)
+
+
+def test_the_callers_own_draws_go_on_as_if_nothing_had_been_segmented(predictor) -> None:
+    torch.manual_seed(5)
+    first = torch.rand(3)
+    torch.manual_seed(5)
+    predictor.segment(phantom_volume())
+    assert torch.equal(torch.rand(3), first)

@@ -5,7 +5,7 @@ import torch
 from networks import Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
-from MorseCore.points import coords_to_index, labels_at
+from MorseCore.points import coords_to_index, grid_coords, labels_at, margin
 from MorseCore.samplers import (
     SAMPLERS,
     AllPixelsConfig,
@@ -13,7 +13,6 @@ from MorseCore.samplers import (
     PrecomputedConfig,
     StrideConfig,
     UncertainConfig,
-    select_uncertain_points,
 )
 from MorseCore.targets import Targets
 
@@ -92,23 +91,45 @@ def test_only_the_precomputed_sampler_asks_for_points_before_training():
     assert PrecomputedConfig(points=7).presample == PrecomputedConfig(points=7)
 
 
-def test_of_the_candidates_the_most_uncertain_are_kept_and_the_rest_is_drawn_from_the_others():
-    uncertainty = torch.tensor([[-5.0, -1.0, -4.0, -2.0, -3.0, -6.0]])
-    generator = torch.Generator().manual_seed(0)
-    chosen = select_uncertain_points(uncertainty, 2, num_random=3, generator=generator)[0].tolist()
-    assert chosen[:2] == [1, 3]
-    assert len(set(chosen)) == 5
+def index_of(coords: torch.Tensor) -> list[int]:
+    return coords_to_index(coords, (32, 32))[0].tolist()
 
 
-def test_random_points_are_drawn_from_all_remaining_candidates():
-    seen = set()
-    for seed in range(60):
+def test_the_most_uncertain_candidates_come_first_and_no_pixel_twice():
+    field = Disc()
+    sampler = UncertainConfig(points=40, oversample=30, importance=0.5).build()  # every pixel
+    chosen = index_of(sampler.select(field, UNLABELLED, generator=torch.Generator().manual_seed(0)))
+    unsure = margin(field.coarse(grid_coords(field.pixels())))[0]
+    assert len(set(chosen)) == 40
+    least = min(unsure[place] for place in chosen[:20])
+    assert int((unsure > least).sum()) < 20
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_the_random_share_is_uniform_over_all_remaining_pixels(is_given):
+    """Rejected candidates alone would hold next to nothing of the uncertain ring."""
+    field = Disc()
+    sampler = UncertainConfig(points=64, oversample=2, importance=0.5).build()
+    coarse = CoarseGrid(field.coarse_grid(field.pixels()), field.pixels()) if is_given else None
+    unsure = margin(field.coarse(grid_coords(field.pixels())))[0]
+    ring = set(unsure.topk(256).indices.tolist())  # the most uncertain quarter
+    found = total = left = 0
+    for seed in range(150):
         generator = torch.Generator().manual_seed(seed)
-        chosen = select_uncertain_points(
-            -torch.arange(6.0)[None], 2, num_random=1, generator=generator
-        )
-        seen.add(int(chosen[0, 2]))
-    assert seen == {2, 3, 4, 5}
+        chosen = index_of(sampler.select(field, UNLABELLED, coarse=coarse, generator=generator))
+        found += len(ring.intersection(chosen[32:]))
+        left += len(ring) - len(ring.intersection(chosen[:32]))
+        total += 32
+    assert found / total == pytest.approx(left / 150 / (1024 - 32), abs=0.03)
+
+
+def test_continuous_points_lie_between_pixel_centres_and_the_rest_anywhere():
+    sampler = UncertainConfig(points=200, importance=0.0, continuous=True).build()
+    coords = sampler.select(Disc(), UNLABELLED, generator=torch.Generator().manual_seed(0))
+    assert coords.shape == (1, 200, 2)
+    steps = (coords + 1) * 16 - 0.5
+    assert float((steps - steps.round()).abs().mean()) > 0.2
+    assert coords.mean().abs() < 0.15
 
 
 @pytest.mark.parametrize("continuous", [False, True])

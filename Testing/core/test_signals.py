@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from training_runs import REPOSITORY
 
-from MorseCore import files
-from MorseCore.commands import staging
+from MorseCore import files, staging
 from MorseCore.commands.terminal import terminal_progress
 from MorseCore.signals import terminating, uninterrupted
 

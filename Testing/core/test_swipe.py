@@ -5,7 +5,8 @@ import torch
 from networks import TINY_SWIPE, make_image, make_network
 from torch.nn import functional
 
-from MorseCore.heads.swipe.decoder import OccupancyDecoder, fixed_fourier
+from MorseCore.heads.fourier import sinusoids
+from MorseCore.heads.swipe.decoder import OccupancyDecoder
 from MorseCore.heads.swipe.field import SwipeField
 from MorseCore.heads.swipe.neck import Embeddings
 from MorseCore.points import index_to_coords, pixel_axes
@@ -62,7 +63,7 @@ def test_weights_start_as_a_narrow_normal_and_biases_at_zero():
 
 
 def test_the_fixed_frequencies_run_from_1_to_64_without_a_factor_pi():
-    encoded = fixed_fourier(torch.tensor([[[0.3, 0.0]]]), 6)[0, 0]
+    encoded = sinusoids(torch.tensor([[[0.3, 0.0]]]), 6)[0, 0]
     assert encoded.shape == (24,)
     assert encoded[0].item() == pytest.approx(torch.tensor(0.3).sin().item())
     assert encoded[5].item() == pytest.approx(torch.tensor(64 * 0.3).sin().item(), abs=1e-5)
@@ -81,7 +82,7 @@ def test_the_answer_of_a_neighbour_takes_its_embedding_and_the_coordinate_from_i
         local = coords - index_to_coords(patch, field.grid)
         image = field.image[:, None].expand(-1, 30, -1)
         embedding = torch.stack([p[i] for p, i in zip(field.patches, patch, strict=True)])
-        parts = [local, fixed_fourier(local, 2), coords, coords, embedding, image]
+        parts = [local, sinusoids(local, 2), coords, coords, embedding, image]
         expected = decode_in_full(field._head.patch_decoder, torch.cat(parts, dim=-1))
         assert torch.allclose(field.logits_from(coords, patch), expected, atol=1e-5)
     assert not torch.allclose(field.logits_from(coords, own), field.logits_from(coords, other))

@@ -6,12 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 
+from MorseCore.assembly import Assembler, Placement
 from MorseCore.geometry import Geometry
+from MorseCore.images.grids import inside_source
 from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.modelgrid import model_grid
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
+from MorseCore.result import Structure
 from MorseCore.scoring.metrics import overlap
+from MorseCore.stitching import GridPrediction
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "hippocampus"
 
@@ -79,3 +85,22 @@ def test_a_tilted_scan_is_known_to_need_more_memory(monkeypatch: pytest.MonkeyPa
     assert needed[-1] > probabilities  # coarse and refined, of every row
     predictor.segment(scan(tilted=False, shape=(400, 16, 16)))
     assert needed[-1] < probabilities / 4
+
+
+def test_what_lies_beside_a_tilted_scan_does_not_draw_attention() -> None:
+    """The upright box around it is undecided in its corners, where there is nothing to look at."""
+    turn = SimpleITK.Euler3DTransform((0.0, 0.0, 0.0), 0.5, 0.0, 0.0)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(turn.GetMatrix()).reshape(3, 3)
+    scan = Geometry((12, 12, 12), matrix)
+    _, grid = model_grid(scan, spacing=(1.0, 1.0, 1.0), spatial_dims=3)
+    inside = torch.from_numpy(inside_source(scan, grid))
+    assert 0 < int((~inside).sum()) < inside.numel()
+    assembler = Assembler(
+        Placement(grid, scan, scan, (0, 0, 0), 3), (Structure(1, "one", (1.0, 0.0, 0.0)),)
+    )
+    second = torch.where(inside, 0.95, 0.51)  # certain in the scan, undecided beside it
+    probabilities = torch.stack([1 - second, second])
+    assembler.add(GridPrediction(probabilities, probabilities, torch.ones_like(inside), 1, 1))
+    assert assembler.attention == 0
+    assert assembler.rendered_voxels == int(inside.sum())

@@ -134,6 +134,24 @@ def test_a_study_is_written_goes_on_and_its_temperature_reaches_the_predictor(
     capsys.readouterr()
 
 
+def test_cases_of_another_split_are_not_taken_for_these(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(home / "folds")
+    assert run(home, "--output", out) == 0
+    config = json.loads((home / "config.json").read_text())
+    other = json.loads(Path(config["data"]["split"]).read_text())
+    other["train"], other["val"] = other["val"], other["train"]
+    changed = home / "data" / "other.json"
+    changed.write_text(json.dumps(other))
+    (home / "config.json").write_text(
+        json.dumps(config | {"data": config["data"] | {"split": str(changed)}})
+    )
+    assert run(home, "--output", out) == 2
+    assert "another study" in capsys.readouterr().err
+    (home / "config.json").write_text(json.dumps(config))
+
+
 def test_what_makes_no_sense_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(home / "other")
     assert run(home, "--output", out, "--split", "test", "--write-temperature") == 2

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.learning.phantoms import make_phantom
 from MorseCore.models_library import find_model
+from MorseCore.prediction import WindowConfig
 from MorseCore.predictor import PredictOptions, Predictor
 from MorseCore.service.exchange import load_segmentation
 from MorseCore.service.session import Session
@@ -251,6 +253,16 @@ def test_an_output_larger_than_the_memory_is_refused_before_it_is_begun(
         session.render(PredictOptions(scale=4))
     with pytest.raises(DeviceError, match="smaller scale"):
         session.probability(1, scale=4)
+
+
+def test_a_model_that_takes_several_windows_at_once_can_be_refined_further(request_arguments):
+    image = np.tile(np.load(request_arguments["image"]), (1, 1, 2))
+    predictor = Predictor(find_model("phantom-tiny"), device="cpu")
+    session = Session(predictor, Volume(image, Geometry(image.shape, np.eye(4)), "image"),
+                      PredictOptions())  # fmt: skip
+    predictor.info = replace(predictor.info, windows=WindowConfig(batch=2))
+    assert session.segment().report["windows"] > 1
+    assert session.render(PredictOptions(points=100)).report["points"]["evaluated"] > 0
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")

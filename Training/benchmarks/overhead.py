@@ -26,9 +26,8 @@ from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.heads.morse_options import Preset
-from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume, read_volume
-from MorseCore.images.preparation import normalise
+from MorseCore.images.preparation import prepare_scan
 from MorseCore.model_folder import load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.prediction import WindowConfig, predict_volume
@@ -105,12 +104,8 @@ def measure_shipped(
     """The shipped model as it is, over its backbone."""
     folder = find_model(SHIPPED)
     info = read_model(folder)
-    spacing, dims = info.preparation.spacing, info.network.spatial_dims
-    volumes = [
-        torch.from_numpy(normalise(to_model_grid(v, spacing=spacing, spatial_dims=dims)[0],
-                                   info.preparation))
-        for v in images
-    ]  # fmt: skip
+    dims = info.network.spatial_dims
+    volumes = [torch.from_numpy(prepare_scan(image, info.preparation)[0]) for image in images]
     backbone = encode(info.network)["backbone"]
     plain = make_network(backbone, PLAIN, dims=dims, num_classes=info.num_classes)
     networks = {"MORSE": load_network(folder, info, device=device), "backbone": plain.to(device)}

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from MorseCore.errors import DatasetError, OutputError
 from MorseCore.files import output_error, replace_patiently, write_json, write_text
+from MorseCore.images.imageio import geometry_of
 from MorseCore.images.itkpath import itk_path
 
 __all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
@@ -132,10 +133,15 @@ def _convert(source: Source, pair: Pair, folder: Path) -> None:
             f"Case '{pair.name}': the image has {image.GetSize()} pixels, its label "
             f"{label.GetSize()}."
         )
+    if source.suffix != ".png" and not geometry_of(image).is_close(geometry_of(label)):
+        raise DatasetError(
+            f"Case '{pair.name}': image and label have one size, but their spacing, directions or "
+            "origins differ; one of them would be mirrored or shifted."
+        )
     found = int(SimpleITK.GetArrayViewFromImage(label).max())
     if found >= len(source.labels):
         raise DatasetError(f"Case '{pair.name}' holds the label {found}, which is not known.")
-    label.CopyInformation(image)
+    label.CopyInformation(image)  # pictures have none to lose; of scans it is the same
     for sub, data in (("images", image), ("labels", label)):
         path = folder / sub / f"{pair.name}{source.suffix}"
         try:

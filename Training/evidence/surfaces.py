@@ -52,15 +52,15 @@ def surface_of(array: np.ndarray, geometry: Geometry, *, level: float = 0.5) -> 
 
 
 def surface_distance(first: Any, second: Any) -> tuple[float, float]:
-    """Mean distance in mm of both surfaces' vertices to the other surface, and HD95.
+    """Mean distance in mm between two surfaces, and HD95.
 
-    To the surface, not to its vertices: a finer mesh has no advantage. As in
-    :mod:`MorseCore.scoring.surface`, the mean is over the vertices of both and HD95 is the larger
-    of the two directions.
+    From each one's vertices to the other surface, not to its vertices. The mean is that of the two
+    directions' means, HD95 the larger of the two directions': how fine either mesh is has no say.
+    (:mod:`MorseCore.scoring.surface`, whose masks have one grid, takes the mean over all voxels.)
     """
     there, back = _to_surface(first, second), _to_surface(second, first)
     hd95 = max(float(np.percentile(d, 95)) for d in (there, back))
-    return float(np.concatenate([there, back]).mean()), hd95
+    return float(there.mean() + back.mean()) / 2, hd95
 
 
 def _to_surface(vertices: Any, surface: Any) -> np.ndarray:

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from MorseCore.assembly import finer
-from MorseCore.errors import DatasetError
 from MorseCore.geometry import Geometry
-from MorseCore.images.grids import to_model_grid
-from MorseCore.images.imageio import Volume, read_volume
-from MorseCore.images.preparation import normalise
+from MorseCore.images.imageio import Volume
+from MorseCore.images.preparation import prepare_scan
 from MorseCore.images.restoring import to_input_grid_labels
-from MorseCore.learning.dataset import Case
+from MorseCore.learning.dataset import Case, read_case
 from MorseCore.model_folder import ModelInfo
 from MorseCore.network import Network
 from MorseCore.prediction import predict_volume
@@ -40,15 +38,12 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
     """``masks`` and ``surfaces``: variant -> measure -> mean over structures.
 
     :param info: of the model that was trained ``factor`` times coarser.
-    :raises DatasetError: if image and label map do not lie on one grid.
+    :raises DatasetError: as :func:`read_case`.
     """
-    image, label = read_volume(case.image), read_volume(case.label)
-    if not image.geometry.is_close(label.geometry):
-        raise DatasetError(f"Case '{case.name}': image and label map do not lie on one grid.")
     dims = info.preparation.spatial_dims
-    image, label = (whole_cells(volume, factor, dims) for volume in (image, label))
-    prepared = replace(image, array=normalise(image.array, info.preparation))
-    array, grid = to_model_grid(prepared, spacing=info.preparation.spacing_xyz, spatial_dims=dims)
+    pair = read_case(case, num_classes=info.num_classes)
+    image, label = (whole_cells(volume, factor, dims) for volume in pair)
+    array, grid = prepare_scan(image, info.preparation)
     fine = finer(grid, factor, dims)
 
     def predict(scale: int, *, dense: bool = False) -> Tensor:

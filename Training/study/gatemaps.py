@@ -12,10 +12,9 @@ import torch
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.files import atomic_path
-from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
-from MorseCore.images.preparation import normalise
+from MorseCore.images.preparation import prepare_scan
 from MorseCore.points import grid_coords
 from MorseCore.prediction import window_to_source
 from MorseCore.predictor import Predictor
@@ -49,10 +48,7 @@ def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
     check_is_intensity_image(volume)
     preparation, device = predictor.info.preparation, predictor.device
     window = preparation.window_size
-    scan = Volume(normalise(volume.array, preparation), volume.geometry, volume.source, volume.ndim)
-    array, geometry = to_model_grid(
-        scan, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
-    )
+    array, geometry = prepare_scan(volume, preparation)
     aspect = geometry.spacing[1] / geometry.spacing[0]
     best: tuple[int, GateMaps | None] = (-1, None)
     for layer in [array] if len(window) == 3 else list(array):

@@ -15,19 +15,16 @@ from MorseCore.errors import DatasetError
 from MorseCore.learning.dataset import open_dataset
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.network import NetworkConfig
-from MorseCore.renderers import DenseConfig, RefineConfig, SubdivideConfig
+from MorseCore.renderers import DenseConfig
 from MorseCore.scoring.casetable import CaseScore, read_cases
 from MorseCore.scoring.cost import Cost, measure_cost
 from MorseCore.scoring.evaluation import bootstrap_difference
 from Training.study.running import Run
-from Training.study.subjects import subjects_of
+from Training.study.subjects import subjects_of, values_by_subject
 
 __all__ = ["Difference", "RowResult", "collect", "compare", "cost_of"]
 
 SPLITS = ("test", "validation")
-# Renderers that ask the same number of points of every image; what another asks, and so its cost,
-# depends on the mask: on weights that at random are nobody's.
-STATED_POINTS = (DenseConfig, RefineConfig, SubdivideConfig)
 Values = dict[str, dict[str, float]]
 """Measure -> subject -> value."""
 
@@ -88,12 +85,13 @@ def collect(
     for run in runs:
         subjects = subjects_of(Path(run.config.data.dataset))
         folds = by_seed.setdefault(run.seed, {measure: {} for measure in measures})
-        scores = {case: stages[stage] for case, stages in _scores(run, splits).items()}
+        cases = _scores(run, splits)
         missed += sum(
-            s.status == "missed" for score in scores.values() for s in score.structures.values()
+            s.status == "missed" for c in cases.values() for s in c[stage].structures.values()
         )
         for measure in measures:
-            for subject, value in _by_subject(scores, subjects, measure).items():
+            found = values_by_subject(cases, subjects, stage=stage, measure=measure)
+            for subject, value in found.items():
                 folds[measure].setdefault(subject, []).append(value)
         minutes.append(_minutes(run))
     seeds: list[Values] = [
@@ -122,15 +120,16 @@ def compare(row: RowResult, baseline: RowResult, measure: str) -> Difference:
 def cost_of(config: RunConfig, *, num_classes: int) -> Cost:
     """Parameters, and operations of rendering one window as at inference.
 
-    A renderer whose number of points depends on the image is measured as ``dense``, on weights
-    of one seed: a row's cost is one number, whoever measures it.
+    A renderer whose number of points depends on the mask, on weights that at random are nobody's,
+    is measured as ``dense``; all on weights of one seed: a row's cost is one number, whoever
+    measures it.
     """
     return _cost(config.network, config.renderer, config.preparation.window_size, num_classes)
 
 
 @cache  # a table is written after each of its rows
 def _cost(network: NetworkConfig, renderer: Any, size: tuple[int, ...], num_classes: int) -> Cost:
-    is_stated = isinstance(renderer, STATED_POINTS)
+    is_stated = renderer.most_points(1) is not None
     if getattr(renderer, "certain_margin", 0):  # all points, which is the most that it may cost
         renderer = replace(renderer, certain_margin=0.0)
     painter = (renderer if is_stated else DenseConfig()).build()
@@ -155,22 +154,6 @@ def _scores(run: Run, splits: Sequence[str]) -> Mapping[str, Mapping[str, CaseSc
     raise DatasetError(
         f"'{run.folder}' holds no scores: its data set has no split {' or '.join(splits)}."
     )
-
-
-def _by_subject(
-    scores: Mapping[str, CaseScore], subjects: Mapping[str, str], measure: str
-) -> dict[str, float]:
-    """Mean over the subject's cases."""
-    cases: dict[str, list[float]] = {}
-    for case, score in scores.items():
-        cases.setdefault(subjects.get(case, case), []).append(_value(score, measure))
-    return {subject: float(np.mean(values)) for subject, values in cases.items()}
-
-
-def _value(score: CaseScore, measure: str) -> float:
-    values = [getattr(s, "jaccard" if measure == "miou" else measure)
-              for s in score.structures.values()]  # fmt: skip
-    return float(np.mean([score.background_jaccard, *values] if measure == "miou" else values))
 
 
 def _minutes(run: Run) -> float:

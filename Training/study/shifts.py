@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from MorseCore.assembly import finer
-from MorseCore.errors import ConfigError, DatasetError
+from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import canonical_geometry, to_model_grid
-from MorseCore.images.imagechecks import clean_voxels
-from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.imageio import Volume
 from MorseCore.images.modelgrid import model_grid
-from MorseCore.images.preparation import Preparation, normalise
+from MorseCore.images.preparation import Preparation, prepare_scan
 from MorseCore.images.restoring import to_input_grid_labels
-from MorseCore.learning.dataset import Case, prepare_case
+from MorseCore.learning.dataset import Case, prepare_case, read_case
 from MorseCore.learning.validation import STAGES
 from MorseCore.prediction import predict_volume
 from MorseCore.predictor import PredictOptions, Predictor
@@ -59,12 +58,9 @@ class Shift:
 def score_shift(predictor: Predictor, case: Case, shift: Shift) -> dict[str, CaseScore] | None:
     """Scores by stage; None if the case has no labels at the resolution of the output.
 
-    :raises DatasetError: if image and label map do not fit together.
+    :raises DatasetError: as :func:`read_case`.
     """
-    image, label = read_volume(case.image), read_volume(case.label)
-    if not image.geometry.is_close(label.geometry):
-        raise DatasetError(f"Case '{case.name}': image and label map do not lie on one grid.")
-    image = replace(image, array=clean_voxels(image.array)[0])
+    image, label = read_case(case, num_classes=predictor.info.num_classes)
     if shift.kind == "input":
         return _score_input(predictor, image, label, shift.factor)
     return _score_output(predictor, case, image, shift.factor)
@@ -137,8 +133,7 @@ def _segment(
     """Masks by stage on the grid ``onto``: what :meth:`Predictor.segment` does on the input's."""
     info, options = predictor.info, PredictOptions(scale=scale)
     dims = info.preparation.spatial_dims
-    scan = replace(image, array=normalise(image.array, info.preparation))
-    array, grid = to_model_grid(scan, spacing=info.preparation.spacing_xyz, spatial_dims=dims)
+    array, grid = prepare_scan(image, info.preparation)
     prediction = predict_volume(
         predictor.network, torch.from_numpy(np.ascontiguousarray(array)),
         window=info.preparation.window_size,

@@ -1,6 +1,5 @@
 """Which cases are of one subject, and how many subjects a training learns from."""
 
-import csv
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from MorseCore.errors import DatasetError
 from MorseCore.learning.dataset import Decathlon
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.scoring.casetable import CaseScore
+from MorseCore.scoring.subjects import mean_by_subject, read_subjects
 from MorseCore.seeds import generator_for
 
 __all__ = ["subjects_of", "values_by_subject", "with_share"]
@@ -30,17 +29,7 @@ def subjects_of(dataset: Path) -> dict[str, str]:
     :raises DatasetError: if the file is no table with a column ``case``.
     """
     path = dataset.parent / "cases.csv"
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel begins with a mark
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"'{path}' cannot be read as a table: {error}.") from None
-    key = next((k for k in ("subject", "patient") if rows and k in rows[0]), None)
-    if key and "case" not in rows[0]:
-        raise DatasetError(f"'{path}' names subjects, but has no column 'case'.")
-    return {row["case"]: row[key] for row in rows if row[key]} if key else {}
+    return read_subjects(path) if path.is_file() else {}
 
 
 def values_by_subject(
@@ -53,13 +42,18 @@ def values_by_subject(
     """Subject -> mean over structures, then over the subject's cases.
 
     :param cases: by name, then by stage.
+    :param measure: of a structure's score, or ``miou``: Jaccard, background included.
     """
-    grouped: dict[str, list[float]] = {}
-    for name in sorted(cases):
-        structures = cases[name][stage].structures.values()
-        mean = float(np.mean([getattr(score, measure) for score in structures]))
-        grouped.setdefault(subjects.get(name, name), []).append(mean)
-    return {subject: float(np.mean(values)) for subject, values in grouped.items()}
+    values = {name: value_of(stages[stage], measure) for name, stages in cases.items()}
+    return mean_by_subject(values, subjects)
+
+
+def value_of(case: CaseScore, measure: str) -> float:
+    """Mean over the structures of a case; see :func:`values_by_subject`."""
+    is_miou = measure == "miou"
+    name = "jaccard" if is_miou else measure
+    values = [getattr(score, name) for score in case.structures.values()]
+    return float(np.mean([case.background_jaccard, *values] if is_miou else values))
 
 
 def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) -> Decathlon:

@@ -6,22 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from MorseCore.heads.pointwise import PointNorm
 from MorseCore.heads.swipe.patches import gather_rows
 
-__all__ = ["OccupancyDecoder", "fixed_fourier"]
-
-
-def fixed_fourier(coords: Tensor, frequencies: int) -> Tensor:
-    """[sin(f x), cos(f x)] of each axis, f = 2^0 … 2^6 evenly in the exponent, without a factor pi.
-
-    The released code gives p^P to the patch decoder in this form too; the paper does not say so.
-
-    :param coords: (B, P, D).
-    :return: (B, P, 2 * D * frequencies).
-    """
-    scale = 2 ** torch.linspace(0, 6, frequencies, device=coords.device)
-    phase = (coords[..., None] * scale).flatten(-2)  # a product, not matmul: float32 in autocast
-    return torch.cat([phase.sin(), phase.cos()], dim=-1)
+__all__ = ["OccupancyDecoder"]
 
 
 class OccupancyDecoder(nn.Module):
@@ -89,10 +77,3 @@ class OccupancyDecoder(nn.Module):
         rows = projected[number]
         shared = rows if index is None else gather_rows(rows, index)
         return functional.linear(x, layer.weight[:, : -self.codes], layer.bias) + shared
-
-
-class PointNorm(nn.BatchNorm1d):
-    """Batch normalisation over all points of all images: (B, P, W) -> (B, P, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, -2)).view_as(x)

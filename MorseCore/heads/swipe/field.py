@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.field import Field
-from MorseCore.heads.swipe.decoder import fixed_fourier
+from MorseCore.heads.fourier import sinusoids
 from MorseCore.heads.swipe.neck import Embeddings
 from MorseCore.heads.swipe.patches import gather_rows, local_coords, neighbourhood, patch_at
 from MorseCore.points import to_rows
@@ -76,7 +76,7 @@ class SwipeField(Field):
         local = local_coords(coords, patch, self.grid)
         parts = [local]
         if config.frequencies:
-            parts.append(fixed_fourier(local, config.frequencies))
+            parts.append(sinusoids(local, config.frequencies))
         if config.image_in_patch:
             parts.append(coords)
         if config.source_coordinate:

@@ -74,7 +74,8 @@ class SwipeHead(PointHead):
         The released code weakens L^P by L_SPO, and regularises the sum of squared *logits*.
         L_occ is half cross-entropy, half Dice with squares and +1, here over all classes.
         """
-        assert isinstance(field, SwipeField)
+        if not isinstance(field, SwipeField):
+            raise TypeError("This head takes losses of its own fields only.")
         patch, losses = field.patch_at(coords), {}
         if "patch" in active or "spo" in active:
             own, moved, copied = self._patch_answers(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.points import coords_to_index, index_to_coords
+from MorseCore.seeds import home_of
 
 __all__ = [
     "Neighbourhood",
@@ -91,7 +92,7 @@ def draw_neighbours(
     patch itself, so that one to three eighths of the copies there learn nothing new. In a grid of
     a single patch a point stays where it is.
     """
-    home = generator.device if generator is not None else torch.device("cpu")
+    home = home_of(generator)
     shape = (patch.shape[0], copies, patch.shape[1])
     draw = torch.rand(shape, generator=generator, device=home).to(patch.device)
     count = near.count[patch][:, None]
