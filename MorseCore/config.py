@@ -99,7 +99,9 @@ def read_json(path: Path) -> dict[str, Any]:
             parse_constant=_refuse_constant,
         )
     except FileNotFoundError:
-        raise ConfigError(f"The file '{path}' does not exist.") from None
+        raise ConfigError(f"The file '{path}' does not exist{_looked_in(path)}.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"'{path}' is a folder; a JSON file is expected.") from None
     except ConfigError as error:
         raise ConfigError(f"'{path}': {error}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -189,6 +191,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def _looked_in(path: Path) -> str:
+    """Where a relative path began, which a person may have thought to be elsewhere."""
+    return "" if path.is_absolute() else f" (looked for from '{Path.cwd()}')"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,15 @@ from MorseCore.files import output_error, replace_patiently
 from MorseCore.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
 from MorseCore.staging import temporary_folder
 
-__all__ = ["BUILT_IN", "find_model", "import_model", "list_models", "user_folder"]
+__all__ = [
+    "BUILT_IN",
+    "find_model",
+    "hides_built_in",
+    "import_model",
+    "list_models",
+    "remove_model",
+    "user_folder",
+]
 
 BUILT_IN = Path(__file__).parent / "models"
 _LARGEST = {INFO: 2**24, CARD: 2**24, WEIGHTS: 2**32}  # bytes a file of a model may have
@@ -71,12 +79,37 @@ def import_model(source: Path, user: Path | None = None) -> tuple[Path, ModelInf
             target = root / info.name
             if target.exists():
                 raise ModelError(
-                    f"A model '{info.name}' is already there: '{target}'. Remove it first."
+                    f"A model '{info.name}' is already there: '{target}'. Remove it first: "
+                    f"python -m MorseCore models remove {info.name}."
                 )
             replace_patiently(staged, target)
     except OSError as error:
         raise output_error(root, error) from error
     return target, info
+
+
+def remove_model(name: str, user: Path | None = None) -> Path:
+    """Delete an imported model; the folder that is gone.
+
+    :raises ModelError: if no imported model is called so; one that came along stays.
+    :raises OutputError: if it cannot be deleted.
+    """
+    root = user or user_folder()
+    folder = root / name
+    if Path(name).name != name or not (folder / INFO).is_file():
+        kind = "came with MorseCore and" if (BUILT_IN / name / INFO).is_file() else "is unknown and"
+        raise ModelError(f"'{name}' {kind} is no imported model; nothing is removed.")
+    try:
+        with temporary_folder(root) as staged:
+            replace_patiently(folder, staged / name)  # gone at once, or not at all
+    except OSError as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
+def hides_built_in(folder: Path) -> bool:
+    """Whether an imported model has the name of one that came along, and takes its place."""
+    return folder.parent != BUILT_IN and (BUILT_IN / folder.name / INFO).is_file()
 
 
 def _checked_copy(source: Path, staged: Path) -> ModelInfo:

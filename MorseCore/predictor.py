@@ -37,6 +37,8 @@ from MorseCore.windows import Crops
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
 _LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
+_SMALL = 0.3  # times it: a side that short is no region that somebody meant
+_MODALITIES = dict.fromkeys(("CR", "DX", "MG", "XA", "RF"), "XR")  # DICOM's code -> a model's
 _SEED = 0
 log = logging.getLogger(__name__)
 
@@ -227,12 +229,13 @@ class Predictor:
 
     def _warnings(self, part: Volume, lost: int) -> list[str]:
         """Sentences about what may have spoilt the result; those not logged yet are logged."""
-        found = [large_view_warning(part, self.info)] if self.info.field_of_view else []
+        found = [view_warning(part, self.info)]
         if part.ndim == 2 and self.info.preparation.spatial_dims == 3:
             found.append(f"'{self.info.name}' was trained on volumes; the image is one slice.")
+        found.append(modality_warning(part, self.info))
         texts = [text for text in found if text]
         for text in texts:
-            log.warning(text)
+            log.warning("%s: %s", printable(part.source), text)
         if lost:
             texts.append(f"{lost} voxels without a value were taken as background.")
         return texts
@@ -280,13 +283,34 @@ class Predictor:
         }  # fmt: skip
 
 
-def large_view_warning(part: Volume, info: ModelInfo) -> str:
-    """A sentence if the image is much larger than those the model was trained on, else nothing."""
-    view = info.field_of_view or ()
+def modality_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if the file says that it is of another modality than the model's, else nothing."""
+    modality = _MODALITIES.get(part.modality, part.modality)
+    if not modality or info.modality in ("any", modality):
+        return ""
+    return (
+        f"The image is {modality}, the model '{info.name}' was trained on {info.modality}: what it "
+        "finds may mean nothing."
+    )
+
+
+def view_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if the image is much larger or smaller than the training images, else nothing."""
+    if info.field_of_view is None:
+        return ""
+    view = info.field_of_view
     extent = [n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)]
     # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
     seen = sorted(extent[: info.preparation.spatial_dims])
-    if all(a <= _LARGE * b for a, b in zip(seen, sorted(view), strict=True)):
+    pairs = list(zip(seen, sorted(view), strict=True))
+    is_picture = part.ndim < info.preparation.spatial_dims  # which is said anyway
+    if not is_picture and any(a < _SMALL * b for a, b in pairs):
+        return (
+            f"What is segmented measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the training "
+            f"images of '{info.name}' up to {' x '.join(f'{x:.0f}' for x in view)} mm: in so small "
+            "a part it has little to go by; choose a larger region."
+        )
+    if all(a <= _LARGE * b for a, b in pairs):
         return ""
     return (
         f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "

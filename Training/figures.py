@@ -5,8 +5,8 @@
 
 ``points``: the coarse masks over the refined ones, with the points that were rendered, as in
 MORSE's Fig. 4; on up to three slices through the structures. ``gates``: on the slice with most
-foreground, how the head shares each pixel among its experts (MORSE's W_i) or its pattern learners
-(I²Net's gate maps).
+foreground of one window, how the head shares each pixel among its experts (MORSE's W_i) or its
+pattern learners (I²Net's gate maps). A model of a part of the body needs ``--roi``.
 """
 
 import argparse
@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from MorseCore.errors import OutputError
 from MorseCore.images.imageio import read_volume
+from MorseCore.images.roi import parse_roi
 from MorseCore.models_library import find_model
-from MorseCore.predictor import Predictor
+from MorseCore.predictor import PredictOptions, Predictor, cut_region
 from Training.study.commandline import exit_code
 from Training.study.gatemaps import draw_gates, gate_maps
 from Training.study.pointmaps import draw_points
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", help="name or folder")
     parser.add_argument("image", type=Path)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.png")
+    parser.add_argument("--roi", metavar="BOX", help="as of segment: r0,r1,a0,a1,s0,s1 (RAS mm)")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
     return exit_code(lambda: run(options))
@@ -40,21 +42,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Draw."""
-    check_target(options.output)
+    check_target(options.output, options.image)
+    roi = parse_roi(options.roi) if options.roi else None
     predictor = Predictor(find_model(options.model), device=options.device)
     volume = read_volume(options.image)
     if options.kind == "points":
-        draw_points(volume, predictor.segment(volume), options.output)
+        result = predictor.segment(volume, PredictOptions(roi=roi))
+        draw_points(volume, result, options.output)
     else:
-        draw_gates(gate_maps(predictor, volume), options.output)
+        draw_gates(gate_maps(predictor, cut_region(volume, roi)[0]), options.output)
     print(options.output)
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, image: Path) -> None:
     """Before the segmentation, which takes its time.
 
-    :raises OutputError: if there cannot be a file of this name.
+    :raises OutputError: if there cannot be a picture of this name, or it is the image's.
     """
+    if path.suffix.lower() != ".png" or path.resolve() == image.resolve():
+        raise OutputError(f"'{path}' does not end in .png; a picture is written there.")
     if path.is_dir():
         raise OutputError(f"'{path}' is a folder; --output takes the name of a file.")
     if not path.parent.is_dir():

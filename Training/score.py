@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         done=read_cases(table) if table and table.is_file() else {},
         keep=partial(write_cases, table, names=names) if table else None,
     )  # fmt: skip
-    report(cases, subjects, options, before=before)
+    report(cases, subjects, options, name=info.name, before=before)
     if table:
         picture = table.with_suffix(".png")
         is_drawn = try_drawing(lambda: draw_scores(cases, names, picture))
@@ -197,19 +197,24 @@ def score(
 
 
 def report(
-    cases: Cases, subjects: Mapping[str, str], options: argparse.Namespace, *, before: Cases | None
+    cases: Cases,
+    subjects: Mapping[str, str],
+    options: argparse.Namespace,
+    *,
+    name: str,
+    before: Cases | None,
 ) -> None:
-    """Print the table; ``before``: what ``--against`` holds."""
+    """Print the table; ``name``: the model's, ``before``: what ``--against`` holds."""
     pairs = {stage: by_subject(cases, stage, subjects) for stage in STAGES}
     count = len(pairs["refined"]["dice"])
     named = f", {options.labels}" if options.labels else ""
-    print(f"{options.model.name}, {options.split}{named}: {len(cases)} cases of {count} subjects")
+    print(f"{name}, {options.split}{named}: {len(cases)} cases of {count} subjects")
     for stage in STAGES:
         print(f"{stage:8} " + ", ".join(interval(pairs[stage], m) for m in MEASURES))
     for stage in STAGES:  # the means that a model's card gives
         mean = summarise_cases([stages[stage] for stages in cases.values()]).mean
         print(f"{stage:8} over cases: " + ", ".join(
-            f"{title} {getattr(mean, name).mean:.{digits}f}" for name, title, digits in MEASURES
+            f"{title} {getattr(mean, key).mean:.{digits}f}" for key, title, digits in MEASURES
         ))  # fmt: skip
     print("refined - coarse: " + differences(pairs["coarse"], pairs["refined"]))
     if before is not None:

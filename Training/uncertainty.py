@@ -59,10 +59,14 @@ def run(options: argparse.Namespace) -> None:
     """Measure, write and print."""
     options.model = find_model(options.model)
     where, data = open_data(options.config)
+    if options.output is None:
+        name = read_model(options.model).name
+        options.output = Path("runs") / f"uncertainty-{name}-{options.split}"
     findings = Study(options, where, data).run()
     text = write_tables(options.output, findings)
     draw(options.output / "plot.png", findings)
     print(text)
+    print(f"written: {options.output / 'table.md'}, table.csv, plot.png")
     if options.write_temperature:
         store(options.model, findings)
         print(f"written: temperature {findings.temperature:.4f} in {options.model / INFO}")
@@ -83,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--band", type=float, default=3.0, metavar="MM",
                         help="width of the band around the predicted outlines")  # fmt: skip
     result.add_argument("--device", default="auto")
-    result.add_argument("--output", type=Path, default=Path("runs/uncertainty"), metavar="DIR")
+    result.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: runs/uncertainty-MODEL-SPLIT"
+    )
     result.add_argument(
         "--write-temperature", action="store_true", help="store it in model.json (with 'fit')"
     )

@@ -99,6 +99,8 @@ class BatchRun:
             if report is not None and report.get("request") == request:
                 log.info("%s: already done", shown)
                 return summary_row(name, "done before", report)
+            if report is not None:
+                log.warning("%s: %s", shown, _replacing(report.get("request"), request))
             volume = self.read(path)
             reading = round(time.perf_counter() - started, 4)
             tell = None if progress is None else lambda stage, share: progress(name, stage, share)
@@ -118,7 +120,8 @@ class BatchRun:
             log.debug("%s", traceback.format_exc())
             first = (str(error).strip().splitlines() or ["no message"])[0]
             return _failure(name, f"unexpected {type(error).__name__}: {first}")
-        log.info("%s: done in %.1f s", shown, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        log.info("%s: done in %.1f s%s", shown, seconds, _volumes(report))
         return summary_row(name, "done", report)
 
     def _request(self, path: Path) -> dict[str, Any]:
@@ -168,6 +171,28 @@ def run_batch(
     run = BatchRun(predictor, Path(output), options, mask_format, read)
     failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0
+
+
+def _replacing(before: object, now: dict[str, Any]) -> str:
+    """Why a finished case is segmented again: its masks are about to be another run's."""
+    other = sorted(now)
+    if isinstance(before, dict):
+        other = [key for key in sorted(now) if before.get(key) != now[key]]
+        if "options" in other and isinstance(before.get("options"), dict):
+            options = now["options"]
+            other.remove("options")
+            other += [key for key in options if before["options"].get(key) != options[key]]
+    return (
+        f"its earlier result is replaced, as it was made with another {', another '.join(other)}; "
+        "to keep both, take two output folders"
+    )
+
+
+def _volumes(report: dict[str, Any]) -> str:
+    """``: Liver 1480.2 ml, Spleen 201.0 ml``, of the first structures."""
+    rows = report.get("structures", [])
+    shown = [f"{row['name']} {row['refined_ml']:.4g} ml" for row in rows[:4]]
+    return f": {', '.join(shown)}{', …' if len(rows) > 4 else ''}" if shown else ""
 
 
 def _hashes(path: Path) -> list[list[str]]:

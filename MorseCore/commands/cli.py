@@ -110,10 +110,15 @@ def _add_segment(commands: Any) -> None:
     parser = commands.add_parser(
         "segment", help="segment images, DICOM folders or folders of images"
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT",
+        help="image, DICOM folder, folder of images (not searched deeper), or pattern",
+    )  # fmt: skip
     parser.add_argument("--model", required=True, metavar="M", help="name or folder of a model")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="gets a folder for each case"
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda:N")
     parser.add_argument(
         "--engine", default="torch", choices=("torch", "openvino"),
         help="what computes the backbone; openvino is faster on a CPU (an extra: [cpu])",
@@ -124,22 +129,35 @@ def _add_segment(commands: Any) -> None:
         help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
     )
     parser.add_argument(
-        "--points", type=int, metavar="N", help="points rendered per window and pass, at most"
+        "--points",
+        type=int,
+        metavar="N",
+        help="points rendered per window and pass, at most; default: the model's",
     )
-    parser.add_argument("--passes", type=int, metavar="K", help="rendering passes; 0: coarse only")
     parser.add_argument(
-        "--scale", type=int, default=1, metavar="S", help="output S times finer (1 to 4)"
+        "--passes",
+        type=int,
+        metavar="K",
+        help="rendering passes; 0: coarse only; default: the model's",
     )
     parser.add_argument(
-        "--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"), help="of the masks"
+        "--scale", type=int, default=1, metavar="S", help="output S times finer, 1 (default) to 4"
+    )
+    parser.add_argument(
+        "--format",
+        default="nii.gz",
+        choices=("nii.gz", "seg.nrrd"),
+        help="of the masks; default: nii.gz",
     )
     parser.set_defaults(run=_segment)
 
 
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="score masks against reference masks")
-    parser.add_argument("--prediction", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--reference", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--prediction", required=True, type=Path, metavar="DIR",
+                        help="what segment wrote, or one label map a case")  # fmt: skip
+    parser.add_argument("--reference", required=True, type=Path, metavar="DIR",
+                        help="one label map a case, named like it")  # fmt: skip
     parser.add_argument("--model", help="take the names of the structures from this model")
     parser.add_argument(
         "--rule", choices=("mm", "voxel", "legacy"), default="mm",
@@ -156,13 +174,14 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    parser = commands.add_parser("models", help="list, show, import or verify models")
-    actions = parser.add_subparsers(required=True, metavar="list | show | import | verify")
+    parser = commands.add_parser("models", help="list, show, import, verify or remove models")
+    actions = parser.add_subparsers(required=True, metavar="list | show | import | verify | remove")
     actions.add_parser("list").set_defaults(run=_models_list)
     for name, run, metavar in (
         ("show", _models_show, "M"),
         ("verify", _models_verify, "M"),
         ("import", _models_import, "PATH"),
+        ("remove", _models_remove, "M"),
     ):  # fmt: skip
         action = actions.add_parser(name)
         action.add_argument("model", metavar=metavar)
@@ -198,7 +217,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from MorseCore.scoring.evaluation import evaluate_folder
+    from MorseCore.scoring.evaluation import evaluate_folder, summary_path
     from MorseCore.scoring.evaluationtable import format_table
     from MorseCore.scoring.subjects import read_subjects
 
@@ -214,12 +233,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         subjects=read_subjects(options.subjects) if options.subjects else {},
     )  # fmt: skip
     print(format_table(summary))
+    if options.output is not None:
+        written = summary_path(options.output)
+        print(f"written: {written}, {written.with_suffix('.csv').name}")
     return 0
 
 
 def _models_list(_: argparse.Namespace) -> int:
     from MorseCore.model_folder import read_model
-    from MorseCore.models_library import list_models
+    from MorseCore.models_library import hides_built_in, list_models
 
     for name, folder in list_models().items():
         try:
@@ -228,7 +250,8 @@ def _models_list(_: argparse.Namespace) -> int:
             print(f"{name:20} broken: {error}")
             continue
         dims = info.preparation.spatial_dims
-        print(f"{name:20} {info.modality:4} {dims}D  {info.title} ({folder})")
+        note = "; in place of the one that came along" if hides_built_in(folder) else ""
+        print(f"{name:20} {info.modality:4} {dims}D  {info.title} ({folder}{note})")
     return 0
 
 
@@ -254,10 +277,22 @@ def _models_verify(options: argparse.Namespace) -> int:
 
 
 def _models_import(options: argparse.Namespace) -> int:
-    from MorseCore.models_library import import_model
+    from MorseCore.models_library import hides_built_in, import_model
 
     folder, info = import_model(Path(options.model))
     print(f"{info.name}: imported to {folder}")
+    if hides_built_in(folder):
+        print(
+            f"It takes the place of the '{info.name}' that came with MorseCore; "
+            f"'models remove {info.name}' brings that one back."
+        )
+    return 0
+
+
+def _models_remove(options: argparse.Namespace) -> int:
+    from MorseCore.models_library import remove_model
+
+    print(f"removed: {remove_model(options.model)}")
     return 0
 
 

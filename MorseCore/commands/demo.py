@@ -94,8 +94,9 @@ def merge(parts: dict[str, Segmentation]) -> Segmentation:
         )
     )
     points = points.take(np.argsort(-points.uncertainty, kind="stable"))
+    of_one = ("attention", "parameters", "seconds", "windows")  # they stand in `regions`
     report: dict[str, Any] = {
-        **first.report,
+        **{key: value for key, value in first.report.items() if key not in of_one},
         "structures": compare_masks(
             coarse, refined, geometry=first.geometry, structures=first.structures
         ),

@@ -1,6 +1,6 @@
 """The demo's figure: pictures side by side, over a table of what the rendering changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def compose_figure(pictures: Sequence[Path], result: Segmentation, path: Path) -
         axes.set_axis_off()
     axes = figure.add_subplot(rows[1, :])
     axes.set_axis_off()
-    _add_table(axes, result.report["structures"])
+    colors = {structure.name: structure.color for structure in result.structures}
+    _add_table(axes, result.report["structures"], colors)
     changed = int(result.points.changed.sum())
     figure.suptitle(
         f"Coarse outline, refined fill, and {len(result.points)} points rendered again: "
@@ -93,7 +94,10 @@ def _extent(masks: np.ndarray) -> tuple[list[int], list[int], list[int]]:
     return middle, low, high
 
 
-def _add_table(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _add_table(
+    axes: Any, rows: Sequence[dict[str, Any]], colors: Mapping[str, tuple[float, float, float]]
+) -> None:
+    """The changes; a structure's name stands on its colour, which is the pictures' legend."""
     cells = [
         [
             row["name"], f"{row['coarse_ml']:.2f}", f"{row['refined_ml']:.2f}",
@@ -110,6 +114,8 @@ def _add_table(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     table.auto_set_font_size(False)
     table.set_fontsize(11)
     table.scale(1, 1.6)
+    for line, row in enumerate(rows, start=1):
+        table[line, 0].set_facecolor((*colors[row["name"]], 0.5))
 
 
 def _pyplot() -> Any:

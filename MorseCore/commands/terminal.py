@@ -58,7 +58,7 @@ def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
             )  # fmt: skip
         low, high = _SPAN[stage]
         bar.set_postfix_str(stage, refresh=False)
-        bar.update(max(0.0, low + (high - low) * share - bar.n))
+        bar.update(max(0, round(low + (high - low) * share) - bar.n))
 
     with logging_redirect_tqdm(tqdm_class=_Bar):
         try:

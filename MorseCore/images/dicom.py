@@ -10,11 +10,13 @@ import SimpleITK
 from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.itkpath import itk_path
 
-__all__ = ["sorted_series"]
+__all__ = ["MODALITY", "modality_of", "sorted_series"]
 
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION, _POSITION, _ORIENTATION = "0008|103e", "0020|0032", "0020|0037"
+MODALITY = "0008|0060"
+"""The tag of it."""
 _CLEAR_MAJORITY = 0.9  # of a folder's images; the others are scouts then
 _UNEVEN = 0.05  # of the slice distance; the hand-rounded positions of some scanners stay below
 _SIDEWAYS = 0.02  # of the slice distance: 1 degree of gantry tilt
@@ -44,7 +46,10 @@ def sorted_series(folder: Path) -> list[Path]:
     found = [list(reader.GetGDCMSeriesFileNames(place, name)) for name in names]
     series = sorted(filter(None, found), key=len, reverse=True)
     if not series:
-        raise ImageError(f"The folder '{folder.name}' holds no DICOM images.")
+        raise ImageError(
+            f"The folder '{folder.name}' holds no images, neither DICOM nor others; sub-folders "
+            "are not searched."
+        )
     largest, others = series[0], series[1:]
     if len(largest) < _CLEAR_MAJORITY * sum(map(len, series)):
         listed = "; ".join(f"{_described(files)}" for files in series)
@@ -58,6 +63,14 @@ def sorted_series(folder: Path) -> list[Path]:
         )
     files = [Path(file) for file in largest]
     return files if len(files) == 1 else _sorted_along_normal(files, folder.name)
+
+
+def modality_of(file: Path) -> str:
+    """DICOM's code of a file's modality (CT, MR, …); empty if it does not say or is no DICOM."""
+    try:
+        return str(_header(file).GetMetaData(MODALITY)).strip()
+    except RuntimeError:
+        return ""
 
 
 def _described(files: list[str]) -> str:

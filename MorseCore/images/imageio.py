@@ -13,7 +13,7 @@ import SimpleITK
 from MorseCore.errors import GeometryError, ImageError, OutputError
 from MorseCore.files import atomic_path, printable
 from MorseCore.geometry import Geometry
-from MorseCore.images.dicom import sorted_series
+from MorseCore.images.dicom import MODALITY, modality_of, sorted_series
 from MorseCore.images.imageheaders import (
     check_headers,
     is_nifti,
@@ -42,6 +42,8 @@ class Volume:
     """Name of the file or folder, without its path, which may name a patient."""
     ndim: int = 3
     """2 for a picture, whose array has one slice."""
+    modality: str = ""
+    """DICOM's code (CT, MR, …); empty where the file does not say."""
 
 
 def read_volume(path: Path) -> Volume:
@@ -54,11 +56,12 @@ def read_volume(path: Path) -> Volume:
         raise ImageError(f"There is no file or folder '{path.name}'.")
     _check_names(path)
     with _quiet_itk():
-        if path.is_dir():
-            image = _read(path, files=sorted_series(path))
-        else:
+        if not path.is_dir():
             _check_file(path)
-            image = _read(path, files=[path])
+        files = sorted_series(path) if path.is_dir() else [path]
+        image = _read(path, files=files)
+        is_dicom = path.is_dir() or image.HasMetaDataKey(MODALITY)
+        modality = modality_of(files[0]) if is_dicom else ""
     image = _as_scalar(image, path)
     array = SimpleITK.GetArrayFromImage(image)
     if array.dtype == np.float64:
@@ -68,7 +71,8 @@ def read_volume(path: Path) -> Volume:
         if missing is not None:
             array[missing.reshape(array.shape)] = np.nan
     geometry = geometry_of(image)
-    volume = Volume(array.reshape(geometry.shape), geometry, path.name, image.GetDimension())
+    values = array.reshape(geometry.shape)
+    volume = Volume(values, geometry, path.name, image.GetDimension(), modality)
     _warn_about_geometry(volume, path)
     return volume
 

@@ -100,6 +100,11 @@ def open_dataset(
     :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
         splits, or the classes are not numbered 0, 1, 2 ….
     """
+    if not dataset.is_file():
+        raise DatasetError(
+            f"The data set's file '{dataset}' does not exist (looked for from '{Path.cwd()}'); "
+            "'data.dataset' and 'data.split' of the configuration name another."
+        )
     data = _read(dataset)
     labels, cases = _labels(data, dataset), _cases(data, dataset)
     if split is None:

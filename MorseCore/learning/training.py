@@ -131,7 +131,9 @@ class Trainer:
         if self._stop:
             if self.step > saved:
                 self._save()
-            log.warning("asked to stop: saved at step %d of %d", self.step, total)
+            log.warning(
+                "asked to stop: saved at step %d of %d; run it again to go on", self.step, total
+            )
 
     def _train_step(self, batches: Batches) -> Mapping[str, float]:
         """One step, written down; its losses."""

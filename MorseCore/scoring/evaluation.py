@@ -24,7 +24,7 @@ from MorseCore.scoring.metrics import Rule, StructureScore, overlap, score_label
 from MorseCore.scoring.pairing import CasePair, pair_cases
 from MorseCore.scoring.subjects import mean_by_subject
 
-__all__ = ["bootstrap_difference", "evaluate_folder", "format_table"]
+__all__ = ["bootstrap_difference", "evaluate_folder", "format_table", "summary_path"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,16 @@ def evaluate_folder(
     if stem is not None:
         unit: Unit = "mm" if rule == "mm" else "voxels"
         write_cases(stem.with_name(stem.name + ".csv"), scores, names, unit=unit)
-        write_json(stem.with_name(stem.name + ".json"), summary)
+        write_json(summary_path(stem), summary)
     return summary
+
+
+def summary_path(output: Path) -> Path:
+    """The JSON file that ``output`` of :func:`evaluate_folder` means; the table lies beside it."""
+    stem = output / "evaluation" if output.is_dir() else output
+    if stem.suffix.lower() in (".csv", ".json"):
+        stem = stem.with_suffix("")
+    return stem.with_name(stem.name + ".json")
 
 
 def bootstrap_difference(
@@ -107,7 +115,6 @@ def _score_case(case: CasePair, labels: Mapping[int, str] | None, rule: Rule) ->
     scores: CaseScores = {}
     for stage, path in case.predictions.items():
         if path is None:
-            logger.warning("Case '%s' has no %s label map; it counts as missed.", case.name, stage)
             array, wanted = np.zeros_like(target), labels or _values(target)
             scores[stage] = _score(array, target, wanted, spacing, rule)
             continue
@@ -236,8 +243,6 @@ def _by_subject(
 
 def _output_stem(output: Path) -> Path:
     """Path without suffix; its folder exists and can be written to before the work begins."""
-    stem = output / "evaluation" if output.is_dir() else output
-    if stem.suffix.lower() in (".csv", ".json"):
-        stem = stem.with_suffix("")
-    prepare_output_directory(stem.parent)
-    return stem
+    path = summary_path(output)
+    prepare_output_directory(path.parent)
+    return path.with_name(path.name.removesuffix(".json"))

@@ -64,6 +64,10 @@ def pair_cases(prediction: Path, reference: Path) -> Pairing:
 
 
 def _folder(path: Path, role: str) -> Path:
+    if path.is_file():
+        raise DatasetError(
+            f"'{path}' is a file; a {role} folder is expected, with one label map a case."
+        )
     if not path.is_dir():
         raise DatasetError(f"There is no {role} folder '{path}'.")
     return path

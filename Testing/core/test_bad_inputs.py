@@ -120,8 +120,8 @@ SCANS = {
     "negative spacing": (header(80, 1.0, -2.0, 1.0), "1 x -2 x 1 mm"),
     "negative spacing in NRRD": (negative_spacing, "1 x -1 x 1 mm"),
     "NaN in the matrix": (header(280, float("nan")), "not numbers"),
-    "folder without images": (no_images, "no DICOM images"),
-    "empty folder": (empty_folder, "no DICOM images"),
+    "folder without images": (no_images, "holds no images"),
+    "empty folder": (empty_folder, "holds no images"),
 }
 
 

@@ -100,7 +100,9 @@ def test_a_case_that_lacks_a_file_is_done_again(
 def test_other_options_make_the_case_again(
     command: CommandLine, mixed: Path, output: Path, options: dict
 ) -> None:
-    assert "a: done in" in command.segment(mixed / "a.nii.gz", output=output, **options).err
+    done = command.segment(mixed / "a.nii.gz", output=output, **options)
+    assert "a: done in" in done.err
+    assert "earlier result is replaced, as it was made with another" in done.err
     assert "already done" in command.segment(mixed / "a.nii.gz", output=output, **options).err
 
 

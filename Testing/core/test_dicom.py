@@ -151,3 +151,12 @@ def test_a_real_series_with_shuffled_names_is_read_in_order(tmp_path: Path) -> N
     assert volume.geometry.spacing == pytest.approx((2, 2, 2))
     first = SimpleITK.ReadImage(str(files[0])).GetOrigin()
     np.testing.assert_allclose(volume.geometry.origin, np.array(first) * [-1, -1, 1], atol=1e-4)
+
+
+def test_the_modality_of_a_series_and_of_a_single_file_is_known(tmp_path: Path) -> None:
+    for n in range(3):
+        write_slice(tmp_path / "series", n, (0, 0, 2.0 * n))
+    assert read_volume(tmp_path / "series").modality == "CT"
+    assert read_volume(next((tmp_path / "series").iterdir())).modality == "CT"
+    SimpleITK.WriteImage(SimpleITK.Image([4, 4, 4], SimpleITK.sitkInt16), str(tmp_path / "a.nrrd"))
+    assert read_volume(tmp_path / "a.nrrd").modality == ""

@@ -63,13 +63,12 @@ def test_a_flat_folder_is_scored_in_millimetres(folders: tuple[Path, Path]) -> N
 
 
 def test_a_case_without_prediction_counts_as_missed(
-    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+    folders: tuple[Path, Path],
 ) -> None:
     prediction, reference = folders
     (prediction / "b.nii.gz").unlink()
 
-    with caplog.at_level(logging.WARNING):
-        summary = evaluate_folder(prediction, reference)
+    summary = evaluate_folder(prediction, reference)
 
     for label in (1, 2):
         part = structure(summary, label)
@@ -77,7 +76,6 @@ def test_a_case_without_prediction_counts_as_missed(
         assert part["hd95"]["mean"] == pytest.approx(DIAGONAL / 2)
         assert part["hd95"]["valid_mean"] == 0
     assert summary["missing"] == {"prediction": ["b"]}
-    assert "'b'" in caplog.text
     assert "counted as missed: 1 (b)" in format_table(summary)
 
 

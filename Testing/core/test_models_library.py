@@ -64,6 +64,22 @@ def test_a_zip_is_imported_wherever_the_model_lies_in_it(
     assert names(models) == {"phantom-tiny"}
     assert names(models / "phantom-tiny") == set(FILES)
     assert find_model("phantom-tiny") == models / "phantom-tiny"  # hides the built-in
+    assert "takes the place of the 'phantom-tiny' that came with MorseCore" in done.out
+    assert "in place of the one that came along" in command("models", "list").out
+
+
+def test_an_imported_model_can_be_removed_and_a_built_in_one_cannot(
+    command: CommandLine, models: Path
+) -> None:
+    assert command("models", "import", TINY).code == 0
+    assert command("models", "remove", "phantom-tiny").code == 0
+    assert names(models) == set()
+    assert find_model("phantom-tiny") == BUILT_IN / "phantom-tiny"
+    for name in ("phantom-tiny", "../models/phantom-tiny", "gone"):
+        done = command("models", "remove", name)
+        assert done.code == 2
+        assert "nothing is removed" in done.sentence
+    assert (BUILT_IN / "phantom-tiny" / "model.json").is_file()
 
 
 def test_a_folder_is_imported_once(command: CommandLine, models: Path) -> None:

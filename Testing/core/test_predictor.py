@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.learning.phantoms import make_phantom
 from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor, large_view_warning
+from MorseCore.predictor import PredictOptions, Predictor, modality_warning, view_warning
 
 
 def turn(array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> np.ndarray:
@@ -223,11 +224,11 @@ def test_a_view_much_larger_than_in_training_is_warned_about(predictor, slice_pr
     def volume(shape: tuple[int, int, int]) -> Volume:
         return Volume(np.zeros(shape, np.float32), Geometry(shape, np.eye(4)), "x")
 
-    assert "choose a region of interest" in large_view_warning(volume((28, 28, 80)), predictor.info)
-    assert not large_view_warning(volume((28, 28, 28)), predictor.info)
+    assert "choose a region of interest" in view_warning(volume((28, 28, 80)), predictor.info)
+    assert not view_warning(volume((28, 28, 28)), predictor.info)
     many_slices = volume((300, 28, 28))
-    assert not large_view_warning(many_slices, slice_predictor.info)
-    assert large_view_warning(volume((1, 80, 28)), slice_predictor.info)
+    assert not view_warning(many_slices, slice_predictor.info)
+    assert view_warning(volume((1, 80, 28)), slice_predictor.info)
 
 
 def test_one_slice_for_a_model_of_volumes_is_warned_about(predictor) -> None:
@@ -262,3 +263,15 @@ def test_the_callers_own_draws_go_on_as_if_nothing_had_been_segmented(predictor)
     torch.manual_seed(5)
     predictor.segment(phantom_volume())
     assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize(("code", "warned"), [("CT", True), ("MR", False), ("", False)])
+def test_an_image_of_another_modality_is_warned_about(code: str, warned: bool) -> None:
+    predictor = Predictor(find_model("hippocampus-t1"), device="cpu")
+    volume = replace(phantom_volume(), modality=code)
+    assert bool(modality_warning(volume, predictor.info)) == warned
+
+
+def test_a_region_of_a_few_voxels_is_warned_about(predictor) -> None:
+    region = Volume(np.zeros((2, 2, 2)), Geometry((2, 2, 2), np.eye(4)), "x")
+    assert "choose a larger region" in view_warning(region, predictor.info)

@@ -112,7 +112,9 @@ def test_a_faulty_configuration_is_exit_code_2_and_one_sentence(
 
 def test_a_missing_configuration_is_exit_code_2(home: Path, capsys):
     assert train(config="gone.json") == 2
-    assert_one_sentence(capsys.readouterr().err, "The file 'gone.json' does not exist.")
+    assert_one_sentence(
+        capsys.readouterr().err, "The file 'gone.json' does not exist (looked for from "
+    )
 
 
 @pytest.mark.parametrize(

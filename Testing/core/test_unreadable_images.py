@@ -118,7 +118,7 @@ def no_dicom(folder: Path) -> Path:
         (colour, "3 values a voxel"),
         (vectors, "2 values a voxel"),
         (complex_voxels, "complex"),
-        (no_dicom, "no DICOM images"),
+        (no_dicom, "holds no images, neither DICOM nor others"),
     ],
 )
 def test_what_is_not_one_image_is_refused(

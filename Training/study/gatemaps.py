@@ -3,6 +3,7 @@
 ``K`` gates; slices are (J, I) in array order.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.points import grid_coords
 from MorseCore.prediction import window_to_source
-from MorseCore.predictor import Predictor
+from MorseCore.predictor import Predictor, modality_warning, view_warning
 from MorseCore.windows import crop_window, lay_windows
 
 __all__ = ["GateMaps", "draw_gates", "gate_maps"]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,9 @@ def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
     """
     volume = replace(volume, array=clean_voxels(volume.array)[0])
     check_is_intensity_image(volume)
+    for text in (view_warning(volume, predictor.info), modality_warning(volume, predictor.info)):
+        if text:
+            log.warning(text)
     preparation, device = predictor.info.preparation, predictor.device
     window = preparation.window_size
     array, geometry = prepare_scan(volume, preparation)
