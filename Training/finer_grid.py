@@ -32,6 +32,7 @@ from MorseCore.model_folder import load_network, read_model
 from Training.evidence.finerreport import draw, summarise, write_tables
 from Training.evidence.surfaces import check_vtk
 from Training.evidence.upsampling import Scores, score_case
+from Training.study.claims import claim
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.running import Run, check_data, numbered, run_all
 from Training.study.scoredata import cases_of
@@ -79,6 +80,7 @@ def study(options: argparse.Namespace) -> int:
     data_set = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
     cases = cases_of(data_set, options.split)
     prepare_output_directory(options.output)
+    claim(options.output / "study.json", {"script": "finer_grid"}, found="another study")
     if failures := run_all(runs):
         raise MorseError(f"The training failed: {failures[0]}")
     scores = {run.seed: score(run, cases, options) for run in runs}
@@ -118,6 +120,12 @@ def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[
     model = run.folder / "model"
     info = read_model(model)
     folder = prepare_output_directory(run.folder / f"finer-{options.split}")
+    claim(
+        folder / "study.json",
+        {"sha256": info.sha256, "factor": options.factor},
+        found="scores of other cases or of another model",
+        cases=cases,
+    )
     network = None
     found: dict[str, Scores] = {}
     for case in tqdm(cases, desc=run.config.name, unit="case"):

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Case, Decathlon
-from MorseCore.learning.training_config import DataConfig
 from MorseCore.models_library import find_model
 from MorseCore.predictor import Predictor
 from MorseCore.scoring.casetable import read_cases, write_cases
@@ -84,7 +83,10 @@ def run(options: argparse.Namespace) -> str:
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
-    claim_folder(output, predictor, where, options.split)
+    claim_model(
+        output / "study.json", predictor.info, chosen, script="resolution_shift",
+        part=options.split, found="scores of another model or data",
+    )  # fmt: skip
     with tqdm(total=len(rows) * len(chosen), unit="case") as bar:
         scored = [score_cases(predictor, data, chosen, row, output, bar) for row in rows]
     lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects)
@@ -94,17 +96,6 @@ def run(options: argparse.Namespace) -> str:
 def shifts(kind: Literal["input", "output"], values: Sequence[float]) -> list[Shift]:
     """The rows of one kind by factor, and the one without a shift, which they are compared with."""
     return [Shift(kind, factor) for factor in sorted({*values, 1.0})] if values else []
-
-
-def claim_folder(output: Path, predictor: Predictor, where: DataConfig, split: str) -> None:
-    """Write down what is scored in a folder, or compare it with what was.
-
-    :raises ConfigError: if the folder holds scores of another model or another split.
-    """
-    claim_model(
-        output / "study.json", predictor.info, where, part=split,
-        found="scores of another model or data",
-    )  # fmt: skip
 
 
 def score_cases(

@@ -27,10 +27,9 @@ from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, encode
 from MorseCore.devices import resolve_device
-from MorseCore.errors import ConfigError
+from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Case, Decathlon, prepare_case
-from MorseCore.learning.training_config import DataConfig
 from MorseCore.learning.validation import STAGES, Validator, summarise_cases
 from MorseCore.model_folder import ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
@@ -40,7 +39,7 @@ from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background
 from Training.study.pictures import try_drawing
-from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
+from Training.study.scoredata import PARTS, cases_of, compare_by_number, default_split, open_data
 from Training.study.scoreplot import draw_scores
 from Training.study.subjects import subjects_of, values_by_subject
 
@@ -55,10 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: run(options))
 
 
-def run(options: argparse.Namespace) -> None:
-    """Score, write and print."""
+def run(options: argparse.Namespace) -> int:
+    """Score, write and print; 1 if a case could not be scored, else 0."""
     options.model = find_model(options.model)
-    where, data = open_data(options.config)
+    where, data = open_data(options.config, may_skip_numbers=options.labels is not None)
+    options.split = options.split or default_split(data)
     info = changed(read_model(options.model), options.overrides)
     pairs = None if options.labels is None else pair_labels(options.labels, info, data)
     chosen = choose_cases(info, data, options.split, pairs=pairs)
@@ -69,20 +69,24 @@ def run(options: argparse.Namespace) -> None:
         count = len(pairs) if pairs else data.num_classes - 1
         before = read_before(options.against, chosen, structures=count)
     names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
-    table = claim_table(options, info, where) if options.output else None
-    cases = score(
+    table = claim_table(options, info, chosen) if options.output else None
+    cases, failures = score(
         options.model, info, data, chosen, pairs=pairs, device=options.device,
         done=read_cases(table) if table and table.is_file() else {},
         keep=partial(write_cases, table, names=names) if table else None,
     )  # fmt: skip
-    report(cases, subjects, options, name=info.name, before=before)
-    if table:
+    if cases:
+        report(cases, subjects, options, names, name=info.name, before=before)
+    for failure in failures:
+        print(f"error: not scored: {failure}", file=sys.stderr)
+    if table and cases:
         picture = table.with_suffix(".png")
         is_drawn = try_drawing(lambda: draw_scores(cases, names, picture))
         print(f"written: {table}" + (f", {picture.name}" if is_drawn else ""))
+    return 1 if failures else 0
 
 
-def claim_table(options: argparse.Namespace, info: ModelInfo, where: DataConfig) -> Path:
+def claim_table(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Case]) -> Path:
     """The table of a split in the output folder, which is of this model and data or not there yet.
 
     :raises ConfigError: if it is of others, or of nobody knows what.
@@ -94,7 +98,7 @@ def claim_table(options: argparse.Namespace, info: ModelInfo, where: DataConfig)
             f"'{table}' does not say which model it is of; choose another --output, or delete it."
         )
     claim_model(
-        settings, info, where, labels=options.labels,
+        settings, info, cases, labels=options.labels,
         found=f"scores of another model or data in '{table.name}'",
     )  # fmt: skip
     return table
@@ -108,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("model", help="name or folder")
     result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
     result.add_argument("overrides", nargs="*", metavar="key=value")
-    result.add_argument("--split", choices=PARTS, default="val")
+    result.add_argument(
+        "--split", choices=PARTS, help="default: val, or all where there are no such cases"
+    )
     result.add_argument(
         "--labels",
         metavar="STRUCTURE=LABEL,…",
@@ -168,8 +174,8 @@ def score(
     device: str,
     done: Cases = MappingProxyType({}),
     keep: Callable[[Cases], None] | None = None,
-) -> dict[str, dict[str, CaseScore]]:
-    """Scores by case and stage.
+) -> tuple[dict[str, dict[str, CaseScore]], list[str]]:
+    """Scores by case and stage, and why a case has none: the others are not to be lost with it.
 
     :param pairs: the data set's label -> the model's value: only these are scored. None: all, by
         their number.
@@ -183,28 +189,38 @@ def score(
         temperature=info.temperature,
     )  # fmt: skip
     result: dict[str, dict[str, CaseScore]] = {}
+    failures: list[str] = []
     for case in tqdm(chosen, unit="case"):
         if case.name in done:
             result[case.name] = dict(done[case.name])
             continue
-        prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
+        try:
+            prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
+        except DatasetError as error:
+            failures.append(str(error))
+            continue
         scores = validator.scores(network, [prepared if pairs is None else paired(prepared, pairs)])
         stages = {stage: scores[stage][0] for stage in STAGES}
         result[case.name] = stages if pairs is None else without_background(stages)
         if keep is not None:
             keep(result)
-    return result
+    return result, failures
 
 
 def report(
     cases: Cases,
     subjects: Mapping[str, str],
     options: argparse.Namespace,
+    names: Mapping[int, str],
     *,
     name: str,
     before: Cases | None,
 ) -> None:
-    """Print the table; ``name``: the model's, ``before``: what ``--against`` holds."""
+    """Print the table.
+
+    :param names: of the structures. :param name: the model's.
+    :param before: what ``--against`` holds.
+    """
     pairs = {stage: by_subject(cases, stage, subjects) for stage in STAGES}
     count = len(pairs["refined"]["dice"])
     named = f", {options.labels}" if options.labels else ""
@@ -216,10 +232,25 @@ def report(
         print(f"{stage:8} over cases: " + ", ".join(
             f"{title} {getattr(mean, key).mean:.{digits}f}" for key, title, digits in MEASURES
         ))  # fmt: skip
+    print_structures(cases, names)
     print("refined - coarse: " + differences(pairs["coarse"], pairs["refined"]))
     if before is not None:
-        other = by_subject(before, "refined", subjects)
+        other = by_subject({n: before[n] for n in cases}, "refined", subjects)
         print(f"refined - {options.against}: " + differences(other, pairs["refined"]))
+
+
+def print_structures(cases: Cases, names: Mapping[int, str]) -> None:
+    """The rows of a model's card: means over cases, and how many are missed or spurious."""
+    for stage in STAGES:
+        summary = summarise_cases([stages[stage] for stages in cases.values()])
+        for value, part in summary.structures.items():
+            means = ", ".join(
+                f"{title} {getattr(part, key).mean:.{digits}f}" for key, title, digits in MEASURES
+            )
+            print(
+                f"{stage:8} {names[value]}: {means}, missed {part.n_missed}, "
+                f"spurious {part.n_spurious} of {len(cases)}"
+            )
 
 
 def by_subject(cases: Cases, stage: str, subjects: Mapping[str, str]) -> dict[str, list[float]]:
@@ -234,6 +265,8 @@ def interval(values: Mapping[str, list[float]], measure: tuple[str, str, int]) -
     """``DSC 0.8895 [0.88, 0.90]``."""
     name, title, digits = measure
     found = bootstrap_difference([0.0] * len(values[name]), values[name])
+    if len(values[name]) == 1:  # which has no interval
+        return f"{title} {found['difference']:.{digits}f}"
     return (
         f"{title} {found['difference']:.{digits}f} "
         f"[{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
@@ -246,7 +279,8 @@ def differences(before: Mapping[str, list[float]], after: Mapping[str, list[floa
     for name, title, digits in MEASURES:
         found = bootstrap_difference(before[name], after[name])
         change, low, high = (f"{found[k]:+.{digits}f}" for k in ("difference", "low", "high"))
-        parts.append(f"{title} {change} [{low}, {high}]")
+        interval = "" if len(before[name]) == 1 else f" [{low}, {high}]"
+        parts.append(f"{title} {change}{interval}")
     return ", ".join(parts)
 
 

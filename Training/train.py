@@ -16,7 +16,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
@@ -38,6 +38,7 @@ from MorseCore.learning.dataset import (
 from MorseCore.learning.distributed import World, join_world
 from MorseCore.learning.export import describe_structures, export_model
 from MorseCore.learning.finishing import finish_rendering
+from MorseCore.learning.runlock import only_training_in
 from MorseCore.learning.training import Trainer
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.validation import Validator
@@ -89,7 +90,11 @@ def run(config: RunConfig, *, command: str) -> int:
     """Train, then write the model folder with figures on the validation and the test split."""
     world = join_world(config.device)
     folder = Path(config.output) / config.name
-    with logging_to(folder, world):
+    with ExitStack() as held:
+        if world.is_main:
+            prepare_output_directory(folder)
+            held.enter_context(only_training_in(folder))
+        held.enter_context(logging_to(folder, world))
         data = open_dataset(
             Path(config.data.dataset), Path(config.data.split), fold=config.data.fold
         )

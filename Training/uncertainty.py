@@ -14,7 +14,7 @@ split, then look at the test split with ``--temperature model``.
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
 from MorseCore.files import prepare_output_directory, write_json
 from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, prepare_case
-from MorseCore.learning.training_config import DataConfig
 from MorseCore.model_folder import INFO, ModelInfo, load_network, read_model
 from MorseCore.models_library import find_model
 from MorseCore.network import Network
@@ -46,7 +45,8 @@ from Training.evidence.coverage import coverage, scores_of, walk
 from Training.evidence.uncertaintyreport import Findings, draw, gather, write_tables
 from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
-from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data
+from Training.study.scoredata import PARTS, cases_of, compare_by_number, default_split, open_data
+from Training.study.subjects import subjects_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,10 +59,12 @@ def run(options: argparse.Namespace) -> None:
     """Measure, write and print."""
     options.model = find_model(options.model)
     where, data = open_data(options.config)
+    options.split = options.split or default_split(data)
+    subjects = subjects_of(Path(where.dataset))
     if options.output is None:
         name = read_model(options.model).name
         options.output = Path("runs") / f"uncertainty-{name}-{options.split}"
-    findings = Study(options, where, data).run()
+    findings = Study(options, data).run(subjects)
     text = write_tables(options.output, findings)
     draw(options.output / "plot.png", findings)
     print(text)
@@ -79,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("model", help="name or folder")
     result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
-    result.add_argument("--split", choices=PARTS, default="val")
+    result.add_argument(
+        "--split", choices=PARTS, help="default: val, or all where there are no such cases"
+    )
     result.add_argument(
         "--temperature", choices=("fit", "model"), default="fit",
         help="fit: on this split; model: the one in model.json",
@@ -99,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 class Study:
     """Two passes over a split: as the network answers, and with the temperature."""
 
-    def __init__(self, options: argparse.Namespace, where: DataConfig, data: Decathlon) -> None:
+    def __init__(self, options: argparse.Namespace, data: Decathlon) -> None:
         """:raises ConfigError: if model, data set and options do not fit together."""
         self._options, self._info = options, read_model(options.model)
         self._cases = cases_of(data, options.split)
@@ -110,9 +114,9 @@ class Study:
         compare_by_number(self._info, data)
         self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None
-        self._claim(where)
+        self._claim()
 
-    def run(self) -> Findings:
+    def run(self, subjects: Mapping[str, str]) -> Findings:
         """Measure what is not measured yet."""
         first = self._pass("plain", 1.0, self._errors)
         nll = np.sum([case["nll"] for case in first.values()], axis=0)
@@ -122,7 +126,7 @@ class Study:
         temperature = fitted if wanted == "fit" else self._info.temperature
         second = self._pass(f"T{temperature:g}", temperature, self._calibration)
         what = f"{self._info.name}, {self._options.split}: {len(first)} cases"
-        return gather(what, first, second, temperature, band=self._options.band)
+        return gather(what, first, second, temperature, band=self._options.band, subjects=subjects)
 
     def _pass(
         self,
@@ -183,7 +187,7 @@ class Study:
                 result["nll"] = nll_by_temperature(probabilities, labels).tolist()
         return result
 
-    def _claim(self, where: DataConfig) -> None:
+    def _claim(self) -> None:
         """Refuse a folder with another study: its cases would be taken for these.
 
         :raises ConfigError: if there is one.
@@ -192,7 +196,10 @@ class Study:
         path = prepare_output_directory(options.output) / "study.json"
         # The passes have temperatures of their own, and one may be stored between two calls.
         info = replace(self._info, temperature=1.0)
-        claim_model(path, info, where, part=options.split, band=options.band, found="another study")
+        claim_model(
+            path, info, self._cases, script="uncertainty", part=options.split, band=options.band,
+            found="another study",
+        )  # fmt: skip
 
 
 def store(folder: Path, findings: Findings) -> None:

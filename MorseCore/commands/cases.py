@@ -7,23 +7,10 @@ from pathlib import Path
 
 from MorseCore.errors import ConfigError
 from MorseCore.files import sha256
+from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
 
-__all__ = ["IMAGE_SUFFIXES", "check_places", "find_cases", "input_hashes"]
+__all__ = ["check_places", "find_cases", "input_hashes"]
 
-IMAGE_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tif",
-    ".tiff",
-)
 _DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
 
 
@@ -115,8 +102,4 @@ def _is_image(path: Path) -> bool:
 
 def _case_name(path: Path) -> str:
     name = path.name if path.name not in ("", "..") else path.resolve().name
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            name = name[: -len(suffix)]
-            break
-    return name.rstrip(" .") or "case"  # Windows makes no folder that ends so
+    return name_without_suffix(name).rstrip(" .") or "case"  # Windows makes no folder that ends so

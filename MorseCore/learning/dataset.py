@@ -8,7 +8,7 @@ objects, one a fold (as nnU-Net writes them).
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import canonical_geometry, to_model_grid
+from MorseCore.images.imagechecks import clean_voxels
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import Preparation, prepare_scan
+from MorseCore.learning.layouts import list_pairs
 
 __all__ = [
     "Case",
@@ -59,8 +61,8 @@ class Decathlon:
 
     @property
     def num_classes(self) -> int:
-        """C, background included."""
-        return len(self.labels)
+        """C, background included; one more than the largest label."""
+        return max(self.labels) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +92,19 @@ class DrawnLabels:
 
 
 def open_dataset(
-    dataset: Path, split: Path | None, *, fold: int = 0, may_lack_training: bool = False
+    dataset: Path,
+    split: Path | None,
+    *,
+    fold: int = 0,
+    may_lack_training: bool = False,
+    may_skip_numbers: bool = False,
 ) -> Decathlon:
     """Read ``dataset.json`` and a split file.
 
     :param split: None if there is none: then all cases are of the test split, and none is trained.
     :param fold: which entry of a split file that holds a list of folds.
     :param may_lack_training: for a data set that is only scored.
+    :param may_skip_numbers: so too, if its labels are named one by one.
     :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
         splits, or the classes are not numbered 0, 1, 2 ….
     """
@@ -106,7 +114,8 @@ def open_dataset(
             "'data.dataset' and 'data.split' of the configuration name another."
         )
     data = _read(dataset)
-    labels, cases = _labels(data, dataset), _cases(data, dataset)
+    labels = _labels(data, dataset, may_skip=may_skip_numbers)
+    cases = {pair.name: Case(*pair) for pair in list_pairs(data, dataset)}
     if split is None:
         splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
         splits["test"] = tuple(cases.values())
@@ -133,10 +142,11 @@ def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[in
 
 
 def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
-    """Image and label map of a case, as they lie in their files.
+    """Image and label map of a case, as they lie in their files; voxels that are no numbers are
+    background, as when an image is segmented.
 
     :raises DatasetError: if they cannot be read or do not lie on one grid, the label map holds
-        something else than whole numbers 0 … C-1, or the image has voxels that are no numbers.
+        something else than whole numbers 0 … C-1, or the image has one value everywhere.
     """
     try:
         image, label = read_volume(case.image), read_volume(case.label)
@@ -148,10 +158,16 @@ def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
             f"{image.geometry.spacing} mm, its label map {label.geometry.shape} of "
             f"{label.geometry.spacing} mm, or they lie apart."
         )
-    if not np.isfinite(image.array).all():
-        raise DatasetError(f"Case '{case.name}': the image has voxels that are not numbers.")
     _check_labels(case.name, label.array, num_classes)
-    return image, label
+    try:
+        voxels, lost = clean_voxels(image.array)
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    if voxels.min() == voxels.max():
+        raise DatasetError(f"Case '{case.name}': every voxel of the image has one value.")
+    if lost:
+        log.warning("case '%s': %d voxels without a value are background", case.name, lost)
+    return replace(image, array=voxels), label
 
 
 def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
@@ -162,7 +178,7 @@ def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> P
     image, label = read_case(case, num_classes=num_classes)
     dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
     array, geometry = prepare_scan(image, preparation)
-    labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims, num_classes=num_classes)
+    labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims)
     if labels.shape != array.shape:
         raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
     drawn = None
@@ -171,13 +187,11 @@ def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> P
     return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn)
 
 
-def _labels_on_grid(
-    label: Volume, *, spacing: Any, spatial_dims: int, num_classes: int
-) -> np.ndarray:
+def _labels_on_grid(label: Volume, *, spacing: Any, spatial_dims: int) -> np.ndarray:
     """The label map on the model's grid: each class interpolated, the largest wins."""
     best = np.zeros(0, np.float32)
     result = np.zeros(0, np.uint8)
-    for value in range(num_classes):
+    for value in sorted({0, *np.unique(label.array).astype(int).tolist()}):
         mask = Volume(
             (label.array == value).astype(np.float32), label.geometry, label.source, label.ndim
         )
@@ -253,36 +267,7 @@ def _splits(
     return splits
 
 
-def _cases(data: dict[str, Any], dataset: Path) -> dict[str, Case]:
-    """All cases with a label, by name: the image's file name up to its first dot."""
-    entries, tests, labels = (data.get(key, []) for key in ("training", "test", "test_labels"))
-    if not all(isinstance(value, list) for value in (entries, tests, labels)):
-        raise DatasetError(f"'{dataset}': 'training', 'test' and 'test_labels' must be lists.")
-    if labels and len(tests) != len(labels):  # MSD's own test images come without labels
-        raise DatasetError(
-            f"'{dataset}' lists {len(tests)} test images, but {len(labels)} test labels."
-        )
-    pairs = [{"image": a, "label": b} for a, b in zip(tests, labels, strict=False)]
-    cases: dict[str, Case] = {}
-    for entry in [*entries, *pairs]:
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(key), str) for key in ("image", "label")
-        ):
-            raise DatasetError(f"'{dataset}': every case needs an 'image' and a 'label' path.")
-        file = Path(entry["image"]).name
-        if file.startswith("._"):
-            log.warning("%s is a companion file that macOS made; it is left out", file)
-            continue
-        name = file.split(".")[0]
-        if name in cases:
-            raise DatasetError(f"'{dataset}' lists the case '{name}' twice.")
-        cases[name] = Case(name, dataset.parent / entry["image"], dataset.parent / entry["label"])
-    if not cases:
-        raise DatasetError(f"'{dataset}' lists no image with a label.")
-    return cases
-
-
-def _labels(data: dict[str, Any], dataset: Path) -> dict[int, str]:
+def _labels(data: dict[str, Any], dataset: Path, *, may_skip: bool) -> dict[int, str]:
     labels = data.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise DatasetError(f"'{dataset}' names no labels.")
@@ -290,11 +275,14 @@ def _labels(data: dict[str, Any], dataset: Path) -> dict[int, str]:
     if not all(str(key).isdecimal() for key in labels):  # nnU-Net turns the table round
         pairs = [(value, key) for key, value in pairs]
     named = {int(n): str(name) for n, name in pairs if str(n).isdecimal()}
-    if len(named) != len(pairs) or sorted(named) != list(range(len(named))) or len(named) < 2:
+    is_whole = may_skip or sorted(named) == list(range(len(named)))
+    if len(named) != len(pairs) or 0 not in named or not is_whole or len(named) < 2:
         raise DatasetError(
             f"'{dataset}' must number its labels 0 (background), 1, 2 …, each once; "
             f"found {', '.join(str(n) for n, _ in pairs)}."
         )
-    if len(named) > _MOST_CLASSES:
-        raise DatasetError(f"'{dataset}' has {len(named)} labels; at most {_MOST_CLASSES} fit.")
+    if max(named) >= _MOST_CLASSES:
+        raise DatasetError(
+            f"'{dataset}' has labels up to {max(named)}; at most {_MOST_CLASSES - 1} fits."
+        )
     return dict(sorted(named.items()))

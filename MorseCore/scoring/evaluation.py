@@ -68,7 +68,13 @@ def evaluate_folder(
     wanted = None if labels is None else {v: name for v, name in labels.items() if v != 0}
     if wanted is not None and not wanted:
         raise DatasetError("No structure is named that could be scored; give at least one label.")
-    scores = {case.name: _score_case(case, wanted, rule) for case in pairing.cases}
+    strange: set[int] = set()
+    scores = {case.name: _score_case(case, wanted, rule, strange) for case in pairing.cases}
+    if strange:
+        logger.warning(
+            "The references hold values that are none of the structures: %s; they are not scored.",
+            sorted(strange),
+        )
     names = wanted or _labels_of_references(scores)
     scores = {name: _complete(case, names, rule) for name, case in scores.items()}
 
@@ -108,9 +114,16 @@ def bootstrap_difference(
     return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
 
 
-def _score_case(case: CasePair, labels: Mapping[int, str] | None, rule: Rule) -> CaseScores:
-    """Scores by stage of the wanted labels, or of those that occur."""
+def _score_case(
+    case: CasePair, labels: Mapping[int, str] | None, rule: Rule, strange: set[int]
+) -> CaseScores:
+    """Scores by stage of the wanted labels, or of those that occur.
+
+    :param strange: gets the reference's values that are not wanted.
+    """
     target, geometry = _read_labels(case.reference, case.name)
+    if labels is not None:
+        strange |= {*_values(target)} - {*labels}
     spacing = geometry.spacing[::-1]
     scores: CaseScores = {}
     for stage, path in case.predictions.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from MorseCore.errors import DatasetError
+from MorseCore.images.names import name_without_suffix
 
 __all__ = ["mean_by_subject", "read_subjects"]
 
@@ -14,19 +15,26 @@ __all__ = ["mean_by_subject", "read_subjects"]
 def read_subjects(path: Path) -> dict[str, str]:
     """Case -> subject, of a table with a column ``case`` and one ``subject`` or ``patient``.
 
+    Columns are parted by commas, semicolons or tabs; a case may be given by its image's file name.
+
     A case whose subject is left empty is not in it; nor is any of a table without such a column.
 
     :raises DatasetError: if the file is no such table.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel begins with a mark
-            rows = list(csv.DictReader(stream))
+            text = stream.read()
+        # Spreadsheets of some countries write semicolons.
+        marks = {mark: text.partition("\n")[0].count(mark) for mark in ",;\t"}
+        rows = list(csv.DictReader(text.splitlines(), delimiter=max(marks, key=lambda m: marks[m])))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"'{path}' cannot be read as a table: {error}.") from None
     key = next((k for k in ("subject", "patient") if rows and k in rows[0]), None)
     if key and "case" not in rows[0]:
         raise DatasetError(f"'{path}' names subjects, but has no column 'case'.")
-    return {row["case"]: row[key] for row in rows if row[key]} if key else {}
+    if not key:
+        return {}
+    return {name_without_suffix(row["case"] or ""): row[key] for row in rows if row[key]}
 
 
 def mean_by_subject(values: Mapping[str, float], subjects: Mapping[str, str]) -> dict[str, float]:

@@ -277,7 +277,7 @@ def test_a_path_that_is_no_text_is_refused_without_ending_the_program(tmp_path: 
 
 def test_a_region_in_which_nothing_varies_is_refused(command: CommandLine, tmp_path: Path) -> None:
     path = voxels(lambda a: np.where(np.arange(24) < 12, a, 0.0))(tmp_path)
-    done = command.segment(path, output=tmp_path / "out", roi="ijk:14,20,0,9,0,9")
+    done = command.segment(path, output=tmp_path / "out", roi="ijk:13,23,0,9,0,9")
     assert done.code == 1
     assert "Inside the region every voxel has one value" in done.sentence
 

@@ -205,7 +205,8 @@ def test_factors_that_make_no_sense_leave_no_folder(
 
 @pytest.mark.parametrize(
     ("output", "sentence"),
-    [("", "'.' is a folder"), ("/", "'/' is a folder"), ("data", "'data' is a folder"),
+    [("", "does not end in .png"), ("/", "does not end in .png"), ("folder.png", "is a folder"),
+     ("data/images/phantom_000.nii.gz", "does not end in .png"),
      ("gone/o.png", "its folder does not exist")],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["points", "gates"])
@@ -214,6 +215,7 @@ def test_a_picture_needs_the_name_of_a_file_before_it_is_computed(
 ) -> None:
     monkeypatch.setattr("MorseCore.predictor.Predictor", None)
     scan = home / "data" / "images" / "phantom_000.nii.gz"
+    (home / "folder.png").mkdir(exist_ok=True)
     code, error = said("figures", kind, MODEL, scan, "--output", output, "--device", "cpu")
     assert code == 1
     assert sentence in error

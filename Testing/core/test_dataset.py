@@ -202,11 +202,27 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, value, expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_voxels_that_are_no_numbers_are_refused(tmp_path: Path, value):
+def test_voxels_that_are_no_numbers_are_background_as_in_what_is_segmented(
+    tmp_path: Path, value, caplog
+):
     image = cube()
     image[0, 0, 0] = value
-    with pytest.raises(DatasetError, match=r"'case_a'.*not numbers"):
-        prepared(tmp_path, image, cube())
+    with caplog.at_level("WARNING"):
+        case = prepared(tmp_path, image, cube())
+    assert np.isfinite(case.image).all()
+    assert "case 'case_a': 1 voxels without a value" in caplog.text
+
+
+def test_an_image_of_one_value_is_refused(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"'case_a': every voxel of the image has one value"):
+        prepared(tmp_path, np.ones_like(cube()), cube())
+
+
+def test_other_dots_than_the_format_s_belong_to_a_case_s_name(tmp_path: Path):
+    names = ["sub.00.T1", "sub.01.T1"]
+    entries = [write_case(tmp_path, name, 100 * cube(), cube()) for name in names]
+    data = opened(tmp_path, {"train": names}, training=entries)
+    assert [case.name for case in data.splits["train"]] == names
 
 
 def test_a_damaged_file_is_named_with_its_case(tmp_path: Path):

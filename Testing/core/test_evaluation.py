@@ -15,6 +15,7 @@ from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.scoring.casetable import read_cases
 from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder, format_table
 from MorseCore.scoring.metrics import Rule
+from MorseCore.scoring.subjects import read_subjects
 
 SHAPE = (6, 8, 10)
 GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))  # i, j: 1 mm, k: 3 mm
@@ -344,3 +345,25 @@ def test_intervals_over_subjects_take_two_cases_of_one_as_one(tmp_path: Path) ->
     assert (summary["cases"], summary["subjects"]) == (3, 2)
     assert summary["comparison"]["dice"] == {"difference": 0.125, "low": 0.0, "high": 0.25}
     assert "over 2 subjects" in format_table(summary)
+
+
+def test_masks_of_nnunet_s_channel_files_are_those_of_their_cases(tmp_path: Path) -> None:
+    save(tmp_path / "labelsTr" / "case.nii.gz", two_boxes())
+    save(tmp_path / "run" / "case_0000" / "refined.nii.gz", two_boxes())
+    summary = evaluate_folder(tmp_path / "run", tmp_path / "labelsTr")
+    assert structure(summary, 1, stage="refined")["dice"]["mean"] == 1
+
+
+def test_values_of_a_reference_that_are_no_structure_are_warned_about(
+    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        evaluate_folder(*folders, labels={2: "two"})
+    assert "[1]; they are not scored" in caplog.text
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_of_subjects_may_come_from_any_spreadsheet(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(f"case{mark}subject\na.nii.gz{mark}A\nb{mark}A\n")
+    assert read_subjects(path) == {"a": "A", "b": "A"}

@@ -10,13 +10,13 @@ import pytest
 import torch
 from training_runs import run_config, run_data, script
 
-from MorseCore.errors import ConfigError
+from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.learning.phantoms import write_phantom_dataset
 from Training.evidence.finerreport import summarise
 from Training.evidence.surfaces import surface_distance, surface_of
-from Training.evidence.upsampling import repeat, whole_cells
+from Training.evidence.upsampling import check_is_finer, repeat, whole_cells
 
 
 def ball(radius: float, spacing: float = 1.0, extent: float = 24.0) -> tuple[np.ndarray, Geometry]:
@@ -132,3 +132,10 @@ def test_how_fine_a_mesh_is_does_not_weigh_its_direction() -> None:
         surface_distance(surface_of(*ball(8.0, spacing=s)), reference)[0] for s in (1.0, 0.5)
     )
     assert coarse == pytest.approx(fine, rel=0.02)
+
+
+def test_labels_that_were_drawn_on_a_coarser_grid_say_nothing_of_a_finer_one() -> None:
+    drawn, finer = (Geometry((8, 8, 8), np.diag([mm, mm, mm, 1.0])) for mm in (4.0, 2.0))
+    with pytest.raises(DatasetError, match="voxels of 4 x 4 x 4 mm, the finer grid of 2 x 2 x 2"):
+        check_is_finer("a", drawn, finer, 3)
+    check_is_finer("a", finer, finer, 3)

@@ -2,17 +2,21 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_runs import records, run_data, script
+from training_runs import REPOSITORY, records, run_data, script
 
+from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_labels
 from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.learning.runlock import only_training_in
 from MorseCore.model_folder import load_network, read_model
 
 UNETR_OF_ANOTHER_SIZE = json.dumps(
@@ -171,3 +175,30 @@ def test_finishing_is_measured_on_the_validation_split(home: Path):
     text = (home / "runs" / "finished" / "train.log").read_text(encoding="utf-8")
     assert "finishing: DSC of the refined masks" in text
     read_model(home / "runs" / "finished" / "model")
+
+
+def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(home: Path, capsys):
+    (home / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
+    with only_training_in(home / "runs" / "tiny"):
+        assert train() == 2
+        assert_one_sentence(capsys.readouterr().err, "Another process is training in '")
+    assert train("optimisation.iterations=1", "validation.every=1") == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: a kill is Unix's")
+def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from MorseCore.learning.runlock import only_training_in\n"
+        "with only_training_in(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(600)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="Another process"), only_training_in(tmp_path):
+            pass
+        other.kill()
+    with only_training_in(tmp_path):
+        pass

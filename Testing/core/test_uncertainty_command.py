@@ -18,6 +18,7 @@ from Training.evidence.calibration import (
     BINS,
     Reliability,
     best_temperature,
+    ece_difference,
     near_boundary,
     nll_by_temperature,
 )
@@ -134,22 +135,27 @@ def test_a_study_is_written_goes_on_and_its_temperature_reaches_the_predictor(
     capsys.readouterr()
 
 
-def test_cases_of_another_split_are_not_taken_for_these(
+def test_cases_of_another_split_are_measured_and_replaced_ones_refused(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = str(home / "folds")
-    assert run(home, "--output", out) == 0
-    config = json.loads((home / "config.json").read_text())
-    other = json.loads(Path(config["data"]["split"]).read_text())
+    out, config = home / "splits", (home / "config.json").read_text()
+    assert run(home, "--output", str(out)) == 0
+    place = json.loads(config)["data"]
+    other = json.loads(Path(place["split"]).read_text())
     other["train"], other["val"] = other["val"], other["train"]
     changed = home / "data" / "other.json"
     changed.write_text(json.dumps(other))
-    (home / "config.json").write_text(
-        json.dumps(config | {"data": config["data"] | {"split": str(changed)}})
-    )
-    assert run(home, "--output", out) == 2
-    assert "another study" in capsys.readouterr().err
-    (home / "config.json").write_text(json.dumps(config))
+    (home / "config.json").write_text(config.replace(place["split"], str(changed)))
+    assert run(home, "--output", str(out)) == 0
+    assert "val: 1 cases" in capsys.readouterr().out
+    assert len(list((out / "cases" / "plain").iterdir())) == 3
+    (home / "config.json").write_text(config)
+    first = home / "data" / "labels" / f"{other['train'][0]}.nii.gz"
+    kept = first.read_bytes()
+    shutil.copy(home / "data" / "labels" / f"{other['val'][0]}.nii.gz", first)
+    assert run(home, "--output", str(out)) == 2
+    assert "has other files now" in capsys.readouterr().err
+    first.write_bytes(kept)
 
 
 def test_what_makes_no_sense_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,3 +167,17 @@ def test_what_makes_no_sense_is_said(home: Path, capsys: pytest.CaptureFixture[s
     assert run(home, "--output", out) == 0
     assert run(home, "--output", out, "--split", "test") == 2
     assert "holds another study" in capsys.readouterr().err
+
+
+def test_the_change_of_calibration_error_is_paired_by_subject() -> None:
+    def bins(confidence: float) -> Reliability:
+        one = np.zeros(BINS)
+        one[-1] = 100
+        return Reliability(one, one * confidence, one * 0.9)
+
+    before, after = [bins(0.97), bins(0.95)] * 4, [bins(0.93), bins(0.91)] * 4
+    found = ece_difference(before, after)
+    assert found == pytest.approx((-0.04, -0.04, -0.04))  # in every draw of subjects alike
+    mixed = ece_difference([bins(0.95)] * 8, [bins(0.91), bins(0.99)] * 4)
+    assert mixed[0] == pytest.approx(0.0, abs=1e-9)
+    assert mixed[1] < -0.01 < 0.01 < mixed[2]

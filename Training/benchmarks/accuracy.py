@@ -94,7 +94,9 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         f"{said['batch']} windows in {said['minutes']:.0f} minutes."
     )
     theirs = score_theirs(home, data)
-    ours = score(model, info, data, data.splits[options.split], pairs=None, device="auto")
+    ours, failures = score(model, info, data, data.splits[options.split], pairs=None, device="auto")
+    if failures:  # both programs have the same cases, or none
+        raise DatasetError(failures[0])
     write_cases(home / f"scores-{info.name}.csv", ours, data.labels)
     values = {
         "nnU-Net": by_subject(theirs, subjects, stage="prediction"),

@@ -72,7 +72,9 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def claim(path: Path, words: list[str], *, again: bool) -> None:
-    """Figures of different options must not stand in one table."""
+    """Figures of different options must not stand in one table, nor a study's be written over."""
+    if (path.parent / "study.json").is_file():
+        raise ConfigError(f"'{path.parent}' holds a study; choose another --output.")
     if path.is_file() and not again and read(path)["words"] != words:
         raise ConfigError(
             f"'{path.parent}' holds measurements with other options; choose another --output or "

@@ -11,12 +11,14 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["BINS", "TEMPERATURES", "Reliability", "best_temperature", "near_boundary",
+__all__ = ["BINS", "TEMPERATURES", "Reliability", "best_temperature", "ece_difference",
+           "near_boundary",
            "nll_by_temperature"]  # fmt: skip
 
 BINS = 15
 TEMPERATURES = np.geomspace(0.25, 8.0, 81)
 """Candidates; between the best and its neighbours a parabola is laid."""
+_RESAMPLES = 2000
 _LEAST = 1e-12  # a probability of 0 is one that float32 could not hold
 
 
@@ -54,6 +56,31 @@ class Reliability:
         """Expected calibration error (Guo et al. 2017): mean over voxels of how far a bin's mean
         probability lies from its share of correct voxels."""
         return float(np.abs(self.confidence - self.correct).sum() / max(1.0, self.count.sum()))
+
+
+def ece_difference(
+    before: Sequence[Reliability], after: Sequence[Reliability], *, seed: int = 0
+) -> tuple[float, float, float]:
+    """ECE of all voxels after less before, with its 95 % interval: paired percentile bootstrap.
+
+    :param before: of each subject, who are drawn; ``after``: of the same.
+    :return: difference, low, high.
+    """
+    count = len(before)
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
+
+    def errors(parts: Sequence[Reliability], weights: np.ndarray) -> np.ndarray:
+        voxels, confidence, correct = (
+            weights @ np.stack([getattr(part, name) for part in parts])
+            for name in ("count", "confidence", "correct")
+        )
+        found: np.ndarray = np.abs(confidence - correct).sum(1) / np.maximum(1.0, voxels.sum(1))
+        return found
+
+    whole = np.ones((1, count))
+    difference = float((errors(after, whole) - errors(before, whole))[0])
+    low, high = np.percentile(errors(after, draws) - errors(before, draws), [2.5, 97.5])
+    return difference, float(low), float(high)
 
 
 def near_boundary(mask: np.ndarray, spacing: Sequence[float], *, within: float) -> np.ndarray:

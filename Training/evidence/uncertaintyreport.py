@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from MorseCore.files import atomic_path, write_text
-from Training.evidence.calibration import TEMPERATURES, Reliability
+from Training.evidence.calibration import TEMPERATURES, Reliability, ece_difference
 from Training.evidence.coverage import COUNTS, LISTED
 
 __all__ = ["Findings", "draw", "gather", "write_tables"]
@@ -41,6 +41,8 @@ class Findings:
     """Before or after -> band or all."""
     nll: tuple[float, float]
     """Mean -log p in the band, at T = 1 and at the temperature; the latter measured anew."""
+    gains: dict[str, tuple[float, float, float]]
+    """Band or all -> ECE after less before, and its 95 % interval over subjects."""
 
     def summary(self) -> dict[str, Any]:
         """For ``model.json``."""
@@ -52,8 +54,16 @@ class Findings:
         }  # fmt: skip
 
 
-def gather(title: str, first: Cases, second: Cases, temperature: float, *, band: float) -> Findings:
-    """Sums and means over the cases' files."""
+def gather(
+    title: str,
+    first: Cases,
+    second: Cases,
+    temperature: float,
+    *,
+    band: float,
+    subjects: Mapping[str, str],
+) -> Findings:
+    """Sums and means over the cases' files; ``subjects``: whose they are, for the intervals."""
     cases = list(first.values())
     flawed = [c for c in cases if c["coverage"]]
     covered = {
@@ -82,6 +92,10 @@ def gather(title: str, first: Cases, second: Cases, temperature: float, *, band:
             sum(c["nll"][at_one] for c in second.values())
             / sum(sum(c["band"]["count"]) for c in second.values()),
         ),
+        {
+            w: ece_difference(_by_subject(first, w, subjects), _by_subject(second, w, subjects))
+            for w in ("band", "all")
+        },
     )  # fmt: skip
 
 
@@ -96,8 +110,18 @@ def _per_point(lists: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def _total(cases: Cases, where: str) -> Reliability:
-    parts = [Reliability(**{k: np.array(v) for k, v in c[where].items()}) for c in cases.values()]
+    parts = _by_subject(cases, where, {})
     return sum(parts[1:], start=parts[0])
+
+
+def _by_subject(cases: Cases, where: str, subjects: Mapping[str, str]) -> list[Reliability]:
+    """One sum a subject, in one order."""
+    sums: dict[str, Reliability] = {}
+    for name in sorted(cases):
+        part = Reliability(**{k: np.array(v) for k, v in cases[name][where].items()})
+        owner = subjects.get(name, name)
+        sums[owner] = sums[owner] + part if owner in sums else part
+    return list(sums.values())
 
 
 def write_tables(folder: Path, findings: Findings) -> str:
@@ -122,9 +146,9 @@ def write_tables(folder: Path, findings: Findings) -> str:
         f"Calibration of the refined probabilities, temperature {f.temperature:.3f}; band: within "
         f"{f.band:g} mm of a predicted outline. NLL in the band {f.nll[0]:.4f} before, "
         f"{f.nll[1]:.4f} after.", "",
-        "| where | ECE before | ECE after |", "|---|---|---|",
-        *(f"| {w} | {f.reliability['before'][w].ece:.4f} | {f.reliability['after'][w].ece:.4f} |"
-          for w in ("band", "all")), "",
+        "| where | ECE before | ECE after | after - before [95 %] |", "|---|---|---|---|",
+        *(f"| {w} | {f.reliability['before'][w].ece:.4f} | {f.reliability['after'][w].ece:.4f} | "
+          "{:+.4f} [{:+.4f}, {:+.4f}] |".format(*f.gains[w]) for w in ("band", "all")), "",
     ]  # fmt: skip
     text = "\n".join(lines)
     write_text(folder / "table.md", text)
@@ -145,6 +169,8 @@ def _rows(f: Findings) -> list[tuple[object, ...]]:
              for n, v in zip(COUNTS, values, strict=True)]  # fmt: skip
     rows += [("found per point", "list", n + 1, v) for n, v in enumerate(f.found)]
     rows += [("found per point", name, "", v) for name, v in f.rates.items()]
+    rows += [("ece after - before", where, name, value) for where, found in f.gains.items()
+             for name, value in zip(("difference", "low", "high"), found, strict=True)]  # fmt: skip
     for stage, places in f.reliability.items():
         for where, bins in places.items():
             rows.append(("ece", where, stage, bins.ece))

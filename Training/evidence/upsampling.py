@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.assembly import finer
+from MorseCore.errors import DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
@@ -31,6 +32,7 @@ MASKS = ("nearest", "trilinear", "field")
 SURFACES = ("label map", "probabilities", "field")
 """Marching cubes of the coarse label map, of its probabilities, of the field asked in between."""
 MEASURES = ("dice", "hd95", "asd", "assd")
+_SAME = 1.01  # times the spacing
 Scores = dict[str, dict[str, dict[str, float]]]
 
 
@@ -38,12 +40,13 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
     """``masks`` and ``surfaces``: variant -> measure -> mean over structures.
 
     :param info: of the model that was trained ``factor`` times coarser.
-    :raises DatasetError: as :func:`read_case`.
+    :raises DatasetError: as :func:`read_case`, or if the labels are coarser than the finer grid.
     """
     dims = info.preparation.spatial_dims
     pair = read_case(case, num_classes=info.num_classes)
     image, label = (whole_cells(volume, factor, dims) for volume in pair)
     array, grid = prepare_scan(image, info.preparation)
+    check_is_finer(case.name, label.geometry, finer(grid, factor, dims), dims)
     fine = finer(grid, factor, dims)
 
     def predict(scale: int, *, dense: bool = False) -> Tensor:
@@ -75,6 +78,19 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
             label, values, plain, predict(factor, dense=True), grid, fine
         )
     return result
+
+
+def check_is_finer(case: str, drawn: Geometry, asked: Geometry, dims: int) -> None:
+    """Refuse labels that say nothing of the detail that is asked for.
+
+    :raises DatasetError: if they were drawn on a coarser grid.
+    """
+    have, need = sorted(drawn.spacing[:dims]), sorted(asked.spacing[:dims])
+    if any(a > _SAME * b for a, b in zip(have, need, strict=True)):
+        raise DatasetError(
+            f"Case '{case}': its labels have voxels of {' x '.join(f'{mm:g}' for mm in have)} mm, "
+            f"the finer grid of {' x '.join(f'{mm:g}' for mm in need)} mm: they say nothing of it."
+        )
 
 
 def whole_cells(volume: Volume, factor: int, dims: int) -> Volume:

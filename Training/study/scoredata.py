@@ -5,20 +5,22 @@ from pathlib import Path
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.learning.dataset import Case, Decathlon, open_dataset
+from MorseCore.learning.layouts import is_dataset
 from MorseCore.learning.training_config import DataConfig
 from MorseCore.model_folder import ModelInfo
 
-__all__ = ["PARTS", "cases_of", "compare_by_number", "open_data"]
+__all__ = ["PARTS", "cases_of", "compare_by_number", "default_split", "open_data"]
 
 PARTS = ("train", "val", "test", "all")
 
 
-def open_data(path: Path) -> tuple[DataConfig, Decathlon]:
+def open_data(path: Path, *, may_skip_numbers: bool = False) -> tuple[DataConfig, Decathlon]:
     """The data set that a training's configuration names, or that a ``dataset.json`` is.
 
     The latter has its splits in a ``splits.json`` beside it; without one all cases are ``test``.
     Nothing is trained, so no case need be.
 
+    :param may_skip_numbers: labels are named one by one, so they need not be numbered through.
     :raises ConfigError: if the file is neither.
     :raises DatasetError: if the data set cannot be used.
     """
@@ -27,16 +29,19 @@ def open_data(path: Path) -> tuple[DataConfig, Decathlon]:
     if "data" in content:
         where = decode(DataConfig, content["data"], "data")
         split = Path(where.split)
-    elif "training" in content or "test_labels" in content:
+    elif is_dataset(content):
         beside = path.parent / "splits.json"
         split = beside if beside.is_file() else None
         where = DataConfig(str(path), str(split or ""))
     else:
         raise ConfigError(
             f"'{path}' is neither a training's configuration nor a dataset.json: it has neither "
-            "'data' nor 'training'."
+            "'data' nor 'training' nor, as nnU-Net's, 'file_ending'."
         )
-    data = open_dataset(Path(where.dataset), split, fold=where.fold, may_lack_training=True)
+    data = open_dataset(
+        Path(where.dataset), split, fold=where.fold, may_lack_training=True,
+        may_skip_numbers=may_skip_numbers,
+    )  # fmt: skip
     return where, data
 
 
@@ -44,16 +49,29 @@ def compare_by_number(info: ModelInfo, data: Decathlon, *, advice: str = "") -> 
     """Model and data set number their structures alike; where names differ, say who is who.
 
     :param advice: what to do if they do not.
-    :raises ConfigError: if one has more structures than the other.
+    :raises ConfigError: if one has more structures than the other, or both have the same names in
+        another order: by number every structure would be compared with another one.
     """
     if data.num_classes != info.num_classes:
         raise ConfigError(
             f"The model has {info.num_classes} classes and the data set {data.num_classes}{advice}."
         )
     pairs = [(s.name, data.labels[s.value]) for s in info.structures]
-    if any(ours != theirs for ours, theirs in pairs):
-        said = ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs)
+    ours, theirs = ([name.casefold() for name in names] for names in zip(*pairs, strict=True))
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        same = ",".join(f"{name}={name}" for name, _ in pairs)
+        raise ConfigError(
+            "Model and data set number the same structures in another order; score.py compares "
+            f'them by name with --labels "{same}".'
+        )
+    if ours != theirs:
+        said = ", ".join(f"{a} = {b}" for a, b in pairs)
         print(f"compared by number, the model's = the data set's: {said}")
+
+
+def default_split(data: Decathlon) -> str:
+    """What is looked at if nothing is said: ``val``, or, where it holds nothing, all there is."""
+    return "val" if data.splits["val"] else "all"
 
 
 def cases_of(data: Decathlon, split: str) -> tuple[Case, ...]:
