@@ -303,8 +303,9 @@ def _methods(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(method) for method in methods], indent=2))
         return 0
+    width = max(len(method.where) for method in methods)
     for method in methods:
-        print(f"{method.kind:9} {method.name:19} {method.paper:40} {method.where}")
+        print(f"{method.kind:9} {method.name:19} {method.where:{width}} {method.paper}")
     return 0
 
 

@@ -18,9 +18,9 @@ __all__ = ["renderScenePictures"]
 
 _WHITE, _DARK = (1.0, 1.0, 1.0), (0.25, 0.25, 0.25)
 _SMALLEST_VIEW = 24  # voxels; closer up, a slice shows squares instead of a shape
-_SIDES = {"Axial": "R | L, A above", "Coronal": "R | L, S above", "Sagittal": "A | P, S above"}
+_EDGES = {"Axial": "R left, A top", "Coronal": "R left, S top", "Sagittal": "A left, S top"}
 _LEGEND = (
-    "outline: coarse   fill: refined   ({})\n"
+    "outline: coarse   fill: refined   edges: {}\n"
     "dots: rendered points, uncertain from 0.2 (orange) to 1 (magenta)"
 )
 
@@ -63,7 +63,7 @@ def _saveSlice(
     with closing(SliceView(orientation, orientation=orientation)) as view:
         _pointAt(view, volumeNode, result)
         view.node.SetRulerType(view.node.RulerTypeThin)
-        view.annotate(_LEGEND.format(_SIDES[orientation]), color=_WHITE)
+        view.annotate(_LEGEND.format(_EDGES[orientation]), color=_WHITE)
         return view.save(outputDir / f"{orientation.lower()}.png")
 
 
