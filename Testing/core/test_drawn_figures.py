@@ -61,7 +61,9 @@ def test_a_gate_map_holds_at_row_j_and_column_i_the_share_of_that_pixel(dims: in
     shape = SHAPE if dims == 3 else (1, *SHAPE[1:])
     preparation = Preparation(shape[::-1][:dims])  # one window, as large as the image
     predictor = SimpleNamespace(
-        info=SimpleNamespace(name="sloped", preparation=preparation),
+        info=SimpleNamespace(
+            name="sloped", preparation=preparation, field_of_view=None, modality="any"
+        ),
         device=torch.device("cpu"),
         network=lambda image, to_source: SlopedGates(tuple(image.shape[2:])),
     )
