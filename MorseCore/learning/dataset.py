@@ -146,7 +146,7 @@ def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
     background, as when an image is segmented.
 
     :raises DatasetError: if they cannot be read or do not lie on one grid, the label map holds
-        something else than whole numbers 0 … C-1, or the image has one value everywhere.
+        something else than whole numbers 0 … C-1, or a volume has one value everywhere.
     """
     try:
         image, label = read_volume(case.image), read_volume(case.label)
@@ -163,7 +163,8 @@ def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
         voxels, lost = clean_voxels(image.array)
     except MorseError as error:
         raise DatasetError(f"Case '{case.name}': {error}") from error
-    if voxels.min() == voxels.max():
+    # A picture may be a black slice from the end of a volume; a volume without contrast is broken.
+    if image.ndim == 3 and voxels.min() == voxels.max():
         raise DatasetError(f"Case '{case.name}': every voxel of the image has one value.")
     if lost:
         log.warning("case '%s': %d voxels without a value are background", case.name, lost)
