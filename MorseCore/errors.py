@@ -1,5 +1,7 @@
 """Errors for a person: one sentence naming the thing, what was expected and what was found."""
 
+import sys
+
 __all__ = [
     "Cancelled",
     "ConfigError",
@@ -11,6 +13,7 @@ __all__ = [
     "MorseError",
     "NotFiniteError",
     "OutputError",
+    "lacking",
 ]
 
 
@@ -52,3 +55,12 @@ class OutputError(MorseError):
 
 class Cancelled(MorseError):
     """The caller asked to stop; nothing was written."""
+
+
+def lacking(error: ModuleNotFoundError) -> str:
+    """What to say of a package that is not there; the module reads the first line."""
+    return (
+        f"ModuleNotFoundError: {error}\n"
+        f"error: This Python ({sys.executable}) lacks the package '{error.name}'; use the one of "
+        "the environment in which MorseCore was installed."
+    )

@@ -38,7 +38,7 @@ __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
 _LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
 _SMALL = 0.3  # times it: a side that short is no region that somebody meant
-_MODALITIES = dict.fromkeys(("CR", "DX", "MG", "XA", "RF"), "XR")  # DICOM's code -> a model's
+_MODALITIES = dict.fromkeys(("CR", "DX", "MG", "XA", "RF"), "XR") | {"OT": ""}  # DICOM's -> ours
 _SEED = 0
 log = logging.getLogger(__name__)
 

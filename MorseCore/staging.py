@@ -110,7 +110,8 @@ def _clean(folder: Path, lock: Path, held: Iterable[BinaryIO]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         for stream in held:
             stream.close()
-        _remove_lock(lock)
+        if not folder.exists():  # else what could not be deleted is found by the lock, next time
+            _remove_lock(lock)
 
 
 def _remove_lock(lock: Path) -> None:

@@ -31,7 +31,7 @@ from MorseCore.learning.training_config import RunConfig
 from MorseCore.model_folder import load_network, read_model
 from Training.evidence.finerreport import draw, summarise, write_tables
 from Training.evidence.surfaces import check_vtk
-from Training.evidence.upsampling import Scores, score_case
+from Training.evidence.upsampling import Scores, check_is_finer, score_case
 from Training.study.claims import claim
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.running import Run, check_data, numbered, run_all
@@ -76,9 +76,12 @@ def study(options: argparse.Namespace) -> int:
         for seed in options.seeds
     ]  # fmt: skip
     check_data(runs)
+    fine = [mm / options.factor for mm in config.preparation.spacing or ()]
     where = config.data
     data_set = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
     cases = cases_of(data_set, options.split)
+    for case in cases:  # hours of training later is too late
+        check_is_finer(case, fine)
     prepare_output_directory(options.output)
     claim(options.output / "study.json", {"script": "finer_grid"}, found="another study")
     if failures := run_all(runs):
@@ -125,6 +128,7 @@ def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[
         {"sha256": info.sha256, "factor": options.factor},
         found="scores of other cases or of another model",
         cases=cases,
+        done={path.stem for path in folder.glob("*.json")},
     )
     network = None
     found: dict[str, Scores] = {}

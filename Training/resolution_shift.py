@@ -83,8 +83,9 @@ def run(options: argparse.Namespace) -> str:
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
+    done = {name for table in output.glob("scores-*.csv") for name in read_cases(table)}
     claim_model(
-        output / "study.json", predictor.info, chosen, script="resolution_shift",
+        output / "study.json", predictor.info, chosen, done=done, script="resolution_shift",
         part=options.split, found="scores of another model or data",
     )  # fmt: skip
     with tqdm(total=len(rows) * len(chosen), unit="case") as bar:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, encode
 from MorseCore.devices import resolve_device
-from MorseCore.errors import ConfigError, DatasetError
+from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory
 from MorseCore.learning.dataset import Case, Decathlon, prepare_case
 from MorseCore.learning.validation import STAGES, Validator, summarise_cases
@@ -99,6 +99,7 @@ def claim_table(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Ca
         )
     claim_model(
         settings, info, cases, labels=options.labels,
+        done=read_cases(table) if table.is_file() else (),
         found=f"scores of another model or data in '{table.name}'",
     )  # fmt: skip
     return table
@@ -159,7 +160,8 @@ def read_before(path: Path, chosen: Sequence[Case], *, structures: int) -> Cases
     cases = read_cases(path)
     found = {name: len(stages["refined"].structures) for name, stages in cases.items()
              if "refined" in stages}  # fmt: skip
-    if found != {case.name: structures for case in chosen}:
+    wanted = {case.name: structures for case in chosen}
+    if not found or any(wanted.get(name) != count for name, count in found.items()):
         raise ConfigError(f"'{path}' holds other cases or structures.")
     return cases
 
@@ -196,8 +198,9 @@ def score(
             continue
         try:
             prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
-        except DatasetError as error:
-            failures.append(str(error))
+        except MorseError as error:
+            text = str(error)
+            failures.append(text if case.name in text else f"Case '{case.name}': {text}")
             continue
         scores = validator.scores(network, [prepared if pairs is None else paired(prepared, pairs)])
         stages = {stage: scores[stage][0] for stage in STAGES}
@@ -235,8 +238,13 @@ def report(
     print_structures(cases, names)
     print("refined - coarse: " + differences(pairs["coarse"], pairs["refined"]))
     if before is not None:
-        other = by_subject({n: before[n] for n in cases}, "refined", subjects)
-        print(f"refined - {options.against}: " + differences(other, pairs["refined"]))
+        shared = [case for case in cases if case in before]
+        other, mine = (
+            by_subject({n: side[n] for n in shared}, "refined", subjects)
+            for side in (before, cases)
+        )
+        few = "" if len(shared) == len(cases) else f" ({len(shared)} cases)"
+        print(f"refined - {options.against}{few}: " + differences(other, mine))
 
 
 def print_structures(cases: Cases, names: Mapping[int, str]) -> None:

@@ -163,7 +163,6 @@ def logging_to(folder: Path, world: World) -> Iterator[None]:
     root.setLevel(logging.INFO if world.is_main else logging.WARNING)
     handler: logging.Handler = logging.NullHandler()
     if world.is_main:
-        prepare_output_directory(folder)
         handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     root.addHandler(handler)

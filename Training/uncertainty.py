@@ -197,7 +197,8 @@ class Study:
         # The passes have temperatures of their own, and one may be stored between two calls.
         info = replace(self._info, temperature=1.0)
         claim_model(
-            path, info, self._cases, script="uncertainty", part=options.split, band=options.band,
+            path, info, self._cases, done={p.stem for p in path.parent.glob("cases/*/*.json")},
+            script="uncertainty", part=options.split, band=options.band,
             found="another study",
         )  # fmt: skip
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from MorseCore.commands.batchtable import SUMMARY, BatchTable, summary_row
-from MorseCore.commands.cases import check_places, find_cases, input_hashes
+from MorseCore.commands.cases import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
 from MorseCore.files import prepare_output_directory, printable
+from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.models_library import find_model

@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from MorseCore.errors import ConfigError
-from MorseCore.files import sha256
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
 
-__all__ = ["check_places", "find_cases", "input_hashes"]
-
-_DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
+__all__ = ["check_places", "find_cases"]
 
 
 def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
@@ -58,19 +55,6 @@ def check_places(cases: dict[str, Path], output: Path) -> None:
                 f"The results of '{name}' would be written into the folder of its own input, "
                 f"'{folder}'; choose another output folder."
             )
-
-
-def input_hashes(path: Path) -> list[list[str]]:
-    """Name and SHA-256 of every file that a case is read from.
-
-    :raises OSError: if one cannot be read.
-    """
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    elif path.name.lower().endswith(_DETACHED):
-        files = sorted(p for p in path.parent.iterdir() if p.is_file() and p.stem == path.stem)
-    return [[file.name, sha256(file)] for file in files]
 
 
 def _expanded(text: str) -> list[Path]:

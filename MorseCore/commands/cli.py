@@ -19,7 +19,15 @@ from typing import Any, NoReturn
 from MorseCore import __version__
 from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.commands.terminal import print_any_letter, terminal_progress
-from MorseCore.errors import Cancelled, ConfigError, DeviceError, ModelError, MorseError
+from MorseCore.errors import (
+    Cancelled,
+    ConfigError,
+    DatasetError,
+    DeviceError,
+    ModelError,
+    MorseError,
+    lacking,
+)
 from MorseCore.signals import terminating
 
 __all__ = ["main"]
@@ -45,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MorseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, _USAGE_ERRORS) else 1
+    except ModuleNotFoundError as error:
+        print(lacking(error), file=sys.stderr)
     except Exception as error:
         if options.verbose:
             traceback.print_exc()
@@ -227,11 +237,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         from MorseCore.models_library import find_model
 
         labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
+    subjects = read_subjects(options.subjects) if options.subjects else {}
     summary = evaluate_folder(
         options.prediction, options.reference, output=options.output, labels=labels,
-        rule=options.rule,
-        subjects=read_subjects(options.subjects) if options.subjects else {},
+        rule=options.rule, subjects=subjects,
     )  # fmt: skip
+    if options.subjects and not summary["with_subject"]:
+        raise DatasetError(
+            f"'{options.subjects}' names none of the cases; it needs columns 'case' and 'subject'."
+        )
     print(format_table(summary))
     if options.output is not None:
         written = summary_path(options.output)

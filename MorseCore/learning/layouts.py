@@ -40,7 +40,7 @@ def list_pairs(data: Mapping[str, Any], dataset: Path) -> list[Pair]:
     :param dataset: path of the ``dataset.json``, beside which the files lie.
     :raises DatasetError: if it is written otherwise, names a case twice, or has several channels.
     """
-    channels = data.get("channel_names")
+    channels = data.get("channel_names") or data.get("modality")
     if isinstance(channels, dict) and len(channels) > 1:
         raise DatasetError(f"'{dataset}' has {len(channels)} channels; images with one are read.")
     named = data.get("dataset")

@@ -2,8 +2,9 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from MorseCore.errors import ConfigError
@@ -17,13 +18,15 @@ else:
 __all__ = ["only_training_in"]
 
 _FILE = ".training"
+_PATIENCE = 8.0  # seconds; torch's loaders look for their parent every five
 
 
 @contextmanager
 def only_training_in(folder: Path) -> Iterator[None]:
     """Meanwhile no other process can train in this folder, which exists.
 
-    The system gives the lock back when the process ends, however it does.
+    The system gives the lock back when the process ends, however it does; of one that was killed,
+    when the processes that loaded its samples have seen that, which is waited for.
 
     :raises ConfigError: if another process trains there.
     :raises OutputError: if the folder cannot be written to.
@@ -33,12 +36,18 @@ def only_training_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(folder, error) from error
     try:
-        if not _hold(handle):
+        until = time.monotonic() + _PATIENCE
+        while not (is_ours := _hold(handle)) and time.monotonic() < until:
+            time.sleep(0.2)
+        if not is_ours:
             raise ConfigError(
                 f"Another process is training in '{folder}'; wait for it or end it, or choose "
                 "another output or name."
             )
-        yield
+        try:
+            yield
+        finally:
+            _release(handle)
     finally:
         os.close(handle)
 
@@ -55,3 +64,12 @@ def _hold(handle: int) -> bool:
     except OSError:
         return sys.platform != "win32"  # there it is the answer to a lock that is held
     return True
+
+
+def _release(handle: int) -> None:
+    """Give it back although processes that were forked meanwhile have the handle, too."""
+    with suppress(OSError):
+        if sys.platform == "win32":
+            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_UN)

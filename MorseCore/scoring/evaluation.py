@@ -53,7 +53,8 @@ def evaluate_folder(
         occurs in any reference.
     :param rule: unit of distances and what a missing structure counts, see `score_labels`.
     :param subjects: case -> subject; intervals are then over subjects, which are independent.
-    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
+    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``, and
+        ``with_subject``: cases whose subject is known), ``missing``
         (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
         and ``mean`` (see `scoring.metrics.Summary`), and, with both stages,
         ``comparison`` (refined - coarse).
@@ -88,7 +89,7 @@ def evaluate_folder(
     if stem is not None:
         unit: Unit = "mm" if rule == "mm" else "voxels"
         write_cases(stem.with_name(stem.name + ".csv"), scores, names, unit=unit)
-        write_json(summary_path(stem), summary)
+        write_json(stem.with_name(stem.name + ".json"), summary)
     return summary
 
 
@@ -216,7 +217,10 @@ def _summary(
     subjects: Mapping[str, str],
 ) -> dict[str, Any]:
     count = len({subjects.get(name, name) for name in scores})
-    summary: dict[str, Any] = {"cases": len(scores), "subjects": count, "stages": {}}
+    known = sum(name in subjects for name in scores)
+    summary: dict[str, Any] = {
+        "cases": len(scores), "subjects": count, "with_subject": known, "stages": {},
+    }  # fmt: skip
     means: dict[str, dict[str, list[float]]] = {}
     for stage in stages:
         cases = [case[stage].structures for case in scores.values()]

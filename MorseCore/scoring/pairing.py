@@ -50,7 +50,7 @@ def pair_cases(prediction: Path, reference: Path) -> Pairing:
         found = {name: {"prediction": path} for name, path in _label_maps(prediction).items()}
     if not found:
         raise DatasetError(f"The prediction folder '{prediction}' holds no label maps.")
-    found = {_without_channel(name, references): files for name, files in found.items()}
+    found = {_without_channel(name, found, references): files for name, files in found.items()}
     if not found.keys() & references.keys():
         raise DatasetError(
             f"No prediction is named like a reference; predictions are called '{min(found)}' …, "
@@ -65,10 +65,11 @@ def pair_cases(prediction: Path, reference: Path) -> Pairing:
     return Pairing(tuple(cases), stages, tuple(sorted(found.keys() - references.keys())))
 
 
-def _without_channel(name: str, references: Collection[str]) -> str:
+def _without_channel(name: str, found: Collection[str], references: Collection[str]) -> str:
     """nnU-Net calls the image of case NAME ``NAME_0000``, and so its masks are called, too."""
     bare = name.removesuffix("_0000")
-    return bare if name not in references and bare in references else name
+    is_case = bare in references and bare not in found
+    return bare if is_case and name not in references else name
 
 
 def _folder(path: Path, role: str) -> Path:

@@ -21,9 +21,10 @@ from cli_client import (
 
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY, BatchTable
-from MorseCore.commands.cases import find_cases, input_hashes
+from MorseCore.commands.cases import find_cases
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
+from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import write_volume
 
 

@@ -367,3 +367,22 @@ def test_a_table_of_subjects_may_come_from_any_spreadsheet(tmp_path: Path, mark:
     path = tmp_path / "cases.csv"
     path.write_text(f"case{mark}subject\na.nii.gz{mark}A\nb{mark}A\n")
     assert read_subjects(path) == {"a": "A", "b": "A"}
+
+
+def test_the_summary_lies_beside_the_table_also_where_a_folder_has_its_name(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "left").mkdir()
+    evaluate_folder(*folders, output=tmp_path / "left.json")
+    assert (tmp_path / "left.json").is_file()
+    assert (tmp_path / "left.csv").is_file()
+    assert not list((tmp_path / "left").iterdir())
+
+
+def test_a_mask_that_is_named_like_its_case_is_not_replaced_by_a_channel_s(tmp_path: Path) -> None:
+    save(tmp_path / "labelsTr" / "case.nii.gz", two_boxes())
+    save(tmp_path / "run" / "case" / "refined.nii.gz", two_boxes())
+    save(tmp_path / "run" / "case_0000" / "refined.nii.gz", two_boxes(shift=1))
+    summary = evaluate_folder(tmp_path / "run", tmp_path / "labelsTr")
+    assert structure(summary, 1, stage="refined")["dice"]["mean"] == 1
+    assert summary["extra"] == ["case_0000"]

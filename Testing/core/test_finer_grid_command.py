@@ -12,7 +12,8 @@ from training_runs import run_config, run_data, script
 
 from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.geometry import Geometry
-from MorseCore.images.imageio import Volume
+from MorseCore.images.imageio import Volume, write_labels
+from MorseCore.learning.dataset import Case
 from MorseCore.learning.phantoms import write_phantom_dataset
 from Training.evidence.finerreport import summarise
 from Training.evidence.surfaces import surface_distance, surface_of
@@ -134,8 +135,12 @@ def test_how_fine_a_mesh_is_does_not_weigh_its_direction() -> None:
     assert coarse == pytest.approx(fine, rel=0.02)
 
 
-def test_labels_that_were_drawn_on_a_coarser_grid_say_nothing_of_a_finer_one() -> None:
-    drawn, finer = (Geometry((8, 8, 8), np.diag([mm, mm, mm, 1.0])) for mm in (4.0, 2.0))
+def test_labels_that_were_drawn_on_a_coarser_grid_say_nothing_of_a_finer_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    write_labels(path, np.zeros((8, 8, 8), np.uint8), Geometry((8, 8, 8), np.diag([4, 4, 4, 1.0])))
+    case = Case("a", path, path)
     with pytest.raises(DatasetError, match="voxels of 4 x 4 x 4 mm, the finer grid of 2 x 2 x 2"):
-        check_is_finer("a", drawn, finer, 3)
-    check_is_finer("a", finer, finer, 3)
+        check_is_finer(case, [2.0, 2.0, 2.0])
+    check_is_finer(case, [4.0, 4.0, 4.0])

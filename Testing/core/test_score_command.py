@@ -394,3 +394,22 @@ def test_a_case_whose_files_were_replaced_is_another_one_and_other_places_are_no
         shutil.copy(entries[1][key], entries[0][key])
     assert score_mine(untrained, "--output", out) == 2
     assert "case 'phantom_000' has other files now" in capsys.readouterr().err
+
+
+def test_a_case_that_was_mended_is_scored_by_the_same_line(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = json.loads(untrained.read_text())["training"]
+    label = untrained.parent / entries[1]["label"]
+    kept, out = label.read_bytes(), str(tmp_path / "out")
+    label.write_bytes(kept[:40])
+    assert score_mine(untrained, "--output", out) == 1
+    assert "all: 5 cases" in capsys.readouterr().out
+    other = str(tmp_path / "other")  # of which a table lacks the case, too
+    assert score_mine(untrained, "--output", other, "--against", f"{out}/scores-all.csv") == 1
+    label.write_bytes(kept)
+    assert score_mine(untrained, "--output", out) == 0
+    done = capsys.readouterr().out
+    assert "all: 6 cases" in done
+    assert score_mine(untrained, "--against", f"{other}/scores-all.csv") == 0
+    assert "scores-all.csv (5 cases): DSC" in capsys.readouterr().out

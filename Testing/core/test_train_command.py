@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +179,10 @@ def test_finishing_is_measured_on_the_validation_split(home: Path):
     read_model(home / "runs" / "finished" / "model")
 
 
-def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(home: Path, capsys):
+def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(
+    home: Path, capsys, monkeypatch
+):
+    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
     (home / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
     with only_training_in(home / "runs" / "tiny"):
         assert train() == 2
@@ -186,7 +191,8 @@ def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(hom
 
 
 @pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: a kill is Unix's")
-def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path):
+def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
     code = (
         "import sys, time; from pathlib import Path\n"
         "from MorseCore.learning.runlock import only_training_in\n"
@@ -202,3 +208,19 @@ def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path):
         other.kill()
     with only_training_in(tmp_path):
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: processes are not forked on Windows")
+def test_a_forked_loader_does_not_keep_a_finished_training_s_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
+    with only_training_in(tmp_path):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with only_training_in(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

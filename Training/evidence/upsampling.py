@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from MorseCore.assembly import finer
-from MorseCore.errors import DatasetError
+from MorseCore.errors import DatasetError, MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.images.imageio import Volume
+from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.images.restoring import to_input_grid_labels
 from MorseCore.learning.dataset import Case, read_case
@@ -40,13 +40,12 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
     """``masks`` and ``surfaces``: variant -> measure -> mean over structures.
 
     :param info: of the model that was trained ``factor`` times coarser.
-    :raises DatasetError: as :func:`read_case`, or if the labels are coarser than the finer grid.
+    :raises DatasetError: as :func:`read_case`.
     """
     dims = info.preparation.spatial_dims
     pair = read_case(case, num_classes=info.num_classes)
     image, label = (whole_cells(volume, factor, dims) for volume in pair)
     array, grid = prepare_scan(image, info.preparation)
-    check_is_finer(case.name, label.geometry, finer(grid, factor, dims), dims)
     fine = finer(grid, factor, dims)
 
     def predict(scale: int, *, dense: bool = False) -> Tensor:
@@ -80,17 +79,26 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
     return result
 
 
-def check_is_finer(case: str, drawn: Geometry, asked: Geometry, dims: int) -> None:
+def check_is_finer(case: Case, spacing: Sequence[float]) -> None:
     """Refuse labels that say nothing of the detail that is asked for.
 
-    :raises DatasetError: if they were drawn on a coarser grid.
+    :param spacing: of the finer grid, mm along x, y[, z].
+    :raises DatasetError: if they were drawn on a coarser grid, or cannot be read.
     """
-    have, need = sorted(drawn.spacing[:dims]), sorted(asked.spacing[:dims])
+    try:
+        drawn = read_volume(case.label).geometry
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    have, need = sorted(drawn.spacing[: len(spacing)]), sorted(spacing)
     if any(a > _SAME * b for a, b in zip(have, need, strict=True)):
         raise DatasetError(
-            f"Case '{case}': its labels have voxels of {' x '.join(f'{mm:g}' for mm in have)} mm, "
-            f"the finer grid of {' x '.join(f'{mm:g}' for mm in need)} mm: they say nothing of it."
+            f"Case '{case.name}': its labels have voxels of {_sizes(have)}, the finer grid of "
+            f"{_sizes(need)}: they say nothing of it."
         )
+
+
+def _sizes(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing) + " mm"
 
 
 def whole_cells(volume: Volume, factor: int, dims: int) -> Volume:

@@ -59,7 +59,8 @@ def compare_by_number(info: ModelInfo, data: Decathlon, *, advice: str = "") -> 
     pairs = [(s.name, data.labels[s.value]) for s in info.structures]
     ours, theirs = ([name.casefold() for name in names] for names in zip(*pairs, strict=True))
     if ours != theirs and sorted(ours) == sorted(theirs):
-        same = ",".join(f"{name}={name}" for name, _ in pairs)
+        spelt = {name.casefold(): name for _, name in pairs}
+        same = ",".join(f"{name}={spelt[name.casefold()]}" for name, _ in pairs)
         raise ConfigError(
             "Model and data set number the same structures in another order; score.py compares "
             f'them by name with --labels "{same}".'
