@@ -26,19 +26,17 @@ from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.memory import check_memory, out_of_memory_explained
-from MorseCore.model_folder import ModelInfo, load_network, read_model
+from MorseCore.model_folder import load_network, read_model
 from MorseCore.openvino_engine import use_engine
 from MorseCore.precision import resolve_precision
 from MorseCore.predict_options import PredictOptions, points_asked, renderer_parameters
 from MorseCore.prediction import GridPrediction, KeptFields, predict_slabs
 from MorseCore.result import Segmentation
+from MorseCore.suitability import modality_warning, view_warning
 from MorseCore.windows import Crops
 
 __all__ = ["MAX_LISTED_POINTS", "PredictOptions", "Predictor"]
 
-_LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
-_SMALL = 0.3  # times it: a side that short is no region that somebody meant
-_MODALITIES = dict.fromkeys(("CR", "DX", "MG", "XA", "RF"), "XR") | {"OT": ""}  # DICOM's -> ours
 _SEED = 0
 log = logging.getLogger(__name__)
 
@@ -281,43 +279,6 @@ class Predictor:
                        "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip
-
-
-def modality_warning(part: Volume, info: ModelInfo) -> str:
-    """A sentence if the file says that it is of another modality than the model's, else nothing."""
-    modality = _MODALITIES.get(part.modality, part.modality)
-    if not modality or info.modality in ("any", modality):
-        return ""
-    return (
-        f"The image is {modality}, the model '{info.name}' was trained on {info.modality}: what it "
-        "finds may mean nothing."
-    )
-
-
-def view_warning(part: Volume, info: ModelInfo) -> str:
-    """A sentence if the image is much larger or smaller than the training images, else nothing."""
-    if info.field_of_view is None:
-        return ""
-    view = info.field_of_view
-    extent = [n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)]
-    # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
-    seen = sorted(extent[: info.preparation.spatial_dims])
-    pairs = list(zip(seen, sorted(view), strict=True))
-    is_picture = part.ndim < info.preparation.spatial_dims  # which is said anyway
-    if not is_picture and any(a < _SMALL * b for a, b in pairs):
-        return (
-            f"What is segmented measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the training "
-            f"images of '{info.name}' up to {' x '.join(f'{x:.0f}' for x in view)} mm: in so small "
-            "a part it has little to go by; choose a larger region."
-        )
-    if all(a <= _LARGE * b for a, b in pairs):
-        return ""
-    return (
-        f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "
-        f"'{info.name}' was trained on at most {' x '.join(f'{x:.0f}' for x in view)} mm; "
-        "outside of such a box it may find structures where there are none: choose a region of "
-        "interest."
-    )
 
 
 class _Clock:

@@ -7,45 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_maps import DIAGONAL, GRID, SHAPE, folders, save, structure, two_boxes
 
 from MorseCore.errors import DatasetError, GeometryError, ImageError
 from MorseCore.geometry import Geometry
-from MorseCore.images.imageio import write_labels, write_volume
+from MorseCore.images.imageio import write_volume
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.scoring.casetable import read_cases
 from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder, format_table
 from MorseCore.scoring.metrics import Rule
-from MorseCore.scoring.subjects import read_subjects
 
-SHAPE = (6, 8, 10)
-GRID = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))  # i, j: 1 mm, k: 3 mm
-DIAGONAL = float(np.linalg.norm([18, 8, 10]))
-
-
-def two_boxes(*, shift: int = 0) -> np.ndarray:
-    labels = np.zeros(SHAPE, dtype=np.uint8)
-    labels[1 + shift : 3 + shift, 1:4, 1:4] = 1
-    labels[2:4, 5:7, 5:9] = 2
-    return labels
-
-
-def save(path: Path, labels: np.ndarray, *, grid: Geometry = GRID) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_labels(path, labels, grid)
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two references, a and b; predictions a (right) and b (structure 1 one slice off)."""
-    prediction, reference = tmp_path / "prediction", tmp_path / "reference"
-    for case in ("a", "b"):
-        save(reference / f"{case}.nii.gz", two_boxes())
-        save(prediction / f"{case}.nii.gz", two_boxes(shift=case == "b"))
-    return prediction, reference
-
-
-def structure(summary: dict, label: int, *, stage: str = "prediction") -> dict:
-    return summary["stages"][stage]["structures"][str(label)]
+__all__ = ["folders"]  # a fixture
 
 
 def test_a_flat_folder_is_scored_in_millimetres(folders: tuple[Path, Path]) -> None:
@@ -327,62 +299,3 @@ def test_the_table_is_aligned(folders: tuple[Path, Path]) -> None:
     assert lines[0].split() == [
         *("structure", "DSC", "Jaccard", "HD95", "ASD", "missed"),
     ]
-
-
-def test_intervals_over_subjects_take_two_cases_of_one_as_one(tmp_path: Path) -> None:
-    """Of two subjects the one gains nothing in both cases, the other everything in its one."""
-    for case, shift in (("a1", 0), ("a2", 0), ("b", 1)):
-        save(tmp_path / "reference" / f"{case}.nii.gz", two_boxes())
-        save(tmp_path / "run" / case / "coarse.nii.gz", two_boxes(shift=shift))
-        save(tmp_path / "run" / case / "refined.nii.gz", two_boxes())
-    (tmp_path / "run" / "summary.csv").touch()
-    by_case = evaluate_folder(tmp_path / "run", tmp_path / "reference")
-    assert by_case["comparison"]["dice"]["difference"] == pytest.approx(0.25 / 3)
-    assert "take the 3 cases for independent" in format_table(by_case)
-
-    subjects = {"a1": "A", "a2": "A", "b": "B"}
-    summary = evaluate_folder(tmp_path / "run", tmp_path / "reference", subjects=subjects)
-    assert (summary["cases"], summary["subjects"]) == (3, 2)
-    assert summary["comparison"]["dice"] == {"difference": 0.125, "low": 0.0, "high": 0.25}
-    assert "over 2 subjects" in format_table(summary)
-
-
-def test_masks_of_nnunet_s_channel_files_are_those_of_their_cases(tmp_path: Path) -> None:
-    save(tmp_path / "labelsTr" / "case.nii.gz", two_boxes())
-    save(tmp_path / "run" / "case_0000" / "refined.nii.gz", two_boxes())
-    summary = evaluate_folder(tmp_path / "run", tmp_path / "labelsTr")
-    assert structure(summary, 1, stage="refined")["dice"]["mean"] == 1
-
-
-def test_values_of_a_reference_that_are_no_structure_are_warned_about(
-    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        evaluate_folder(*folders, labels={2: "two"})
-    assert "[1]; they are not scored" in caplog.text
-
-
-@pytest.mark.parametrize("mark", [",", ";", "\t"])
-def test_a_table_of_subjects_may_come_from_any_spreadsheet(tmp_path: Path, mark: str) -> None:
-    path = tmp_path / "cases.csv"
-    path.write_text(f"case{mark}subject\na.nii.gz{mark}A\nb{mark}A\n")
-    assert read_subjects(path) == {"a": "A", "b": "A"}
-
-
-def test_the_summary_lies_beside_the_table_also_where_a_folder_has_its_name(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "left").mkdir()
-    evaluate_folder(*folders, output=tmp_path / "left.json")
-    assert (tmp_path / "left.json").is_file()
-    assert (tmp_path / "left.csv").is_file()
-    assert not list((tmp_path / "left").iterdir())
-
-
-def test_a_mask_that_is_named_like_its_case_is_not_replaced_by_a_channel_s(tmp_path: Path) -> None:
-    save(tmp_path / "labelsTr" / "case.nii.gz", two_boxes())
-    save(tmp_path / "run" / "case" / "refined.nii.gz", two_boxes())
-    save(tmp_path / "run" / "case_0000" / "refined.nii.gz", two_boxes(shift=1))
-    summary = evaluate_folder(tmp_path / "run", tmp_path / "labelsTr")
-    assert structure(summary, 1, stage="refined")["dice"]["mean"] == 1
-    assert summary["extra"] == ["case_0000"]

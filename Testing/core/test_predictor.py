@@ -16,7 +16,8 @@ from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.learning.phantoms import make_phantom
 from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor, modality_warning, view_warning
+from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.suitability import modality_warning, view_warning
 
 
 def turn(array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> np.ndarray:

@@ -18,7 +18,8 @@ from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.points import grid_coords
 from MorseCore.prediction import window_to_source
-from MorseCore.predictor import Predictor, modality_warning, view_warning
+from MorseCore.predictor import Predictor
+from MorseCore.suitability import modality_warning, view_warning
 from MorseCore.windows import crop_window, lay_windows
 
 __all__ = ["GateMaps", "draw_gates", "gate_maps"]
