@@ -238,14 +238,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
     subjects = read_subjects(options.subjects) if options.subjects else {}
+    if options.subjects and not subjects:
+        raise DatasetError(
+            f"'{options.subjects}' names no subject in columns 'case' and 'subject'."
+        )
     summary = evaluate_folder(
         options.prediction, options.reference, output=options.output, labels=labels,
         rule=options.rule, subjects=subjects,
     )  # fmt: skip
-    if options.subjects and not summary["with_subject"]:
-        raise DatasetError(
-            f"'{options.subjects}' names none of the cases; it needs columns 'case' and 'subject'."
-        )
     print(format_table(summary))
     if options.output is not None:
         written = summary_path(options.output)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 _DESCRIPTION, _POSITION, _ORIENTATION = "0008|103e", "0020|0032", "0020|0037"
 MODALITY = "0008|0060"
-"""The tag of it."""
+"""DICOM's tag of what made an image."""
 _CLEAR_MAJORITY = 0.9  # of a folder's images; the others are scouts then
 _UNEVEN = 0.05  # of the slice distance; the hand-rounded positions of some scanners stay below
 _SIDEWAYS = 0.02  # of the slice distance: 1 degree of gantry tilt

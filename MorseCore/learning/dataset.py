@@ -21,7 +21,7 @@ from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imagechecks import clean_voxels
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import Preparation, prepare_scan
-from MorseCore.learning.layouts import list_pairs
+from MorseCore.learning.layouts import Case, list_cases
 
 __all__ = [
     "Case",
@@ -37,15 +37,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 _PARTS = ("train", "val", "test")
 _MOST_CLASSES = 256  # label maps are held as uint8
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image with its label map."""
-
-    name: str
-    image: Path
-    label: Path
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ def open_dataset(
         )
     data = _read(dataset)
     labels = _labels(data, dataset, may_skip=may_skip_numbers)
-    cases = {pair.name: Case(*pair) for pair in list_pairs(data, dataset)}
+    cases = {case.name: case for case in list_cases(data, dataset)}
     if split is None:
         splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
         splits["test"] = tuple(cases.values())

@@ -8,21 +8,23 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from MorseCore.errors import DatasetError
 from MorseCore.images.names import name_without_suffix
 
-__all__ = ["Pair", "is_dataset", "list_pairs"]
+__all__ = ["Case", "is_dataset", "list_cases"]
 
 log = logging.getLogger(__name__)
 _KEYS = ("training", "test_labels", "file_ending", "dataset")
 _CHANNEL = "_0000"  # nnU-Net's ending of the first channel's file
 
 
-class Pair(NamedTuple):
-    """A case with a label."""
+@dataclass(frozen=True)
+class Case:
+    """One image with its label map."""
 
     name: str
     image: Path
@@ -34,7 +36,7 @@ def is_dataset(data: Mapping[str, Any]) -> bool:
     return any(key in data for key in _KEYS)
 
 
-def list_pairs(data: Mapping[str, Any], dataset: Path) -> list[Pair]:
+def list_cases(data: Mapping[str, Any], dataset: Path) -> list[Case]:
     """All cases that have a label.
 
     :param dataset: path of the ``dataset.json``, beside which the files lie.
@@ -45,22 +47,22 @@ def list_pairs(data: Mapping[str, Any], dataset: Path) -> list[Pair]:
         raise DatasetError(f"'{dataset}' has {len(channels)} channels; images with one are read.")
     named = data.get("dataset")
     if isinstance(named, dict):
-        pairs = list(_named(named, dataset))
+        cases = list(_named(named, dataset))
     elif "file_ending" in data and "training" not in data:
-        pairs = list(_in_folders(str(data["file_ending"]), dataset.parent))
+        cases = list(_in_folders(str(data["file_ending"]), dataset.parent))
     else:
-        pairs = list(_listed(data, dataset))
-    if not pairs:
+        cases = list(_listed(data, dataset))
+    if not cases:
         raise DatasetError(f"'{dataset}' lists no image with a label.")
     names: set[str] = set()
-    for pair in pairs:
-        if pair.name in names:
-            raise DatasetError(f"'{dataset}' lists the case '{pair.name}' twice.")
-        names.add(pair.name)
-    return pairs
+    for case in cases:
+        if case.name in names:
+            raise DatasetError(f"'{dataset}' lists the case '{case.name}' twice.")
+        names.add(case.name)
+    return cases
 
 
-def _listed(data: Mapping[str, Any], dataset: Path) -> Iterator[Pair]:
+def _listed(data: Mapping[str, Any], dataset: Path) -> Iterator[Case]:
     entries, tests, labels = (data.get(key, []) for key in ("training", "test", "test_labels"))
     if not all(isinstance(value, list) for value in (entries, tests, labels)):
         raise DatasetError(f"'{dataset}': 'training', 'test' and 'test_labels' must be lists.")
@@ -79,7 +81,7 @@ def _listed(data: Mapping[str, Any], dataset: Path) -> Iterator[Pair]:
             log.warning("%s is a companion file that macOS made; it is left out", image.name)
             continue
         name = name_without_suffix(image.name)
-        yield Pair(name, _with_channel(image, name), dataset.parent / entry["label"])
+        yield Case(name, _with_channel(image, name), dataset.parent / entry["label"])
 
 
 def _with_channel(image: Path, name: str) -> Path:
@@ -88,19 +90,19 @@ def _with_channel(image: Path, name: str) -> Path:
     return other if not image.is_file() and other.is_file() else image
 
 
-def _in_folders(ending: str, folder: Path) -> Iterator[Pair]:
+def _in_folders(ending: str, folder: Path) -> Iterator[Case]:
     for part in ("Tr", "Ts"):
         for label in sorted((folder / f"labels{part}").glob(f"*{ending}")):
             name = label.name[: -len(ending)]
             if not name.startswith("."):
-                yield Pair(name, folder / f"images{part}" / f"{name}{_CHANNEL}{ending}", label)
+                yield Case(name, folder / f"images{part}" / f"{name}{_CHANNEL}{ending}", label)
 
 
-def _named(cases: Mapping[str, Any], dataset: Path) -> Iterator[Pair]:
+def _named(cases: Mapping[str, Any], dataset: Path) -> Iterator[Case]:
     for name, entry in sorted(cases.items()):
         images = entry.get("images") if isinstance(entry, dict) else None
         if not (isinstance(images, list) and images and isinstance(entry.get("label"), str)):
             raise DatasetError(f"'{dataset}': the case '{name}' needs 'images' and a 'label'.")
         if len(images) > 1:
             raise DatasetError(f"'{dataset}': the case '{name}' has {len(images)} images, not one.")
-        yield Pair(name, dataset.parent / str(images[0]), dataset.parent / entry["label"])
+        yield Case(name, dataset.parent / str(images[0]), dataset.parent / entry["label"])

@@ -53,8 +53,7 @@ def evaluate_folder(
         occurs in any reference.
     :param rule: unit of distances and what a missing structure counts, see `score_labels`.
     :param subjects: case -> subject; intervals are then over subjects, which are independent.
-    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``, and
-        ``with_subject``: cases whose subject is known), ``missing``
+    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
         (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
         and ``mean`` (see `scoring.metrics.Summary`), and, with both stages,
         ``comparison`` (refined - coarse).
@@ -63,6 +62,11 @@ def evaluate_folder(
     :raises OutputError: if the output cannot be written.
     """
     pairing = pair_cases(prediction, reference)
+    if subjects and not any(case.name in subjects for case in pairing.cases):
+        raise DatasetError(
+            f"The table of subjects names none of the cases; it has '{min(subjects)}' …, the "
+            f"references are called '{pairing.cases[0].name}' …."
+        )
     stem = _output_stem(output) if output is not None else None
     if pairing.extra:
         logger.warning("Not scored, since they have no reference: %s.", ", ".join(pairing.extra))
@@ -217,10 +221,7 @@ def _summary(
     subjects: Mapping[str, str],
 ) -> dict[str, Any]:
     count = len({subjects.get(name, name) for name in scores})
-    known = sum(name in subjects for name in scores)
-    summary: dict[str, Any] = {
-        "cases": len(scores), "subjects": count, "with_subject": known, "stages": {},
-    }  # fmt: skip
+    summary: dict[str, Any] = {"cases": len(scores), "subjects": count, "stages": {}}
     means: dict[str, dict[str, list[float]]] = {}
     for stage in stages:
         cases = [case[stage].structures for case in scores.values()]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from label_maps import folders, save, structure, two_boxes
 
+from MorseCore.errors import DatasetError
 from MorseCore.scoring.evaluation import evaluate_folder, format_table
 from MorseCore.scoring.subjects import read_subjects
 
@@ -69,3 +70,11 @@ def test_a_mask_that_is_named_like_its_case_is_not_replaced_by_a_channel_s(tmp_p
     summary = evaluate_folder(tmp_path / "run", tmp_path / "labelsTr")
     assert structure(summary, 1, stage="refined")["dice"]["mean"] == 1
     assert summary["extra"] == ["case_0000"]
+
+
+def test_a_table_of_subjects_of_other_cases_is_refused_before_anything_is_written(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="names none of the cases; it has 'x' …, the references"):
+        evaluate_folder(*folders, output=tmp_path / "out.json", subjects={"x": "X"})
+    assert not list(tmp_path.glob("out.*"))

@@ -9,7 +9,7 @@ configuration's data set, in 3D; ours is a model folder that was trained on it. 
 windows take about an hour on one core with AMX, as the training of ``hippocampus-t1`` does.
 nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its best.
 Both are scored on the same split, paired by subject: not lower means that the 95 % interval of the
-difference ends above -0.01. Interrupted, it goes on from the last epoch.
+difference begins above -0.01. Interrupted, it goes on from the last epoch.
 Under ``--runs`` it writes ``table.md``, ``plot.png`` and every case's scores.
 """
 
