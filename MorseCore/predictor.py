@@ -3,8 +3,7 @@
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
@@ -32,6 +31,7 @@ from MorseCore.precision import resolve_precision
 from MorseCore.predict_options import PredictOptions, points_asked, renderer_parameters
 from MorseCore.prediction import GridPrediction, KeptFields, predict_slabs
 from MorseCore.result import Segmentation
+from MorseCore.stage_clock import StageClock
 from MorseCore.suitability import modality_warning, view_warning
 from MorseCore.windows import Crops
 
@@ -101,7 +101,7 @@ class Predictor:
         tell: Callable[[str, float], None],
         should_stop: Callable[[], bool] | None,
     ) -> Segmentation:
-        clock = _Clock()
+        clock = StageClock()
         with clock("prepare"), out_of_memory_explained(self.device):
             tell("prepare", 0.0)
             voxels, lost = clean_voxels(volume.array)
@@ -169,7 +169,7 @@ class Predictor:
         assembler: Assembler,
         image: Crops,
         options: PredictOptions,
-        clock: "_Clock",
+        clock: StageClock,
         kept: KeptFields | None,
         tell: Callable[[str, float], None],
         should_stop: Callable[[], bool] | None,
@@ -279,20 +279,6 @@ class Predictor:
                        "rendered_voxels": assembled.rendered_voxels},
             "warnings": warnings,
         }  # fmt: skip
-
-
-class _Clock:
-    """Seconds by stage, summed."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        seconds = self.seconds.get(stage, 0.0) + time.perf_counter() - started
-        self.seconds[stage] = round(seconds, 4)
 
 
 def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int, int]]:

@@ -15,3 +15,6 @@ class Targets(NamedTuple):
     points: Tensor | None = None
     """(B, P, D) coordinates, (x, y[, z]) in [-1, 1], of the points that were drawn before the
     training and lie in the crop; None unless the sampler works with such."""
+    shares: Tensor | None = None
+    """(B, N, *S) uint8, labels at N places inside each pixel, whose frequencies are a soft label;
+    None where a pixel is one class."""

@@ -1,7 +1,8 @@
-"""Train a model on a data set in the Medical Segmentation Decathlon layout.
+"""Train a model on scans with labels, or on label maps alone.
 
     python Training/train.py Training/configs/hippocampus-t1.json
     python Training/train.py CONFIG optimisation.iterations=3000 device=cuda:0
+    python Training/train.py Training/configs/brain-mr.json output=../runs
     torchrun --nproc-per-node 4 Training/train.py CONFIG
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 Training/train.py CONFIG
 
@@ -22,26 +23,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
 import torch
-from tqdm import tqdm
 
 from MorseCore.allocation import keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import (
-    Decathlon,
-    PreparedCase,
-    absent_labels,
-    open_dataset,
-    prepare_case,
-)
-from MorseCore.learning.distributed import World, join_world
+from MorseCore.learning.dataset import open_dataset
+from MorseCore.learning.distributed import ALONE, World, join_world
 from MorseCore.learning.export import describe_structures, export_model
 from MorseCore.learning.finishing import finish_rendering
+from MorseCore.learning.initialising import with_warm_up
+from MorseCore.learning.monitor import Monitor, open_monitor
 from MorseCore.learning.runlock import only_training_in
+from MorseCore.learning.sources import GeneratedSource, ImageSource, Source
 from MorseCore.learning.training import Trainer
 from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.validation import Validator
 from MorseCore.losses import POINT_LOSSES
 from MorseCore.memory import is_out_of_memory
 from MorseCore.network import Network
@@ -63,12 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
     )
+    parser.add_argument(
+        "--export", action="store_true",
+        help="do not train: write the model folder of the last checkpoint, marked preliminary",
+    )  # fmt: skip
     keep_freed_memory()
     options = parser.parse_args(arguments)
     words = ["python", "Training/train.py", options.config.as_posix(), *options.overrides]
     try:
         data = apply_overrides(read_json(options.config), options.overrides)
-        return run(decode(RunConfig, data, ""), command=shlex.join(words))
+        return run(decode(RunConfig, data, ""), command=shlex.join(words), export=options.export)
     except MorseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
@@ -86,8 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def run(config: RunConfig, *, command: str) -> int:
-    """Train, then write the model folder with figures on the validation and the test split."""
+def run(config: RunConfig, *, command: str, export: bool = False) -> int:
+    """Train, then write the model folder with figures on the validation and the test split.
+
+    :param export: do not train; write the model folder of the last checkpoint.
+    """
+    config = with_warm_up(config)
     world = join_world(config.device)
     folder = Path(config.output) / config.name
     with ExitStack() as held:
@@ -95,59 +99,67 @@ def run(config: RunConfig, *, command: str) -> int:
             prepare_output_directory(folder)
             held.enter_context(only_training_in(folder))
         held.enter_context(logging_to(folder, world))
-        data = open_dataset(
-            Path(config.data.dataset), Path(config.data.split), fold=config.data.fold
-        )
-        data = with_share(data, subjects_of(Path(config.data.dataset)), config)
-        describe_structures(config, data)  # a mistake there is to be found before the training
-        network = build_network(config, data)
-        # The test split is read now, too: hours later is too late to find that a file is damaged.
-        train, val, test = (prepare(data, part, config, world) for part in data.splits)
-        for value in absent_labels(train, num_classes=data.num_classes):
-            log.warning("no training case holds '%s'", data.labels[value])
-        validator = Validator(
-            config.preparation.window_size, config.renderer.build(), config.windows,
-            [value for value in data.labels if value], config.optimisation.precision,
-        )  # fmt: skip
+        source = open_source(config, world)
+        network = build_network(config, len(source.labels))
         log.info("precision: %s", resolve_precision(world.device, config.optimisation.precision))
-        trainer = Trainer(config, network, train, val, validator, world, folder)
-        is_finished = trainer.run()
+        trainer = Trainer(
+            config, network, source.samples(), source.validation(), world, folder,
+            monitor=monitor_of(config, source) if world.is_main and not export else None,
+        )  # fmt: skip
+        steps = trainer.load() if export else None
+        is_finished = export or trainer.run()
         world.leave()
         if is_finished and world.is_main:
             network.load_state_dict(trainer.chosen_weights())
-            finish(config, network, trainer, validator, val)
-            figures = export_model(
-                folder / "model", config, data, network, validator, val=val, test=test,
-                command=command, field_of_view=extent(train),
-            )  # fmt: skip
-            write_json(folder / "figures.json", figures)
+            if not export:
+                finish(config, network, trainer, source)
+            facts = source.facts(network, folder)
+            export_model(folder / "model", config, facts, network, command=command, steps=steps)
+            write_json(folder / "figures.json", facts.figures)
             log.info("model folder: %s", folder / "model")
         if world.is_main:
             try_drawing(lambda: draw_curves(folder / "metrics.jsonl", folder / "curves.png"))
     return 0 if is_finished else 1
 
 
-def finish(
-    config: RunConfig,
-    network: Network,
-    trainer: Trainer,
-    validator: Validator,
-    val: list[PreparedCase],
-) -> None:
+def open_source(config: RunConfig, world: World) -> Source:
+    """The data. A mistake in what the card says of them is found now, not after the training."""
+    if config.data.source == "generated":
+        source: Source = GeneratedSource(config, world)
+        describe_structures(config, source.labels)
+        return source
+    data = open_dataset(Path(config.data.dataset), Path(config.data.split), fold=config.data.fold)
+    data = with_share(data, subjects_of(Path(config.data.dataset)), config)
+    describe_structures(config, data.labels)
+    return ImageSource(data, config, world)
+
+
+def monitor_of(config: RunConfig, source: Source) -> Monitor | None:
+    """The real scans that are watched, if the configuration names any."""
+    if not config.validation.monitor:
+        return None
+    return open_monitor(
+        Path(config.validation.monitor), source.labels, preparation=config.preparation,
+        windows=config.windows, precision=config.optimisation.precision,
+    )  # fmt: skip
+
+
+def finish(config: RunConfig, network: Network, trainer: Trainer, source: Source) -> None:
     """Train the rendering head alone, if asked to; undone if the validation split gets worse."""
-    options = config.optimisation
+    options, validation = config.optimisation, source.validation()
     if not options.finishing or not network.head.rendering_parameters():
         return
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scores = [validator.summary(network, val)["refined"].mean.dice.mean] if val else []
+    measured = [] if validation is None else [validation.measure(network, world=ALONE)]
     finish_rendering(
         network, trainer.further_batches(options.finishing), sampler=config.sampler.build(),
         steps=options.finishing, learning_rate=options.finishing_rate, clip=options.clip,
         seed=config.seed, stride=options.supervision_stride,
         point_loss=POINT_LOSSES[options.finishing_loss],
     )  # fmt: skip
-    if val:
-        scores.append(validator.summary(network, val)["refined"].mean.dice.mean)
+    if validation is not None:
+        measured.append(validation.measure(network, world=ALONE))
+        scores = [figures.means["refined"]["dice"] for figures in measured]
         log.info("finishing: DSC of the refined masks %.5f before, %.5f after", *scores)
         if scores[1] < scores[0]:
             network.load_state_dict(before)
@@ -174,30 +186,18 @@ def logging_to(folder: Path, world: World) -> Iterator[None]:
         handler.close()
 
 
-def build_network(config: RunConfig, data: Decathlon) -> Network:
+def build_network(config: RunConfig, num_classes: int) -> Network:
     """The network with its first weights.
 
-    :raises ConfigError: if the window does not suit it.
+    :raises ConfigError: if a window does not suit it.
     """
     torch.manual_seed(seed_for(config.seed, "weights"))
-    network = config.network.build(num_classes=data.num_classes)
+    network = config.network.build(num_classes=num_classes)
     network.check_size(config.preparation.window_size, what="'preparation.window'")
+    for part in config.generation.windows:
+        network.check_size(part.window[::-1], what="each of 'generation.windows'")
     log.info("%d parameters", sum(p.numel() for p in network.parameters()))
     return network
-
-
-def prepare(data: Decathlon, part: str, config: RunConfig, world: World) -> list[PreparedCase]:
-    """The cases of a split on the model's grid. Only the main process has any use for ``test``."""
-    cases = data.splits[part] if world.is_main or part != "test" else ()
-    log.info("%s: %d cases", part, len(cases))
-    bar = tqdm(cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True)
-    return [prepare_case(case, config.preparation, num_classes=data.num_classes) for case in bar]
-
-
-def extent(cases: list[PreparedCase]) -> tuple[float, ...]:
-    """Largest extent in mm along x, y, z of the training images."""
-    extents = [[n * mm for n, mm in zip(c.image.shape, c.spacing, strict=True)] for c in cases]
-    return tuple(round(max(axis), 1) for axis in reversed(list(zip(*extents, strict=True))))
 
 
 if __name__ == "__main__":

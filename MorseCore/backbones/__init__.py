@@ -5,6 +5,7 @@ from typing import Any
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.backbones.res2net import Res2NetConfig
 from MorseCore.backbones.resnet import ResNetConfig
+from MorseCore.backbones.strided_unet import StridedUNetConfig
 from MorseCore.backbones.transunet import TransUNetConfig
 from MorseCore.backbones.unet import UNetConfig
 from MorseCore.backbones.unet3d import UNet3DConfig
@@ -17,6 +18,7 @@ __all__ = ["BACKBONES", "Pyramid", "PyramidSpec"]
 BACKBONES: Registry[Any] = Registry("backbone")
 BACKBONES.register("unet", UNetConfig, "Ronneberger 2015, in MORSE (MICCAI 2023)")
 BACKBONES.register("unet3d", UNet3DConfig, "Cicek 2016, in MORSE (MICCAI 2023)")
+BACKBONES.register("strided_unet", StridedUNetConfig, "this project's whole-head network")
 BACKBONES.register("unet_bilinear", BilinearUNetConfig, "Ronneberger 2015, in I²Net (MICCAI 2024)")
 BACKBONES.register("transunet", TransUNetConfig, "TransUNet (Chen 2021), in MORSE (MICCAI 2023)")
 BACKBONES.register(

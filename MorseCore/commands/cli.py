@@ -105,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--verbose", action="store_true", help="details of unexpected errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_methods, _add_worker):
+    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_preview, _add_methods,
+                _add_worker):  # fmt: skip
         add(commands)
     return parser
 
@@ -196,6 +197,20 @@ def _add_models(commands: Any) -> None:
         action = actions.add_parser(name)
         action.add_argument("model", metavar=metavar)
         action.set_defaults(run=run)
+
+
+def _add_preview(commands: Any) -> None:
+    parser = commands.add_parser("preview", help="images generated from label maps, as a picture")
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS",
+        help="folder of label maps, dataset.json, or a configuration of Training/configs",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, default=Path("grid.png"), metavar="PNG")
+    parser.add_argument(
+        "--preset", choices=("any", "t1"), help="any MR contrast (default), or like T1"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="other images")
+    parser.set_defaults(run=_preview)
 
 
 def _add_methods(commands: Any) -> None:
@@ -308,6 +323,12 @@ def _models_remove(options: argparse.Namespace) -> int:
 
     print(f"removed: {remove_model(options.model)}")
     return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from MorseCore.commands.preview import run_preview
+
+    return run_preview(options.labels, options.output, preset=options.preset, seed=options.seed)
 
 
 def _methods(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from MorseCore.losses import point_cross_entropy, region_loss
 from MorseCore.points import labels_at
 from MorseCore.samplers import CoarseGrid, Sampler
 from MorseCore.seeds import home_of
+from MorseCore.soft_loss import ClassWeighting, soft_region_loss
 from MorseCore.targets import Targets
 
 __all__ = ["Head"]
@@ -44,6 +45,7 @@ class Head(nn.Module, ABC):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        weighting: ClassWeighting = "none",
         point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -55,18 +57,33 @@ class Head(nn.Module, ABC):
         :param stride: take L_sup at every ``stride``-th pixel along each axis, with a phase drawn
             anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
             3D and makes the head's share of a step eight times smaller.
+        :param weighting: of the classes in L_sup.
         :param point_loss: of ``rend``; of points (B, P, C) and labels (B, P).
         """
         phases = _draw_phases(len(field.size), stride, generator)
         axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
         every = (slice(None), *(slice(n, None, stride) for n in phases))
         coarse = field.coarse_grid(axes)
-        result = {"sup": region_loss(coarse, targets.labels[every])} if "sup" in active else {}
+        result = {}
+        if "sup" in active:
+            result["sup"] = _map_loss(coarse, targets, every, weighting)
         if "rend" in active and "rend" in self.loss_weights:
             grid = CoarseGrid(coarse.detach(), axes)
             coords = sampler.select(field, targets, coarse=grid, generator=generator)
             result["rend"] = point_loss(field.logits(coords), labels_at(targets.labels, coords))
         return result
+
+
+def _map_loss(
+    coarse: Tensor, targets: Targets, every: tuple[slice, ...], weighting: ClassWeighting
+) -> Tensor:
+    """L_sup of a map (B, C, *S'), against the pixels ``every`` of the targets."""
+    if targets.shares is not None:
+        return soft_region_loss(coarse, targets.shares[(slice(None), *every)], weighting=weighting)
+    labels = targets.labels[every]
+    if weighting == "none":
+        return region_loss(coarse, labels)
+    return soft_region_loss(coarse, labels[:, None], weighting=weighting)
 
 
 def _draw_phases(dims: int, stride: int, generator: torch.Generator | None) -> list[int]:

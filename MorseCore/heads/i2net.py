@@ -29,6 +29,7 @@ from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.losses import point_cross_entropy, point_region_loss
 from MorseCore.points import grid_coords, pixel_axes, sample_grid
 from MorseCore.samplers import Sampler
+from MorseCore.soft_loss import ClassWeighting
 from MorseCore.targets import Targets
 
 __all__ = ["I2Net", "I2NetConfig", "I2NetGrid", "I2NetPoints"]
@@ -206,6 +207,7 @@ class I2NetGrid(I2Net):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        weighting: ClassWeighting = "none",
         point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -213,7 +215,13 @@ class I2NetGrid(I2Net):
         if not isinstance(field, I2GridField):
             raise TypeError("This head takes losses of its own fields only.")
         supervised = super().losses(
-            field, targets, sampler=sampler, active=("sup",), stride=stride, generator=generator
+            field,
+            targets,
+            sampler=sampler,
+            active=("sup",),
+            stride=stride,
+            weighting=weighting,
+            generator=generator,
         )["sup"]
         return self.regularised(supervised, field.decoded, active)
 

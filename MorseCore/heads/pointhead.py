@@ -11,6 +11,7 @@ from MorseCore.heads.head import Head
 from MorseCore.losses import point_cross_entropy, point_region_loss
 from MorseCore.points import labels_at
 from MorseCore.samplers import Sampler
+from MorseCore.soft_loss import ClassWeighting
 from MorseCore.targets import Targets
 
 __all__ = ["PointField", "PointHead"]
@@ -41,10 +42,11 @@ class PointHead(Head):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        weighting: ClassWeighting = "none",
         point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """See :class:`Head`; ``stride`` and ``point_loss`` (of ``rend``) have no meaning here."""
+        """See :class:`Head`; ``stride``, ``weighting`` and ``point_loss`` have no meaning here."""
         coords = self.select(field, targets, sampler=sampler, generator=generator)
         labels = labels_at(targets.labels, coords)
         return self.point_losses(field, coords, labels, active=active, generator=generator)

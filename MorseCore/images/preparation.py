@@ -10,8 +10,9 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
 
-__all__ = ["Intensity", "Preparation", "measure_intensity", "normalise", "prepare_scan"]
+__all__ = ["CLIPPED", "Intensity", "Preparation", "measure_intensity", "normalise", "prepare_scan"]
 
+CLIPPED = (-0.2, 1.5)  # of ``percentile``
 _PIECE = 1 << 24  # bytes looked at together
 
 
@@ -24,14 +25,16 @@ class Preparation:
     inference slides. The positional encoding spans one window, so both must be the same."""
     spacing: tuple[float, ...] | None = None
     """Voxel size in mm along x, y[, z] to resample to; null keeps the image's own."""
-    normalisation: Literal["zscore", "range"] = "zscore"
+    normalisation: Literal["zscore", "percentile", "range"] = "zscore"
     """``zscore``: clip to ``percentiles`` of the image, subtract the mean, divide by the standard
     deviation (MR: intensities of two scans are not comparable). They are those of what is
     segmented: of the region where one is given, of the whole image in training, so that a region
-    should be such as the training images are. ``range``: clip to ``intensity_range`` and scale to
+    should be such as the training images are. ``percentile``: shift and scale so that
+    ``percentiles`` become 0 and 1, clip to [-0.2, 1.5]; 0, which is put beyond an image, is then
+    the dark end. ``range``: clip to ``intensity_range`` and scale to
     [-1, 1] (CT), whatever the region."""
     percentiles: tuple[float, float] = (0.5, 99.5)
-    """For ``zscore``."""
+    """For ``zscore`` and ``percentile``."""
     intensity_range: tuple[float, float] = (-1000.0, 1000.0)
     """For ``range``, in the image's own units (HU)."""
 
@@ -95,6 +98,11 @@ def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:
         low, high = preparation.intensity_range
         return Intensity(low, high, (low + high) / 2, (high - low) / 2)
     low, high = (float(x) for x in np.percentile(image, preparation.percentiles))
+    if preparation.normalisation == "percentile":
+        if low >= high:
+            low, high = float(np.min(image)), float(np.max(image))
+        span = high - low
+        return Intensity(low + CLIPPED[0] * span, low + CLIPPED[1] * span, low, span)
     if low >= high:  # a mask-like image may have all its contrast beyond the percentiles
         low, high = -np.inf, np.inf
     # In pieces: numpy's own deviation holds the whole image in double precision.

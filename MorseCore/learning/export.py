@@ -1,7 +1,7 @@
 """From a trained network to a model folder, with its figures and its card."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 from MorseCore import __version__
 from MorseCore.config import encode, nearest
 from MorseCore.errors import ConfigError
-from MorseCore.learning.dataset import Decathlon, PreparedCase
+from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.figures import DataFacts
+from MorseCore.learning.optimisers import learning_rate
 from MorseCore.learning.training_config import CardStructure, RunConfig
 from MorseCore.learning.validation import Validator, summarise_cases
 from MorseCore.model_folder import ModelInfo, StructureInfo, write_model
@@ -18,7 +20,7 @@ from MorseCore.network import Network
 from MorseCore.scoring.casetable import write_cases
 from MorseCore.scoring.metrics import Summary
 
-__all__ = ["describe_structures", "export_model"]
+__all__ = ["describe_structures", "export_model", "measure_cases"]
 
 _PALETTE = (  # Okabe and Ito: told apart with any colour vision
     (0.90, 0.62, 0.00), (0.00, 0.45, 0.70), (0.00, 0.62, 0.45), (0.80, 0.47, 0.65),
@@ -30,39 +32,29 @@ _METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
 def export_model(
     folder: Path,
     config: RunConfig,
-    data: Decathlon,
+    facts: DataFacts,
     network: Network,
-    validator: Validator,
     *,
-    val: Sequence[PreparedCase],
-    test: Sequence[PreparedCase],
     command: str,
-    field_of_view: tuple[float, ...],
-) -> dict[str, Any]:
-    """Measure the network on both splits and write its model folder; returns the figures.
-
-    Beside the folder, ``scores-validation.csv`` and ``scores-test.csv`` hold every case's scores.
+    steps: int | None = None,
+) -> None:
+    """Write a network's model folder.
 
     :param command: what was typed to train it.
-    :param field_of_view: largest extent in mm along x, y, z of the training images.
+    :param steps: done so far; None: the training is finished. Otherwise the model is called
+        preliminary.
     :raises OutputError: if the folder cannot be written.
     """
-    figures = {}
-    for name, cases in (("validation", val), ("test", test)):
-        if cases:
-            scores = validator.scores(network, cases)
-            figures[name] = {s: _figures(summarise_cases(c), data) for s, c in scores.items()}
-            by_case = {
-                case.name: {stage: scores[stage][n] for stage in scores}
-                for n, case in enumerate(cases)
-            }
-            write_cases(folder.parent / f"scores-{name}.csv", by_case, data.labels)
-    splits = {name: len(cases) for name, cases in data.splits.items()}
+    options = config.optimisation
+    done = options.iterations if steps is None else steps
     training = {
         "data": config.card.data,
-        "splits": splits,
-        "figures": figures,
+        "splits": facts.splits,
+        "figures": facts.figures,
         "command": command,
+        "steps": done,
+        "learning_rate": learning_rate(max(0, done - 1), options),
+        "preliminary": done < options.iterations,
         "config": encode(config),
         "versions": {
             "MorseSegment": __version__,
@@ -70,26 +62,47 @@ def export_model(
             "python": platform.python_version(),
         },
     }  # fmt: skip
-    structures = describe_structures(config, data)
+    structures = describe_structures(config, facts.labels)
+    title = config.card.title + (" – preliminary" if training["preliminary"] else "")
+    view = facts.field_of_view
     # A preset may come to mean other sizes, and a gate's stride is in no weight.
     info = ModelInfo(
-        config.name, config.card.title, config.card.task, config.card.modality,
+        config.name, title, config.card.task, config.card.modality,
         structures, config.network.filled(network), config.preparation, config.card.licence, "",
         config.renderer, config.windows,
-        field_of_view[: config.preparation.spatial_dims], training,
+        None if view is None else view[: config.preparation.spatial_dims], training,
     )  # fmt: skip
-    card = _card(config, info, figures, splits, licence=data.licence)
-    write_model(folder, info, network.state_dict(), card=card)
-    return figures
+    weights = network.state_dict()
+    if config.half_weights:
+        weights = {n: x.half() if x.is_floating_point() else x for n, x in weights.items()}
+    write_model(folder, info, weights, card=_card(config, info, facts))
 
 
-def describe_structures(config: RunConfig, data: Decathlon) -> tuple[StructureInfo, ...]:
+def measure_cases(
+    table: Path,
+    network: Network,
+    validator: Validator,
+    cases: Sequence[PreparedCase],
+    labels: dict[int, str],
+) -> dict[str, Any]:
+    """Figures by stage and structure, of cases whose scores are written into a table (CSV)."""
+    scores = validator.scores(network, cases)
+    by_case = {
+        case.name: {stage: scores[stage][n] for stage in scores} for n, case in enumerate(cases)
+    }
+    write_cases(table, by_case, labels)
+    return {stage: _figures(summarise_cases(found), labels) for stage, found in scores.items()}
+
+
+def describe_structures(config: RunConfig, names: Mapping[int, str]) -> tuple[StructureInfo, ...]:
     """Name, colour and terminology of each foreground class.
+
+    :param names: by value, background included.
 
     :raises ConfigError: if the card describes a structure that the data set does not have.
     """
     described = config.card.structures
-    labels = {value: label for value, label in data.labels.items() if value}
+    labels = {value: label for value, label in names.items() if value}
     for label in described:
         if label not in labels.values():
             raise ConfigError(
@@ -104,8 +117,8 @@ def describe_structures(config: RunConfig, data: Decathlon) -> tuple[StructureIn
     return tuple(structures)
 
 
-def _figures(summary: Summary, data: Decathlon) -> dict[str, Any]:
-    rows = {data.labels[value]: part for value, part in summary.structures.items()}
+def _figures(summary: Summary, labels: Mapping[int, str]) -> dict[str, Any]:
+    rows = {labels[value]: part for value, part in summary.structures.items()}
     rows["mean"] = summary.mean
     miou = {"miou": round(summary.miou.mean, 5)} if summary.miou else {}
     return {
@@ -119,48 +132,60 @@ def _figures(summary: Summary, data: Decathlon) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _card(
-    config: RunConfig,
-    info: ModelInfo,
-    figures: dict[str, Any],
-    splits: dict[str, int],
-    *,
-    licence: str,
-) -> str:
-    card = config.card
+def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
+    card, splits, training = config.card, facts.splits, info.training
+    kind = "Label maps" if facts.is_generated else "Cases"
     lines = [
-        f"# {card.title}", "", card.task, "",
+        f"# {info.title}", "", card.task, "",
         f"- Name: `{config.name}`", f"- Modality: {card.modality}",
         "- Structures: " + ", ".join(f"{s.value} {s.name}" for s in info.structures),
         f"- Data: {card.data}",
-        f"- Licence of the data set: {licence}",
+        f"- Licence of the data set: {facts.licence}",
         f"- Licence of the weights: {card.licence}",
-        f"- Cases: {splits['train']} training, {splits['val']} validation, {splits['test']} test",
-        f"- Trained by: `{info.training['command']}`, {config.optimisation.iterations} iterations "
+        f"- {kind}: {splits['train']} training, {splits['val']} validation, {splits['test']} test",
+        f"- Trained by: `{training['command']}`, {training['steps']} iterations "
         f"of {config.optimisation.batch_size} samples, seed {config.seed}",
     ]  # fmt: skip
+    if facts.is_generated:
+        lines.append("- No image was used: every training image was generated from a label map.")
+    if training["preliminary"]:
+        lines.append(
+            f"- **Preliminary**: {training['steps']} of {config.optimisation.iterations} "
+            "iterations are done; the training goes on."
+        )
     if card.limits:
         lines.append(f"- Limits: {card.limits}")
-    lines += ["", "## Measured", ""]
-    if figures:
-        lines += _table(figures, len(info.structures))
-        lines += [
-            "",
-            "Means over cases; distances in mm; a structure that is missed counts with the image's "
-            "diagonal. *Coarse* is before rendering, *refined* after.",
-        ]
-    else:
-        lines.append("Nothing: the data set has no validation or test split.")
-    is_chosen = config.validation.keep == "best" and "validation" in figures
-    lines += [
-        "",
-        "The weights are those with the best mean DSC on the validation split, whose figures are "
-        "therefore too good."
-        if is_chosen
-        else "The weights are the last ones; nothing was chosen.",
-        "",
-    ]
+    lines += ["", "## Measured", "", *_measured(facts, len(info.structures)), ""]
+    lines += [_which_weights(config, facts), ""]
     return "\n".join(lines)
+
+
+def _measured(facts: DataFacts, structures: int) -> list[str]:
+    if not facts.figures:
+        return ["Nothing: the data set has no validation or test split."]
+    if facts.is_generated:
+        rows = facts.figures["validation"]["refined"]
+        return [
+            "| structure | DSC |", "|---|---|",
+            *(f"| {name} | {row['dice']:.4f} |" for name, row in rows.items()), "",
+            "Mean over generated images of the validation maps, at the model's own resolution.",
+        ]  # fmt: skip
+    return [
+        *_table(facts.figures, structures),
+        "",
+        "Means over cases; distances in mm; a structure that is missed counts with the image's "
+        "diagonal. *Coarse* is before rendering, *refined* after.",
+    ]
+
+
+def _which_weights(config: RunConfig, facts: DataFacts) -> str:
+    if config.validation.keep == "best" and "validation" in facts.figures:
+        return (
+            "The weights are those with the best mean DSC on the validation split, whose figures "
+            "are therefore too good."
+        )
+    average = " (a running average of them)" if config.optimisation.average else ""
+    return f"The weights are the last ones{average}; nothing was chosen."
 
 
 def _table(figures: dict[str, Any], structures: int) -> list[str]:

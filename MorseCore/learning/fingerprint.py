@@ -9,37 +9,51 @@ from MorseCore.config import encode
 from MorseCore.learning.dataset import PreparedCase
 from MorseCore.learning.training_config import RunConfig
 
-__all__ = ["differences", "fingerprint"]
+__all__ = ["differences", "digest_of", "fingerprint"]
 
-_DECISIVE = ("preparation", "network", "sampler", "augmentation", "optimisation", "seed")
+_DECISIVE = (
+    "preparation", "network", "sampler", "augmentation", "generation", "optimisation",
+    "initialise", "train", "seed",
+)  # fmt: skip
+_MAY_GROW = "optimisation.iterations"
 
 
-def fingerprint(
-    config: RunConfig, cases: Sequence[PreparedCase], *, processes: int
-) -> dict[str, Any]:
+def fingerprint(config: RunConfig, digest: str, *, processes: int) -> dict[str, Any]:
     """Everything that decides the weights. Where the data lie and how they are read does not.
 
-    :param cases: the training cases; they count by name, size and labels.
+    :param digest: of the data.
     """
     data = encode(config)
     return {
         **{key: data[key] for key in _DECISIVE},
-        "data": {"foreground": config.data.foreground, "cases": _digest(cases)},
+        "data": {
+            "source": config.data.source, "foreground": config.data.foreground, "cases": digest,
+        },
         "processes": processes,
-    }
+    }  # fmt: skip
+
+
+def digest_of(cases: Sequence[PreparedCase]) -> str:
+    """Of training cases, which count by name, size and labels."""
+    digest = hashlib.blake2b(digest_size=8)
+    for case in cases:
+        digest.update(f"{case.name} {case.labels.shape} ".encode())
+        digest.update(case.labels.tobytes())
+    return digest.hexdigest()
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``place (was X, is Y)`` for each value that changed.
 
     A key that ``before`` does not know is none: an older version wrote it, and what is new has a
-    default that does as that version did.
+    default that does as that version did. More iterations are no difference: a training may be
+    made longer.
     """
     old, new = _flat(before), _flat(now)
     return [
         f"{key} (was {json.dumps(old[key])}, is {json.dumps(value)})"
         for key, value in sorted(new.items())
-        if key in old and old[key] != value
+        if key in old and old[key] != value and not (key == _MAY_GROW and value > old[key])
     ]
 
 
@@ -49,11 +63,3 @@ def _flat(data: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         place = f"{where}{key}"
         result |= _flat(value, f"{place}.") if isinstance(value, Mapping) else {place: value}
     return result
-
-
-def _digest(cases: Sequence[PreparedCase]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for case in cases:
-        digest.update(f"{case.name} {case.labels.shape} ".encode())
-        digest.update(case.labels.tobytes())
-    return digest.hexdigest()

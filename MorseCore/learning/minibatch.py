@@ -22,6 +22,10 @@ class Minibatch(NamedTuple):
     points: Tensor
     """(B, P, D) float32, coordinates in the crop of points drawn before training; P may be 0."""
 
+    shares: Tensor = torch.empty(0, dtype=torch.uint8)
+    """(B, N, *O) uint8, labels at N places inside each pixel: a soft label is how often each class
+    is among them. N may be 0, which is also what an empty tensor means: each pixel is one class."""
+
     def to(self, device: torch.device) -> "Minibatch":
         """On a device."""
         return Minibatch(*(part.to(device, non_blocking=True) for part in self))
@@ -29,4 +33,8 @@ class Minibatch(NamedTuple):
     @property
     def targets(self) -> Targets:
         """What the field is compared with."""
-        return Targets(self.labels, self.points if self.points.shape[-2] else None)
+        return Targets(
+            self.labels,
+            self.points if self.points.shape[-2] else None,
+            self.shares if self.shares.numel() else None,
+        )

@@ -9,8 +9,9 @@ from MorseCore.learning.minibatch import Minibatch
 from MorseCore.learning.training_config import OptimisationConfig, RunConfig
 from MorseCore.losses import render_weight
 from MorseCore.network import Network
+from MorseCore.soft_loss import ClassWeighting
 
-__all__ = ["Objective", "is_trained", "loss_weights"]
+__all__ = ["Objective", "class_weighting", "is_trained", "loss_weights"]
 
 
 class Objective(nn.Module):
@@ -23,13 +24,17 @@ class Objective(nn.Module):
         self._stride = config.optimisation.supervision_stride
 
     def forward(
-        self, batch: Minibatch, active: tuple[str, ...], generator: torch.Generator
+        self,
+        batch: Minibatch,
+        active: tuple[str, ...],
+        generator: torch.Generator,
+        weighting: ClassWeighting = "none",
     ) -> dict[str, Tensor]:
         """Losses by name."""
         field = self.network(batch.image, to_source=batch.to_source, generator=generator)
         losses: dict[str, Tensor] = self.network.head.losses(
             field, batch.targets, sampler=self._sampler, active=active, stride=self._stride,
-            generator=generator,
+            weighting=weighting, generator=generator,
         )  # fmt: skip
         return losses
 
@@ -46,6 +51,12 @@ def loss_weights(
     )
     weights = {n: weight * rendering if n == "rend" else weight for n, weight in base.items()}
     return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def class_weighting(step: int, options: OptimisationConfig) -> ClassWeighting:
+    """How classes are weighted in a step, counted from 0."""
+    is_late = step >= options.class_weighting_until * options.iterations
+    return "none" if is_late else options.class_weighting
 
 
 def is_trained(base: Mapping[str, float], steps: int, options: OptimisationConfig) -> bool:

@@ -39,6 +39,7 @@ def learning_rate(step: int, options: OptimisationConfig) -> float:
     if step < options.warmup:
         return first * (step + 1) / (options.warmup + 1)
     done = (step - options.warmup) / (options.iterations - options.warmup)
+    done = max(0.0, done - options.hold) / (1 - options.hold) if options.hold < 1 else 0.0
     share = {
         "poly": (1 - done) ** options.power,
         "cosine": (1 + math.cos(math.pi * done)) / 2,

@@ -8,12 +8,16 @@ from typing import IO, Any
 
 from MorseCore.errors import OutputError
 from MorseCore.files import write_text
-from MorseCore.scoring.metrics import Summary
+from MorseCore.learning.figures import Figures
 
 __all__ = ["RunLog"]
 
 log = logging.getLogger(__name__)
-_SHOWN = ("dice", "jaccard", "hd95", "asd")
+_AFTER = {"validation", "monitor"}  # what is written after the training step
+_SHOWN = (
+    ("dice", "DSC", 4, ""), ("jaccard", "Jaccard", 4, ""), ("hd95", "HD95", 3, " mm"),
+    ("asd", "ASD", 3, " mm"),
+)  # fmt: skip
 
 
 class RunLog:
@@ -57,21 +61,29 @@ class RunLog:
         log.warning("step %d skipped: a loss or gradient is not finite", step)
         self._write({"step": step, "skipped": count})
 
-    def validation(self, step: int, summaries: Mapping[str, Summary]) -> None:
-        """One validation: means over structures and cases, per stage."""
-        means = {
-            stage: {name: getattr(summary.mean, name).mean for name in _SHOWN}
-            for stage, summary in summaries.items()
-        }
-        missed = {stage: summary.mean.n_missed for stage, summary in summaries.items()}
-        self._write({"step": step, "validation": means, "missed": missed})
-        for stage, mean in means.items():
-            log.info(
-                "step %d %-7s DSC %.4f  Jaccard %.4f  HD95 %.3f mm  ASD %.3f mm  missed %d", step,
-                stage, mean["dice"], mean["jaccard"], mean["hd95"], mean["asd"], missed[stage],
-            )  # fmt: skip
+    def validation(self, step: int, figures: Figures) -> None:
+        """One validation: means over structures and images, per stage."""
+        record = {"step": step, "validation": figures.means, "missed": figures.missed}
+        if figures.structures:
+            record["structures"] = figures.structures
+        self._write(record)
+        for stage, mean in figures.means.items():
+            shown = "  ".join(
+                f"{title} {mean[name]:.{digits}f}{unit}"
+                for name, title, digits, unit in _SHOWN
+                if name in mean
+            )
+            log.info("step %d %-7s %s  missed %d", step, stage, shown, figures.missed[stage])
             for name, value in mean.items():
                 self._draw(f"{name}/{stage}", value, step)
+        if figures.structures:
+            log.info(
+                "  %s", ", ".join(f"{name} {dice:.2f}" for name, dice in figures.structures.items())
+            )
+
+    def monitored(self, step: int, record: Mapping[str, Any]) -> None:
+        """What was found in real scans; see :mod:`MorseCore.learning.monitor`."""
+        self._write({"step": step, "monitor": record})
 
     def close(self) -> None:
         """Flush and close; once more does no harm."""
@@ -103,7 +115,7 @@ def _lines_until(path: Path, step: int, *, validated: bool) -> list[str]:
         try:
             record = json.loads(line)
             is_kept = record["step"] <= step
-            is_undone = record["step"] == step and "validation" in record and not validated
+            is_undone = record["step"] == step and _AFTER & record.keys() and not validated
         except (ValueError, KeyError, TypeError):
             continue
         if is_kept and not is_undone:

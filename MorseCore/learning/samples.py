@@ -1,6 +1,7 @@
 """Training samples: which crop of which case makes sample ``index`` of step ``step``."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,18 +10,34 @@ from torch import Tensor
 
 from MorseCore.learning.augmentation import AugmentationConfig, augment_located
 from MorseCore.learning.dataset import PreparedCase
+from MorseCore.learning.fingerprint import digest_of
 from MorseCore.learning.minibatch import Minibatch
 from MorseCore.learning.presampling import draw_points, points_in_crop
 from MorseCore.samplers import PrecomputedConfig
 from MorseCore.seeds import generator_for, seed_for
 
-__all__ = ["CropDataset", "StepSampler"]
+__all__ = ["CropDataset", "Samples", "StepSampler"]
 
 log = logging.getLogger(__name__)
 _KEPT_VOXELS = 20_000  # foreground positions kept a case to draw crop centres from
 
 
-class CropDataset(torch.utils.data.Dataset[Minibatch]):
+class Samples(torch.utils.data.Dataset[Minibatch], ABC):
+    """What a training learns from: any number of samples, each always the same.
+
+    Item n is sample ``n % batch`` of step ``n // batch``, without B.
+    """
+
+    digest: str
+    """Of the data, to tell a resumed run's from others."""
+    is_on_cpu: bool
+    """Whether samples are made in the CPU's memory."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class CropDataset(Samples):
     """Item n is sample ``n % batch`` of step ``n // batch``, always the same for one seed.
 
     That makes resuming exact and the result independent of the number of workers and processes.
@@ -44,6 +61,7 @@ class CropDataset(torch.utils.data.Dataset[Minibatch]):
     ) -> None:
         self._crop, self._augmentation = crop, augmentation
         self._length, self._seed, self._oversample = length, seed, oversample
+        self.digest, self.is_on_cpu = digest_of(cases), True
         self._samples = [part for case in cases for part in _split(case, len(crop))]
         self._presample, self._points = presample, self._draw_points(presample)
 

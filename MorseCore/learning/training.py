@@ -7,7 +7,7 @@ gradients (of pooling, of up-sampling) are sums in no fixed order: the last bits
 
 import logging
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,21 @@ from torch.utils.data import DataLoader, default_collate
 
 from MorseCore.errors import Cancelled, ConfigError, ModelError, MorseError
 from MorseCore.learning.checkpoint import CheckpointStore
-from MorseCore.learning.dataset import PreparedCase
 from MorseCore.learning.distributed import World
+from MorseCore.learning.figures import Figures, Validation
 from MorseCore.learning.fingerprint import differences, fingerprint
+from MorseCore.learning.initialising import initialise
 from MorseCore.learning.interruption import Interruption, ignore_interruption
 from MorseCore.learning.minibatch import Minibatch
+from MorseCore.learning.monitor import Monitor
 from MorseCore.learning.objective import is_trained
 from MorseCore.learning.optimisers import learning_rate
 from MorseCore.learning.run_log import RunLog
-from MorseCore.learning.samples import CropDataset, StepSampler
+from MorseCore.learning.samples import Samples, StepSampler
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.training_progress import training_progress
 from MorseCore.learning.training_step import Batches, Stepper
-from MorseCore.learning.validation import Validator
 from MorseCore.network import Network
-from MorseCore.scoring.metrics import Summary
 
 __all__ = ["Trainer"]
 
@@ -41,11 +41,11 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains one network on prepared cases.
+    """Trains one network on samples.
 
     Example::
 
-        trainer = Trainer(config, network, train, val, validator, world, folder)
+        trainer = Trainer(config, network, samples, validation, world, folder)
         if trainer.run():                            # False: it was asked to stop
             weights = trainer.chosen_weights()
     """
@@ -54,23 +54,20 @@ class Trainer:
         self,
         config: RunConfig,
         network: Network,
-        train: Sequence[PreparedCase],
-        val: Sequence[PreparedCase],
-        validator: Validator,
+        samples: Samples,
+        validation: Validation | None,
         world: World,
         folder: Path,
+        *,
+        monitor: Monitor | None = None,
     ) -> None:
+        """:param validation: None: nothing is set aside, and the last weights are the best."""
         self.config, self.network, self.world = config, network, world
-        self._val, self._validator = val, validator
+        self._samples, self._validation, self._monitor = samples, validation, monitor
         self._stepper = Stepper(config, network, world)
         options = config.optimisation
         self._per_process = options.batch_size * options.accumulate
-        self._samples = CropDataset(
-            train, config.preparation.window_size, augmentation=config.augmentation,
-            length=options.iterations * self._per_process * world.size, seed=config.seed,
-            oversample=config.data.foreground, presample=config.sampler.presample,
-        )  # fmt: skip
-        self._fingerprint = fingerprint(config, train, processes=world.size)
+        self._fingerprint = fingerprint(config, samples.digest, processes=world.size)
         self.store, self._log = CheckpointStore(folder), RunLog(folder, enabled=world.is_main)
         self.step = 0
         """Steps done."""
@@ -98,9 +95,26 @@ class Trainer:
         return self.step >= self.config.optimisation.iterations and self._is_validated
 
     def chosen_weights(self) -> dict[str, Tensor]:
-        """The weights for the model folder: the best, or the last if none were chosen."""
+        """The weights for the model folder: the best, or the last if none were chosen.
+
+        Their running average, where one is kept.
+        """
         best = self.store.load_best() if self.config.validation.keep == "best" else None
-        return self.network.state_dict() if best is None else best
+        if best is not None:
+            return best
+        with self._stepper.averaged():
+            return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def load(self) -> int:
+        """Take the weights of the last checkpoint, to export them; how many steps they have.
+
+        :raises MorseError: if there is no checkpoint, or it does not fit.
+        """
+        state = self.store.state()
+        if state is None:
+            raise MorseError(f"There is no checkpoint in '{self.store.folder}'.")
+        self._restore(state)
+        return self.step
 
     def further_batches(self, count: int) -> Iterator[Minibatch]:
         """Batches as in training, of samples that no step has drawn."""
@@ -125,7 +139,7 @@ class Trainer:
                 tell(self.step, losses)
                 if self.step % every == 0 or self.step == total:
                     saved = self.step
-                    self._is_validated = not self._val
+                    self._is_validated = self._validation is None
                     self._save()  # before validation, so that a kill during it costs no training
                     self._validate()
         if self._stop:
@@ -159,41 +173,52 @@ class Trainer:
     def _batches(self) -> Generator[Minibatch, None, None]:
         """Batches from the present step on."""
         options, world = self.config.optimisation, self.world
+        is_pinned = world.device.type == "cuda" and self._samples.is_on_cpu
         mine = StepSampler(
             first_step=self.step, steps=options.iterations, per_process=self._per_process,
             rank=world.rank, processes=world.size,
         )  # fmt: skip
         yield from DataLoader(
             self._samples, sampler=mine, batch_size=options.batch_size,
-            num_workers=self.config.data.workers, pin_memory=world.device.type == "cuda",
+            num_workers=self.config.data.workers, pin_memory=is_pinned,
             worker_init_fn=ignore_interruption, generator=torch.Generator(),
         )  # fmt: skip
 
     def _validate(self) -> None:
         """Score the validation split and keep the weights if they are the best so far."""
-        if not self._val:
+        if self._validation is None:
             return
         self.world.copy_from_main(self.network.buffers())  # batch statistics are each process's own
         try:
-            summaries = self._validator.summary(
-                self.network, self._val, world=self.world,
-                should_stop=lambda: self._stop or self._interruption.asked,
-            )  # fmt: skip
+            with self._stepper.averaged():
+                figures = self._validation.measure(
+                    self.network, world=self.world,
+                    should_stop=lambda: self._stop or self._interruption.asked,
+                )  # fmt: skip
+                self._is_validated = True
+                if self.world.is_main:
+                    self._log.validation(self.step, figures)
+                    self._keep_best(figures)
+                    self._watch()
         except Cancelled:
             self._stop = True
             return
-        self._is_validated = True
         if self.world.is_main:
-            self._log.validation(self.step, summaries)
-            self._keep_best(summaries)
             self.store.save_state(self._state())
         self.world.wait()
 
-    def _keep_best(self, summaries: Mapping[str, Summary]) -> None:
+    def _watch(self) -> None:
+        """Look at real scans, now and then; what is found decides nothing."""
+        is_last = self.step == self.config.optimisation.iterations
+        is_due = is_last or self.step % self.config.validation.monitor_every == 0
+        if self._monitor is not None and is_due:
+            self._log.monitored(self.step, self._monitor.look(self.network, self.world.device))
+
+    def _keep_best(self, figures: Figures) -> None:
         """Weights of before the rendering head was trained give way to any of after it."""
         trained = is_trained(self.network.head.loss_weights, self.step, self.config.optimisation)
         stage = "refined" if trained else "coarse"
-        score = (trained, summaries[stage].mean.dice.mean)
+        score = (trained, figures.means[stage]["dice"])
         if score > self.best:
             self.best = score
             self.store.save_best(self.network.state_dict())
@@ -228,8 +253,12 @@ class Trainer:
             )
         if state is not None:
             self._restore(state)
-        elif self.world.is_main:
-            self.store.clear()
+        else:
+            if self.world.is_main:
+                self.store.clear()
+            if self.config.initialise:
+                initialise(self.network, self.config.initialise)
+                self._stepper.begin_average()
         self._log.start(self.step, validated=self._is_validated)
 
     def _restore(self, state: Mapping[str, Any]) -> None:

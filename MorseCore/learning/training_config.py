@@ -7,12 +7,14 @@ from typing import Any, Literal
 from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import Preparation
 from MorseCore.learning.augmentation import AugmentationConfig
+from MorseCore.learning.generated.config import GenerationConfig
 from MorseCore.losses import Schedule
 from MorseCore.network import NetworkConfig
 from MorseCore.precision import Precision
 from MorseCore.prediction import WindowConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.samplers import SAMPLERS, UncertainConfig
+from MorseCore.soft_loss import ClassWeighting
 
 __all__ = [
     "CardConfig",
@@ -30,10 +32,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder name on every syst
 class DataConfig:
     """Where the data are."""
 
-    dataset: str
-    """Path of ``dataset.json``; relative paths start at the working directory."""
-    split: str
-    """Path of the split file."""
+    source: Literal["images", "generated"] = "images"
+    """``generated``: images are drawn from label maps at every step (see ``generation``)."""
+    dataset: str = ""
+    """Path of ``dataset.json``, of ``images``; relative paths start at the working directory."""
+    labels: str = ""
+    """Of ``generated``: a folder of label maps, or a ``dataset.json``, whose images may be
+    missing."""
+    split: str = ""
+    """Path of the split file. Label maps may do without: every fifth is then for validation."""
     fold: int = 0
     """Which entry, if the split file holds a list of folds."""
     share: float = 1.0
@@ -46,6 +53,10 @@ class DataConfig:
     """Processes that prepare samples beside the training; the samples do not depend on it."""
 
     def __post_init__(self) -> None:
+        needed = ("dataset", "split") if self.source == "images" else ("labels",)
+        for name in needed:
+            if not getattr(self, name):
+                raise ConfigError(f"'{name}' is needed where 'source' is '{self.source}'.")
         if not 0 <= self.foreground <= 1:
             raise ConfigError(f"'foreground' must lie in [0, 1]; found {self.foreground}.")
         if not 0 < self.share <= 1:
@@ -77,6 +88,9 @@ class OptimisationConfig:
     """Of ``poly``; the paper is silent, the released code has 0.9."""
     final_learning_rate: float = 0.0
     """Where the decay ends (SwIPE: 1e-5; MORSE's released code: a tenth of the first)."""
+    hold: float = 0.0
+    """Share of the iterations after the warm-up in which the rate stays what it is. A training
+    whose end is not known yet keeps learning fast until then."""
     warmup: int = 0
     """First steps, in which the rate rises linearly; transformers trained from scratch need it."""
     momentum: float = 0.9
@@ -93,6 +107,14 @@ class OptimisationConfig:
     """lambda_rend."""
     supervision_stride: int = 1
     """Take L_sup at every n-th pixel an axis, with a random phase (see Head.losses)."""
+    class_weighting: ClassWeighting = "none"
+    """Of the cross-entropy in L_sup: ``inverse_sqrt`` lets small structures be found early, but too
+    large (:mod:`MorseCore.soft_loss`)."""
+    class_weighting_until: float = 1.0
+    """Share of the iterations after which classes are no longer weighted."""
+    average: float = 0.0
+    """Decay of a running average of the weights, which is then what is validated and exported; its
+    first steps follow faster. 0: none. Not in the papers."""
     precision: Precision = "auto"
     """``auto``: bf16 or fp16 on a GPU that has it, else fp32."""
     finishing: int = 0
@@ -104,6 +126,9 @@ class OptimisationConfig:
     """Loss of the points in these steps: cross-entropy as in training, or half of it, half Dice."""
 
     def __post_init__(self) -> None:
+        for name, most in (("hold", 1.0), ("class_weighting_until", 1.0), ("average", 0.99999)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"'{name}' must lie in [0, {most}]; found {getattr(self, name)}.")
         for name in ("iterations", "batch_size", "accumulate", "supervision_stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
@@ -138,10 +163,16 @@ class ValidationConfig:
     keep: Literal["best", "last"] = "best"
     """Which weights make the model folder: those with the best mean DSC of the refined masks, among
     the validations since the rendering head is trained, or the last."""
+    monitor: str = ""
+    """A JSON file of real scans to watch beside, with what others found in them
+    (:mod:`MorseCore.learning.monitor`). It is written down and decides nothing."""
+    monitor_every: int = 2000
+    """Iterations between two looks at them."""
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(f"'every' must be positive; found {self.every}.")
+        for name in ("every", "monitor_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -190,6 +221,9 @@ class RunConfig:
     sampler: Any = field(default_factory=UncertainConfig, metadata={"registry": SAMPLERS})
     """Points of the rendering loss."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Of images that were taken."""
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    """Of images that are generated."""
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     renderer: Any = field(default_factory=RefineConfig, metadata={"registry": RENDERERS})
@@ -201,10 +235,18 @@ class RunConfig:
     output: str = "runs"
     """Folder for the run's own folder, ``<output>/<name>``."""
     resume: Literal["auto", "never"] = "auto"
-    """``auto`` goes on from the last checkpoint of a run with the same configuration."""
+    """``auto`` goes on from the last checkpoint of a run with the same configuration;
+    ``optimisation.iterations`` alone may have been raised."""
+    initialise: str = ""
+    """Name or folder of a model whose weights the run starts from, where names and sizes agree."""
+    train: Literal["all", "head"] = "all"
+    """``head``: the backbone's weights stay what they are."""
+    half_weights: bool = False
+    """Store the model's weights in half precision."""
     seed: int = 1337
 
     def __post_init__(self) -> None:
+        self._check_generation()
         dims = self.preparation.spatial_dims
         if dims != self.network.spatial_dims:
             raise ConfigError(
@@ -232,3 +274,15 @@ class RunConfig:
                 "'name' must be a folder name of letters, digits, '.', '-' and '_'; "
                 f"found '{self.name}'."
             )
+
+    def _check_generation(self) -> None:
+        """Refuse what images from label maps cannot do."""
+        if self.data.source != "generated":
+            return
+        if self.sampler.presample is not None:
+            raise ConfigError(
+                "Points of 'sampler' are drawn before the training in whole images, which "
+                "generated ones are not; choose another sampler."
+            )
+        if self.data.share != 1:
+            raise ConfigError("'data.share' is of subjects; generated images have none.")

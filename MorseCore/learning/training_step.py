@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from MorseCore.learning.average import WeightAverage
 from MorseCore.learning.distributed import World
 from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.objective import Objective, loss_weights
+from MorseCore.learning.objective import Objective, class_weighting, loss_weights
 from MorseCore.learning.optimisers import build_optimizer, learning_rate
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.network import Network
@@ -49,7 +50,14 @@ class Stepper:
         if world.size > 1:
             # The rendering branch has no gradient while its weight is 0.
             self._objective = DistributedDataParallel(self._objective, find_unused_parameters=True)
-        self._optimizer = build_optimizer(network.parameters(), self._options)
+        self._is_frozen = config.train == "head"
+        if self._is_frozen:
+            network.backbone.requires_grad_(False)
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self._optimizer = build_optimizer(trained, self._options)
+        self._average = (
+            WeightAverage(network, self._options.average) if self._options.average else None
+        )
         is_fp16 = resolve_precision(world.device, self._options.precision) == "fp16"
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=is_fp16)
 
@@ -63,6 +71,8 @@ class Stepper:
         weights = loss_weights(self._network.head.loss_weights, step, self._options)
         buffers = [buffer.clone() for buffer in self._network.buffers()]
         self._objective.train()
+        if self._is_frozen:
+            self._network.backbone.eval()  # batch statistics stay, nothing is dropped
         self._optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for micro in range(self._options.accumulate):
@@ -71,6 +81,8 @@ class Stepper:
                 sums[name] = sums.get(name, torch.zeros_like(loss)) + loss
         means, stop = self._agree(sums, asked=asked)
         if math.isfinite(means["total"]) and self._apply_gradients(step):
+            if self._average is not None:
+                self._average.update()
             return StepResult(means, stop)
         for buffer, before in zip(self._network.buffers(), buffers, strict=True):
             buffer.copy_(before)  # batch statistics that are not finite would stay for ever
@@ -78,13 +90,25 @@ class Stepper:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        state = {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        return state | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self._optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty without fp16: the run may have moved to another GPU
             self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+
+    def begin_average(self) -> None:
+        """Begin the running average anew at the present weights."""
+        if self._average is not None:
+            self._average = WeightAverage(self._network, self._options.average)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Meanwhile the network has the running average as its weights, if there is one."""
+        return nullcontext() if self._average is None else self._average.in_place()
 
     def _backward(
         self, batch: Minibatch, weights: Mapping[str, float], step: int, micro: int
@@ -97,7 +121,10 @@ class Stepper:
         generator = generator_for(self._seed, "step", step, number)
         with self._no_sync() if micro < accumulate - 1 else nullcontext():
             with autocast(device, self._options.precision):
-                losses = self._objective(batch.to(device), tuple(weights), generator)
+                losses = self._objective(
+                    batch.to(device), tuple(weights), generator,
+                    class_weighting(step, self._options),
+                )  # fmt: skip
             total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
             self._scaler.scale(total / accumulate).backward()
         return {

@@ -12,6 +12,7 @@ from MorseCore.errors import Cancelled
 from MorseCore.images.restoring import to_input_grid_labels
 from MorseCore.learning.dataset import PreparedCase
 from MorseCore.learning.distributed import ALONE, World
+from MorseCore.learning.figures import Figures
 from MorseCore.network import Network
 from MorseCore.precision import Precision
 from MorseCore.prediction import WindowConfig, predict_volume
@@ -26,9 +27,10 @@ from MorseCore.scoring.metrics import (
     summarise,
 )
 
-__all__ = ["STAGES", "Validator", "summarise_cases"]
+__all__ = ["STAGES", "CaseValidation", "Validator", "summarise_cases"]
 
 STAGES = ("coarse", "refined")
+_SHOWN = ("dice", "jaccard", "hd95", "asd")
 _STATUSES = get_args(Status)
 _NUMBERS = 10  # fields of a StructureScore
 
@@ -114,6 +116,32 @@ class Validator:
             last = [background] + [0.0] * (_NUMBERS - 1)
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
         return torch.tensor(rows, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class CaseValidation:
+    """The validation split: cases, and what scores them."""
+
+    validator: Validator
+    cases: Sequence[PreparedCase]
+
+    def measure(
+        self,
+        network: Network,
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Figures:
+        """See :class:`MorseCore.learning.figures.Validation`."""
+        summaries = self.validator.summary(
+            network, self.cases, world=world, should_stop=should_stop
+        )
+        means = {
+            stage: {name: getattr(summary.mean, name).mean for name in _SHOWN}
+            for stage, summary in summaries.items()
+        }
+        missed = {stage: summary.mean.n_missed for stage, summary in summaries.items()}
+        return Figures(means, missed)
 
 
 def _on_drawn_grid(

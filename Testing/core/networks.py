@@ -45,6 +45,7 @@ IMPLICIT = {
 BACKBONES = {
     "unet": {"name": "unet", "channels": [4, 6, 8], "dropout": [0.0, 0.1, 0.2]},
     "unet3d": {"name": "unet3d", "channels": [4, 6, 8]},
+    "strided_unet": {"name": "strided_unet", "channels": [4, 6, 8]},
     "unet_bilinear": {"name": "unet_bilinear", "channels": [4, 6, 6]},
     "transunet": {
         "name": "transunet", "image_size": [8, 16], "width": 4, "units": [1, 1], "hidden": 6,

@@ -10,8 +10,8 @@ from training_runs import phantom_cases, run_config
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError, ModelError
 from MorseCore.files import sha256
-from MorseCore.learning.dataset import Decathlon
-from MorseCore.learning.export import describe_structures, export_model
+from MorseCore.learning.export import describe_structures, export_model, measure_cases
+from MorseCore.learning.figures import DataFacts
 from MorseCore.learning.training_config import RunConfig
 from MorseCore.learning.validation import Validator
 from MorseCore.model_folder import load_network, read_model
@@ -23,13 +23,20 @@ def exported(folder: Path, config: RunConfig, *, val: int = 1, test: int = 2) ->
     torch.manual_seed(0)
     network = config.network.build(num_classes=3)
     validator = Validator((16, 16, 16), config.renderer.build(), config.windows, [1, 2])
-    splits = {"train": (None,) * 5, "val": (None,) * val, "test": (None,) * test}
-    data = Decathlon("Phantoms", "CC0 of the phantoms", LABELS, splits)  # type: ignore[arg-type]
-    return export_model(
-        folder, config, data, network, validator, val=phantom_cases(*range(val)),
-        test=phantom_cases(*range(10, 10 + test)), command="python Training/train.py run.json",
-        field_of_view=(16.0, 17.0, 18.0),
+    cases = {
+        "validation": phantom_cases(*range(val)), "test": phantom_cases(*range(10, 10 + test)),
+    }  # fmt: skip
+    figures = {
+        name: measure_cases(folder.parent / f"scores-{name}.csv", network, validator, part, LABELS)
+        for name, part in cases.items()
+        if part
+    }
+    facts = DataFacts(
+        LABELS, {"train": 5, "val": val, "test": test}, "CC0 of the phantoms", figures,
+        (16.0, 17.0, 18.0),
     )  # fmt: skip
+    export_model(folder, config, facts, network, command="python Training/train.py run.json")
+    return figures
 
 
 def test_the_model_folder_can_be_read_and_used(tmp_path: Path):
@@ -123,14 +130,12 @@ def test_the_last_weights_are_not_called_the_best(tmp_path: Path):
 
 def test_structures_are_named_and_coloured_as_the_card_says():
     described = {"ball": {"name": "Left ball", "color": [0.1, 0.2, 0.3], "terminology": "T^1"}}
-    data = Decathlon("Phantoms", "", LABELS, {})
-    ball, rod = describe_structures(run_config(card={"structures": described}), data)
+    ball, rod = describe_structures(run_config(card={"structures": described}), LABELS)
     assert (ball.name, ball.color, ball.terminology) == ("Left ball", (0.1, 0.2, 0.3), "T^1")
     assert rod.name == "rod"
     assert rod.color != ball.color
 
 
 def test_a_structure_that_the_data_set_lacks_is_named():
-    data = Decathlon("Phantoms", "", LABELS, {})
     with pytest.raises(ConfigError, match=r"describes 'bal', .*did you mean 'ball'"):
-        describe_structures(run_config(card={"structures": {"bal": {}}}), data)
+        describe_structures(run_config(card={"structures": {"bal": {}}}), LABELS)

@@ -151,9 +151,19 @@ def test_a_damaged_test_case_is_found_before_the_training(home: Path, capsys):
 def test_a_changed_run_is_refused_and_can_be_started_anew(home: Path, capsys):
     assert train("optimisation.iterations=2") == 0
     capsys.readouterr()
-    assert train("optimisation.iterations=3") == 2
-    assert "optimisation.iterations (was 2, is 3)" in capsys.readouterr().err
-    assert train("optimisation.iterations=3", "resume=never") == 0
+    assert train("optimisation.iterations=2", "optimisation.clip=3") == 2
+    assert "optimisation.clip (was 12.0, is 3.0)" in capsys.readouterr().err
+    assert train("optimisation.iterations=1") == 2
+    assert "optimisation.iterations (was 2, is 1)" in capsys.readouterr().err
+    assert train("optimisation.iterations=2", "optimisation.clip=3", "resume=never") == 0
+
+
+def test_a_finished_run_goes_on_when_more_iterations_are_asked(home: Path):
+    assert train("optimisation.iterations=2") == 0
+    assert train("optimisation.iterations=3") == 0
+    steps = [json.loads(line)["step"] for line in
+             (home / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()]  # fmt: skip
+    assert sorted(set(steps)) == [1, 2, 3]
 
 
 def test_the_command_says_how_it_is_used(capsys):

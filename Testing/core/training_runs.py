@@ -18,9 +18,10 @@ from MorseCore.images.preparation import normalise
 from MorseCore.learning.dataset import PreparedCase
 from MorseCore.learning.distributed import ALONE, World
 from MorseCore.learning.phantoms import make_phantom
+from MorseCore.learning.samples import CropDataset
 from MorseCore.learning.training import Trainer
 from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.validation import Validator
+from MorseCore.learning.validation import CaseValidation, Validator
 from MorseCore.seeds import seed_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -104,7 +105,14 @@ def make_trainer(
     validator = Validator(
         config.preparation.window_size, config.renderer.build(), config.windows, [1, 2]
     )
-    return Trainer(config, network, train, val or [], validator, world, folder)
+    options = config.optimisation
+    samples = CropDataset(
+        train, config.preparation.window_size, augmentation=config.augmentation,
+        length=options.iterations * options.batch_size * options.accumulate * world.size,
+        seed=config.seed, oversample=config.data.foreground, presample=config.sampler.presample,
+    )  # fmt: skip
+    validation = CaseValidation(validator, val) if val else None
+    return Trainer(config, network, samples, validation, world, folder)
 
 
 def records(folder: Path) -> list[dict]:

@@ -1,0 +1,1 @@
+"""Training images that nobody took: drawn from label maps, of any contrast, at every step anew."""
