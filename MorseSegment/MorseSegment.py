@@ -149,7 +149,7 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
         :param inputVolumeNode: vtkMRMLScalarVolumeNode of the image, if it is loaded.
         :raises MorseCore.errors.MorseError: if the folder holds no complete result.
         """
-        from MorseCore.output import read_result  # needs SimpleITK, so not at start
+        from MorseCore.inference.files import read_result  # needs SimpleITK, so not at start
 
         return self.showResult(read_result(folder), inputVolumeNode, name=folder.name)
 

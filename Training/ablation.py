@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.files import prepare_output_directory
+from MorseCore.system.files import prepare_output_directory
 from Training.study.commandline import exit_code, whole_numbers
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from MorseCore.errors import OutputError
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.roi import parse_roi
-from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor, cut_region
+from MorseCore.inference.predictor import PredictOptions, Predictor, cut_region
+from MorseCore.store.library import find_model
 from Training.study.commandline import exit_code
 from Training.study.gatemaps import draw_gates, gate_maps
 from Training.study.pointmaps import draw_points

@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import Case, open_dataset
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.model_folder import load_network, read_model
+from MorseCore.store.model_folder import load_network, read_model
+from MorseCore.system.devices import resolve_device
+from MorseCore.system.files import prepare_output_directory, write_json
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import Case, open_dataset
 from Training.evidence.finerreport import draw, summarise, write_tables
 from Training.evidence.surfaces import check_vtk
 from Training.evidence.upsampling import Scores, check_is_finer, score_case

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 from Training.study.commandline import exit_code
 
 

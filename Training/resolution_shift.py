@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError
-from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Case, Decathlon
-from MorseCore.models_library import find_model
-from MorseCore.predictor import Predictor
-from MorseCore.scoring.casetable import read_cases, write_cases
+from MorseCore.inference.predictor import Predictor
+from MorseCore.metrics.casetable import read_cases, write_cases
+from MorseCore.store.library import find_model
+from MorseCore.system.files import prepare_output_directory
+from MorseCore.training.dataset import Case, Decathlon
 from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.scoredata import PARTS, cases_of, compare_by_number, open_data

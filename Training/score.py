@@ -26,15 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, encode
-from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.files import prepare_output_directory
-from MorseCore.learning.dataset import Case, Decathlon, prepare_case
-from MorseCore.learning.validation import STAGES, Validator, summarise_cases
-from MorseCore.model_folder import ModelInfo, load_network, read_model
-from MorseCore.models_library import find_model
-from MorseCore.scoring.casetable import CaseScore, read_cases, write_cases
-from MorseCore.scoring.evaluation import bootstrap_difference
+from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
+from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import ModelInfo, load_network, read_model
+from MorseCore.system.devices import resolve_device
+from MorseCore.system.files import prepare_output_directory
+from MorseCore.training.dataset import Case, Decathlon, prepare_case
+from MorseCore.training.validation import STAGES, Validator, summarise_cases
 from Training.study.claims import claim_model
 from Training.study.commandline import exit_code
 from Training.study.labelpairs import pair_labels, paired, without_background

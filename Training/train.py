@@ -24,25 +24,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 import torch
 
-from MorseCore.allocation import keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import open_dataset
-from MorseCore.learning.distributed import ALONE, World, join_world
-from MorseCore.learning.export import describe_structures, export_model
-from MorseCore.learning.finishing import finish_rendering
-from MorseCore.learning.initialising import with_warm_up
-from MorseCore.learning.monitor import Monitor, open_monitor
-from MorseCore.learning.runlock import only_training_in
-from MorseCore.learning.sources import GeneratedSource, ImageSource, Source
-from MorseCore.learning.training import Trainer
-from MorseCore.learning.training_config import RunConfig
 from MorseCore.losses import POINT_LOSSES
-from MorseCore.memory import is_out_of_memory
 from MorseCore.network import Network
-from MorseCore.precision import resolve_precision
-from MorseCore.seeds import seed_for
+from MorseCore.system.allocation import keep_freed_memory
+from MorseCore.system.devices import resolve_precision
+from MorseCore.system.files import only_training_in, prepare_output_directory, write_json
+from MorseCore.system.memory import is_out_of_memory
+from MorseCore.system.seeds import seed_for
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import open_dataset
+from MorseCore.training.distributed import ALONE, World, join_world
+from MorseCore.training.export import describe_structures, export_model
+from MorseCore.training.finishing import finish_rendering
+from MorseCore.training.initialise import with_warm_up
+from MorseCore.training.monitor import Monitor, open_monitor
+from MorseCore.training.sources import GeneratedSource, ImageSource, Source
+from MorseCore.training.trainer import Trainer
 from Training.study.curves import draw_curves
 from Training.study.pictures import try_drawing
 from Training.study.subjects import subjects_of, with_share

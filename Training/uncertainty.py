@@ -26,14 +26,14 @@ import torch
 from tqdm import tqdm
 
 from MorseCore.config import encode, read_json
-from MorseCore.devices import resolve_device
 from MorseCore.errors import ConfigError
-from MorseCore.files import prepare_output_directory, write_json
-from MorseCore.learning.dataset import Case, Decathlon, PreparedCase, prepare_case
-from MorseCore.model_folder import INFO, ModelInfo, load_network, read_model
-from MorseCore.models_library import find_model
+from MorseCore.inference.sliding_window import GridPrediction, predict_volume
 from MorseCore.network import Network
-from MorseCore.prediction import GridPrediction, predict_volume
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import INFO, ModelInfo, load_network, read_model
+from MorseCore.system.devices import resolve_device
+from MorseCore.system.files import prepare_output_directory, write_json
+from MorseCore.training.dataset import Case, Decathlon, PreparedCase, prepare_case
 from Training.evidence.calibration import (
     Reliability,
     best_temperature,

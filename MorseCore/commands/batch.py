@@ -12,14 +12,14 @@ from typing import Any
 from MorseCore.commands.batchtable import SUMMARY, BatchTable, summary_row
 from MorseCore.commands.cases import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
-from MorseCore.files import prepare_output_directory, printable
 from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.roi import Roi, parse_roi
-from MorseCore.models_library import find_model
-from MorseCore.output import FORMATS, MaskFormat, complete_result, write_result
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference.files import FORMATS, MaskFormat, complete_result, write_result
+from MorseCore.inference.predictor import PredictOptions, Predictor
 from MorseCore.result import Segmentation
+from MorseCore.store.library import find_model
+from MorseCore.system.files import prepare_output_directory, printable
 
 __all__ = ["BatchRun", "find_cases", "run_batch"]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from MorseCore.errors import ConfigError, OutputError
-from MorseCore.files import printable
-from MorseCore.staging import replaced_together
+from MorseCore.system.files import printable, replaced_together
 
 __all__ = ["SUMMARY", "BatchTable", "summary_row"]
 

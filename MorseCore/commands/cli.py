@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from MorseCore import __version__
-from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.commands.terminal import print_any_letter, terminal_progress
 from MorseCore.errors import (
     Cancelled,
@@ -28,7 +27,8 @@ from MorseCore.errors import (
     MorseError,
     lacking,
 )
-from MorseCore.signals import terminating
+from MorseCore.system.allocation import SMALL, keep_freed_memory
+from MorseCore.system.signals import terminating
 
 __all__ = ["main"]
 
@@ -242,14 +242,14 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from MorseCore.scoring.evaluation import evaluate_folder, summary_path
-    from MorseCore.scoring.evaluationtable import format_table
-    from MorseCore.scoring.subjects import read_subjects
+    from MorseCore.metrics.evaluation import evaluate_folder, summary_path
+    from MorseCore.metrics.evaluationtable import format_table
+    from MorseCore.metrics.subjects import read_subjects
 
     labels = None
     if options.model:
-        from MorseCore.model_folder import read_model
-        from MorseCore.models_library import find_model
+        from MorseCore.store.library import find_model
+        from MorseCore.store.model_folder import read_model
 
         labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
     subjects = read_subjects(options.subjects) if options.subjects else {}
@@ -269,8 +269,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _models_list(_: argparse.Namespace) -> int:
-    from MorseCore.model_folder import read_model
-    from MorseCore.models_library import hides_built_in, list_models
+    from MorseCore.store.library import hides_built_in, list_models
+    from MorseCore.store.model_folder import read_model
 
     for name, folder in list_models().items():
         try:
@@ -285,8 +285,8 @@ def _models_list(_: argparse.Namespace) -> int:
 
 
 def _models_show(options: argparse.Namespace) -> int:
-    from MorseCore.model_folder import read_card, read_model
-    from MorseCore.models_library import find_model
+    from MorseCore.store.library import find_model
+    from MorseCore.store.model_folder import read_card, read_model
 
     folder = find_model(options.model)
     read_model(folder)
@@ -295,8 +295,8 @@ def _models_show(options: argparse.Namespace) -> int:
 
 
 def _models_verify(options: argparse.Namespace) -> int:
-    from MorseCore.model_folder import load_network, read_model
-    from MorseCore.models_library import find_model
+    from MorseCore.store.library import find_model
+    from MorseCore.store.model_folder import load_network, read_model
 
     folder = find_model(options.model)
     info = read_model(folder)
@@ -306,7 +306,7 @@ def _models_verify(options: argparse.Namespace) -> int:
 
 
 def _models_import(options: argparse.Namespace) -> int:
-    from MorseCore.models_library import hides_built_in, import_model
+    from MorseCore.store.library import hides_built_in, import_model
 
     folder, info = import_model(Path(options.model))
     print(f"{info.name}: imported to {folder}")
@@ -319,7 +319,7 @@ def _models_import(options: argparse.Namespace) -> int:
 
 
 def _models_remove(options: argparse.Namespace) -> int:
-    from MorseCore.models_library import remove_model
+    from MorseCore.store.library import remove_model
 
     print(f"removed: {remove_model(options.model)}")
     return 0

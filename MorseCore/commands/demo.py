@@ -12,15 +12,15 @@ import numpy as np
 from MorseCore.commands.demo_figure import compose_figure, draw_slices
 from MorseCore.commands.terminal import terminal_progress
 from MorseCore.errors import ConfigError
-from MorseCore.files import prepare_output_directory
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_volume
 from MorseCore.images.roi import Roi
-from MorseCore.models_library import find_model
-from MorseCore.output import write_result
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference.files import write_result
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.metrics.comparison import compare_masks, format_changes
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseCore.scoring.comparison import compare_masks, format_changes
+from MorseCore.store.library import find_model
+from MorseCore.system.files import prepare_output_directory
 
 __all__ = ["run_demo"]
 

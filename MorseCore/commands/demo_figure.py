@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path
 from MorseCore.images.imageio import Volume
 from MorseCore.result import Segmentation
+from MorseCore.system.files import atomic_path
 
 __all__ = ["compose_figure", "draw_slices"]
 

@@ -10,21 +10,21 @@ import numpy as np
 
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.generated.config import GenerationConfig
-from MorseCore.learning.generated.images import Generated, ImageGenerator
-from MorseCore.learning.generated.label_maps import (
+from MorseCore.system.files import atomic_path
+from MorseCore.system.seeds import generator_for
+from MorseCore.system.stage_clock import StageClock
+from MorseCore.training.config import RunConfig
+from MorseCore.training.generated.config import GenerationConfig
+from MorseCore.training.generated.images import Generated, ImageGenerator
+from MorseCore.training.generated.label_maps import (
     LabelMap,
     find_label_maps,
     read_label_map,
     table_for,
 )
-from MorseCore.learning.generated.label_table import LabelTable
-from MorseCore.learning.generated.ranges import Preset
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.seeds import generator_for
-from MorseCore.stage_clock import StageClock
+from MorseCore.training.generated.label_table import LabelTable
+from MorseCore.training.generated.ranges import Preset
 
 __all__ = ["run_preview"]
 

@@ -9,7 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from MorseCore.signals import uninterrupted
+from MorseCore.system.signals import uninterrupted
 
 __all__ = ["print_any_letter", "terminal_progress"]
 

@@ -22,7 +22,7 @@ from MorseCore.points import (
     sample_rows,
     to_rows,
 )
-from MorseCore.seeds import home_of
+from MorseCore.system.seeds import home_of
 
 __all__ = ["ExpertFeatures", "Routing", "StochasticExperts", "draw_expert_mask", "mix_weights"]
 

@@ -18,7 +18,7 @@ from MorseCore.heads.plain import PlainField
 from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.heads.rendering_head import RenderingHead
 from MorseCore.points import Axes
-from MorseCore.seeds import home_of
+from MorseCore.system.seeds import home_of
 
 __all__ = ["CoarseSource", "FeatureField", "FeatureHead", "PointFeatures"]
 

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid
 from MorseCore.field import Field
-from MorseCore.losses import point_cross_entropy, region_loss
+from MorseCore.losses import (
+    ClassWeighting,
+    Targets,
+    point_cross_entropy,
+    region_loss,
+    soft_region_loss,
+)
 from MorseCore.points import labels_at
 from MorseCore.samplers import CoarseGrid, Sampler
-from MorseCore.seeds import home_of
-from MorseCore.soft_loss import ClassWeighting, soft_region_loss
-from MorseCore.targets import Targets
+from MorseCore.system.seeds import home_of
 
 __all__ = ["Head"]
 

@@ -26,11 +26,9 @@ from MorseCore.heads.latents import (
 )
 from MorseCore.heads.pointhead import PointHead
 from MorseCore.heads.pointwise import PointwiseLinear
-from MorseCore.losses import point_cross_entropy, point_region_loss
+from MorseCore.losses import ClassWeighting, Targets, point_cross_entropy, point_region_loss
 from MorseCore.points import grid_coords, pixel_axes, sample_grid
 from MorseCore.samplers import Sampler
-from MorseCore.soft_loss import ClassWeighting
-from MorseCore.targets import Targets
 
 __all__ = ["I2Net", "I2NetConfig", "I2NetGrid", "I2NetPoints"]
 

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from MorseCore.field import Field
 from MorseCore.heads.head import Head
-from MorseCore.losses import point_cross_entropy, point_region_loss
+from MorseCore.losses import ClassWeighting, Targets, point_cross_entropy, point_region_loss
 from MorseCore.points import labels_at
 from MorseCore.samplers import Sampler
-from MorseCore.soft_loss import ClassWeighting
-from MorseCore.targets import Targets
 
 __all__ = ["PointField", "PointHead"]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from MorseCore.files import sha256
+from MorseCore.system.files import sha256
 
 __all__ = ["input_hashes"]
 

@@ -11,7 +11,6 @@ import numpy as np
 import SimpleITK
 
 from MorseCore.errors import GeometryError, ImageError, OutputError
-from MorseCore.files import atomic_path, printable
 from MorseCore.geometry import Geometry
 from MorseCore.images.dicom import MODALITY, modality_of, sorted_series
 from MorseCore.images.imageheaders import (
@@ -21,6 +20,7 @@ from MorseCore.images.imageheaders import (
     read_nifti_header,
 )
 from MorseCore.images.itkpath import itk_path
+from MorseCore.system.files import atomic_path, printable
 
 __all__ = ["Volume", "read_volume", "write_itk_image", "write_labels", "write_volume"]
 

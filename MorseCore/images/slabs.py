@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from MorseCore.geometry import Geometry
+from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
 from MorseCore.images.resampling import AxisSampler, index_transform, make_sampler
-from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
 
 __all__ = ["SlabRestorer", "can_come_in_slabs"]
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from MorseCore.field import Field
+from MorseCore.losses import Targets
 from MorseCore.points import grid_coords
 from MorseCore.samplers.sampler import CoarseGrid
-from MorseCore.targets import Targets
 
 __all__ = ["AllPixelsConfig", "AllPixelsSampler"]
 

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
+from MorseCore.losses import Targets
 from MorseCore.samplers.sampler import CoarseGrid
-from MorseCore.targets import Targets
 
 __all__ = ["PrecomputedConfig", "PrecomputedSampler"]
 
 
 @dataclass(frozen=True)
 class PrecomputedConfig:
-    """How many points are drawn and where; see :mod:`MorseCore.learning.presampling`.
+    """How many points are drawn and where; see :mod:`MorseCore.training.presampling`.
 
     Defaults are SwIPE's for Sessile (2D): 4000 of the background, 2000 of the foreground. For BCV
     (3D) it has 20000 of the background and 4000 a class.
@@ -58,7 +58,7 @@ class PrecomputedSampler:
     """Hands on the points that came with the crops.
 
     The data set has drawn them per source image and has brought those in the crop into it, turned,
-    scaled and mirrored as the crop is (:class:`MorseCore.learning.samples.CropDataset`).
+    scaled and mirrored as the crop is (:class:`MorseCore.training.samples.CropDataset`).
     """
 
     def select(

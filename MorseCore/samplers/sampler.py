@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from MorseCore.field import Field
+from MorseCore.losses import Targets
 from MorseCore.points import Axes
-from MorseCore.targets import Targets
 
 __all__ = ["CoarseGrid", "Sampler"]
 

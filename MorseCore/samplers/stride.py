@@ -8,10 +8,10 @@ from torch import Tensor
 
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
+from MorseCore.losses import Targets
 from MorseCore.points import grid_coords
 from MorseCore.samplers.sampler import CoarseGrid
-from MorseCore.seeds import home_of
-from MorseCore.targets import Targets
+from MorseCore.system.seeds import home_of
 
 __all__ = ["StrideConfig", "StrideSampler"]
 

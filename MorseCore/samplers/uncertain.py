@@ -10,10 +10,10 @@ from torch import Tensor
 
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
+from MorseCore.losses import Targets
 from MorseCore.points import gather_points, grid_coords, margin
 from MorseCore.samplers.sampler import CoarseGrid
-from MorseCore.seeds import home_of
-from MorseCore.targets import Targets
+from MorseCore.system.seeds import home_of
 
 __all__ = ["UncertainConfig", "UncertainSampler"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from MorseCore import __version__
-from MorseCore.devices import gpu_driver, has_gpu, resolve_device
 from MorseCore.errors import MorseError
-from MorseCore.memory import available_memory, physical_memory
-from MorseCore.model_folder import ModelInfo, read_model
-from MorseCore.models_library import list_models
+from MorseCore.store.library import list_models
+from MorseCore.store.model_folder import ModelInfo, read_model
+from MorseCore.system.devices import gpu_driver, has_gpu, resolve_device
+from MorseCore.system.memory import available_memory, physical_memory
 
 __all__ = ["describe_devices", "describe_models", "describe_versions"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from MorseCore.errors import ImageError
-from MorseCore.files import atomic_path
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.system.files import atomic_path
 
 __all__ = ["load_segmentation", "save_array", "save_segmentation"]
 

@@ -17,7 +17,6 @@ from typing import IO, Any
 import numpy as np
 
 from MorseCore import __version__
-from MorseCore.allocation import SMALL, give_back_freed_memory, keep_freed_memory
 from MorseCore.errors import Cancelled, ImageError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
@@ -34,6 +33,7 @@ from MorseCore.service.protocol import (
     encode_line,
     parse_request,
 )
+from MorseCore.system.allocation import SMALL, give_back_freed_memory, keep_freed_memory
 
 __all__ = ["Worker", "main"]
 
@@ -132,8 +132,8 @@ class Worker:
 
     def _segment(self, request: Segment) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
-        from MorseCore.predictor import PredictOptions
-        from MorseCore.service.session import Session
+        from MorseCore.inference.predictor import PredictOptions
+        from MorseCore.inference.session import Session
 
         self._session = None  # its fields are of no use any more, and memory is
         _give_back_memory()
@@ -152,7 +152,7 @@ class Worker:
 
     def _render(self, request: Render) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
-        from MorseCore.predictor import PredictOptions
+        from MorseCore.inference.predictor import PredictOptions
 
         options = PredictOptions(
             roi=parse_roi(request.box) if request.box else None,
@@ -176,8 +176,8 @@ class Worker:
         return self._session
 
     def _load_model(self, name: str, device: str) -> Any:
-        from MorseCore.models_library import find_model
-        from MorseCore.predictor import Predictor
+        from MorseCore.inference.predictor import Predictor
+        from MorseCore.store.library import find_model
 
         folder = find_model(name)
         stamp = (folder / "model.json").stat().st_mtime_ns
@@ -269,7 +269,7 @@ def _give_back_memory() -> None:
     """Main memory, and what torch keeps of a GPU's: Slicer draws with it."""
     give_back_freed_memory()
     if sys.modules.get("torch") is not None:
-        from MorseCore.memory import release_gpu_memory
+        from MorseCore.system.memory import release_gpu_memory
 
         release_gpu_memory()
 

@@ -9,9 +9,9 @@ import slicer
 import vtk
 
 from MorseCore.errors import OutputError
-from MorseCore.files import replace_patiently
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
+from MorseCore.system.files import replace_patiently
 from MorseSegmentLib.nodes import NodeLedger, removeNodes
 from MorseSegmentLib.scene import SceneWriter
 

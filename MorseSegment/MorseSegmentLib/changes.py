@@ -17,10 +17,10 @@ COLUMNS = (
     "name", "coarse_ml", "refined_ml", "change_ml", "change_percent",
     "added_voxels", "removed_voxels", "shift_mean_mm", "shift_p95_mm",
 )  # fmt: skip
-"""Keys of a row (see MorseCore.scoring.comparison), and columns of the node."""
+"""Keys of a row (see MorseCore.metrics.comparison), and columns of the node."""
 
 _KIND = "changes"
-_COMPARISON = "MorseCore.scoring.comparison"  # needs SciPy, so not at start
+_COMPARISON = "MorseCore.metrics.comparison"  # needs SciPy, so not at start
 
 
 class ChangeTable:
@@ -59,7 +59,7 @@ class ChangeTable:
         :param masks: the masks as they are now, if they have been read already.
         """
         yield from imported(_COMPARISON)
-        from MorseCore.scoring.comparison import structure_change_steps
+        from MorseCore.metrics.comparison import structure_change_steps
 
         structures = readRecord(self._scene, self._shown).structures
         if masks is None:

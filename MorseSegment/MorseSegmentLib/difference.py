@@ -6,7 +6,7 @@ import numpy as np
 import vtk
 
 from MorseCore.result import Structure
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.extras import addExtra, extraIDs, removeExtra
 from MorseSegmentLib.masks import Box, Masks, boxesOf, masksInSteps, slabs
 from MorseSegmentLib.nodes import NodeLedger

@@ -48,6 +48,7 @@ REQUIREMENTS = (
     Requirement("SimpleITK", ">=2.3", "50 MB"),
     Requirement("safetensors", ">=0.5", "1 MB"),
     Requirement("tqdm", ">=4.66", "1 MB"),
+    Requirement("filelock", ">=3.12", "1 MB"),
     Requirement("torch", ">=2.10,<3", "200 MB for the CPU, 3 GB for a GPU"),
 )
 

@@ -13,7 +13,7 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.blocks import coveredBox, toGrid, votesOf
 from MorseSegmentLib.layers import LayerEdit
 from MorseSegmentLib.localchanges import LocalChanges

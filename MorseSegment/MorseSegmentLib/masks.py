@@ -9,7 +9,7 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.segments import referenceGeometry, segmentIDs
 from MorseSegmentLib.stepping import imported

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import vtk
 
 from MorseCore.errors import MorseError
-from MorseCore.files import replace_patiently
 from MorseCore.service.protocol import Request
+from MorseCore.system.files import replace_patiently
 from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.runner import Task, WorkerRunner

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from MorseCore.workload import Workload
+from MorseCore.images.workload import Workload
 
 __all__ = ["RunTime", "RunTimes", "SettingsStore", "readTimes", "rememberRun"]
 

@@ -19,7 +19,7 @@ _TURN = 0.03  # seconds after which Slicer gets its turn; with the longest piece
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work that pauses at each ``yield``, each piece some hundredths of a second; it returns what it
-made. :func:`MorseCore.steps.finished` does it all at once."""
+made. :func:`MorseCore.system.steps.finished` does it all at once."""
 Later = Callable[[Callable[[], None]], None]
 """Calls a function in the next turn of the event loop."""
 

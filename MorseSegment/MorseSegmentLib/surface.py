@@ -6,7 +6,7 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.extras import addExtra, removeExtra
 from MorseSegmentLib.nodes import NodeLedger
 from MorseSegmentLib.record import SceneResult, readRecord

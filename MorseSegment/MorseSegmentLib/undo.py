@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.record import SceneResult
 from MorseSegmentLib.stepping import Steps
 

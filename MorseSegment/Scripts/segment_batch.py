@@ -69,7 +69,7 @@ def _saveMissingScenes(cases: dict[str, Path], output: Path, saveScene: Any) -> 
     """Scenes of cases that an earlier run finished without them; 1 if one fails, else 0."""
     from MorseCore.errors import MorseError
     from MorseCore.images.imageio import read_volume
-    from MorseCore.output import read_result
+    from MorseCore.inference.files import read_result
 
     failed = 0
     for name, image in cases.items():

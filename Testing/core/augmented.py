@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from MorseCore.learning.augmentation import AugmentationConfig
-from MorseCore.learning.warping import affine_matrix
+from MorseCore.training.augmentation import AugmentationConfig
+from MorseCore.training.warping import affine_matrix
 
 NONE = AugmentationConfig.none()
 

@@ -8,8 +8,8 @@ import torch
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_labels
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.generated.label_maps import LabelMap, read_label_map
-from MorseCore.learning.generated.label_table import LabelTable
+from MorseCore.training.generated.label_maps import LabelMap, read_label_map
+from MorseCore.training.generated.label_table import LabelTable
 
 SIDE = 32
 STRUCTURES = {

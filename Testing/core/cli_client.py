@@ -16,7 +16,7 @@ import pytest
 from MorseCore.commands.cli import main
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_volume
-from MorseCore.learning.phantoms import make_phantom
+from MorseCore.training.phantoms import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (24, 24, 24)  # one window of phantom-tiny

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cli_client import CommandLine, write_scan
 
-from MorseCore.models_library import find_model
+from MorseCore.store.library import find_model
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def predictor() -> Any:
     """phantom-tiny on the CPU."""
-    from MorseCore.predictor import Predictor
+    from MorseCore.inference.predictor import Predictor
 
     return Predictor(find_model("phantom-tiny"), device="cpu")
 
@@ -36,7 +36,7 @@ def predictor() -> Any:
 @pytest.fixture(scope="session")
 def slice_predictor() -> Any:
     """phantom-tiny-2d on the CPU."""
-    from MorseCore.predictor import Predictor
+    from MorseCore.inference.predictor import Predictor
 
     return Predictor(find_model("phantom-tiny-2d"), device="cpu")
 

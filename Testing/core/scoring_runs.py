@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from training_runs import run_data, script
 
-from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.models_library import find_model
+from MorseCore.store.library import find_model
+from MorseCore.training.phantoms import write_phantom_dataset
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from training_runs import REPOSITORY, path_of, run_data, script
 
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 from Training.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.study.results import RowResult, compare
 from Training.study.subjects import subjects_of

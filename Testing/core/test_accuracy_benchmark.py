@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from training_runs import REPOSITORY, run_data
 
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 
 sys.path.insert(0, str(REPOSITORY))
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from MorseCore import allocation
+from MorseCore.system import allocation
 
 glibc = pytest.mark.skipif(
     not sys.platform.startswith("linux") or allocation._glibc() is None,
@@ -17,7 +17,7 @@ import sys
 
 import torch
 
-from MorseCore.allocation import SMALL, keep_freed_memory
+from MorseCore.system.allocation import SMALL, keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
@@ -35,7 +35,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 GIVE_BACK = """
 import torch
 
-from MorseCore.allocation import SMALL, give_back_freed_memory, keep_freed_memory
+from MorseCore.system.allocation import SMALL, give_back_freed_memory, keep_freed_memory
 
 def held():
     with open("/proc/self/statm") as file:

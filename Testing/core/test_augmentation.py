@@ -5,7 +5,7 @@ import torch
 from augmented import EVERYTHING, noise_image, only, seeded
 
 from MorseCore.errors import ConfigError, DatasetError
-from MorseCore.learning.augmentation import augment
+from MorseCore.training.augmentation import augment
 
 
 def test_the_same_seed_gives_the_same_sample_and_another_seed_another() -> None:

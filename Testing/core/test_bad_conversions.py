@@ -92,7 +92,7 @@ def test_ctrl_c_ends_what_writes_data_sets_with_a_sentence(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("SimpleITK.WriteImage", stop)
-    monkeypatch.setattr("MorseCore.learning.phantoms.write_phantom_dataset", stop)
+    monkeypatch.setattr("MorseCore.training.phantoms.write_phantom_dataset", stop)
     for words in (("convert", "btcv", raw, "out"), ("make_phantoms", "out")):
         code, error = said(*words)
         assert (code, error.startswith("error: Stopped")) == (1, True)

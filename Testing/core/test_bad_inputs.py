@@ -293,7 +293,7 @@ def test_a_region_may_begin_with_a_minus_sign(
 def test_a_run_that_cannot_fit_into_memory_says_how_much_it_needs(
     command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("MorseCore.memory.physical_memory", lambda: 1 << 20)
+    monkeypatch.setattr("MorseCore.system.memory.physical_memory", lambda: 1 << 20)
     done = command.segment(write_scan(tmp_path / "a.nii.gz"), output=tmp_path / "out", scale=4)
     assert done.code == 1
     assert "GiB of memory and the machine has" in done.sentence

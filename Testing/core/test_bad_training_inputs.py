@@ -149,7 +149,7 @@ def test_what_scores_are_written_to_or_compared_with_is_checked_before_they_are_
     sentence: str,
 ) -> None:
     (home / "empty.csv").write_text("")
-    monkeypatch.setattr("MorseCore.learning.validation.Validator.scores", None)
+    monkeypatch.setattr("MorseCore.training.validation.Validator.scores", None)
     found, error = said("score", MODEL, "config.json", *ON_TEST, *words)
     assert found == code
     assert sentence in error
@@ -213,7 +213,7 @@ def test_factors_that_make_no_sense_leave_no_folder(
 def test_a_picture_needs_the_name_of_a_file_before_it_is_computed(
     home: Path, said: Said, monkeypatch: pytest.MonkeyPatch, kind: str, output: str, sentence: str
 ) -> None:
-    monkeypatch.setattr("MorseCore.predictor.Predictor", None)
+    monkeypatch.setattr("MorseCore.inference.predictor.Predictor", None)
     scan = home / "data" / "images" / "phantom_000.nii.gz"
     (home / "folder.png").mkdir(exist_ok=True)
     code, error = said("figures", kind, MODEL, scan, "--output", output, "--device", "cpu")

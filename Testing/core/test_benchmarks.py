@@ -12,8 +12,8 @@ import pytest
 import torch
 from training_runs import REPOSITORY, run_data
 
-from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.scoring.casetable import read_cases, write_cases
+from MorseCore.metrics.casetable import read_cases, write_cases
+from MorseCore.training.phantoms import write_phantom_dataset
 
 sys.path.insert(0, str(REPOSITORY))
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from networks import make_image, make_network
 
+from MorseCore.inference.predictor import PredictOptions
 from MorseCore.points import margin
-from MorseCore.predictor import PredictOptions
 from MorseCore.renderers import RefineConfig
 from MorseCore.renderers.renderer import coarse_logits
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from MorseCore.errors import ModelError, OutputError
-from MorseCore.learning.checkpoint import CheckpointStore
+from MorseCore.training.checkpoint import CheckpointStore
 
 
 def weights(value: float, count: int = 4) -> dict[str, torch.Tensor]:

@@ -15,13 +15,13 @@ from cli_client import ROOT, CommandLine, names, start
 
 from MorseCore.commands import cli
 from MorseCore.commands.terminal import terminal_progress
-from MorseCore.devices import describe_device, resolve_device
 from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_labels
-from MorseCore.memory import check_memory
+from MorseCore.metrics.comparison import compare_masks, format_changes
 from MorseCore.result import Structure
-from MorseCore.scoring.comparison import compare_masks, format_changes
+from MorseCore.system.devices import describe_device, resolve_device
+from MorseCore.system.memory import check_memory
 
 
 @pytest.mark.parametrize(

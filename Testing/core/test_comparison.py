@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from MorseCore.geometry import Geometry
+from MorseCore.metrics import surface
+from MorseCore.metrics.comparison import compare_masks, structure_change_steps
 from MorseCore.result import Structure
-from MorseCore.scoring import surface
-from MorseCore.scoring.comparison import compare_masks, structure_change_steps
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 
 GRID = Geometry((9, 12, 14), np.diag([0.7, 1.1, 2.0, 1.0]))
 STRUCTURES = [Structure(n, f"S{n}", (1.0, 0.0, 0.0)) for n in (1, 2, 3)]

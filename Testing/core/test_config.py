@@ -11,7 +11,7 @@ from training_runs import REPOSITORY, run_config, run_data
 
 from MorseCore.config import Registry, apply_overrides, decode, encode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.learning.training_config import RunConfig
+from MorseCore.training.config import RunConfig
 
 CONFIGS = sorted((REPOSITORY / "Training" / "configs").glob("*.json"))
 

@@ -10,7 +10,7 @@ from training_runs import script
 
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.dataset import open_dataset, prepare_case
+from MorseCore.training.dataset import open_dataset, prepare_case
 from Training.study.subjects import subjects_of
 
 

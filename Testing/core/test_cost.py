@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from MorseCore.config import decode
+from MorseCore.metrics.cost import measure_cost
 from MorseCore.network import NetworkConfig
-from MorseCore.scoring.cost import measure_cost
 
 
 def test_a_convolution_costs_what_one_counts_by_hand() -> None:

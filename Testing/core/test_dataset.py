@@ -11,7 +11,7 @@ from MorseCore.errors import DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.dataset import absent_labels, open_dataset, prepare_case
+from MorseCore.training.dataset import absent_labels, open_dataset, prepare_case
 
 LABELS = {"0": "background", "1": "ball"}
 ALONE = {"train": ["case_a"]}

@@ -12,9 +12,9 @@ import pytest
 from MorseCore.commands import demo, demo_figure
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.output import read_result
+from MorseCore.inference.files import read_result
+from MorseCore.metrics.scores import overlap
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from MorseCore.scoring.metrics import overlap
 from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
 
 pytest.importorskip("nilearn", reason="the demo's brain comes with nilearn: install '.[demo]'")

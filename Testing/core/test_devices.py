@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from MorseCore import devices, memory
-from MorseCore.devices import gpu_driver, resolve_device
 from MorseCore.errors import DeviceError
-from MorseCore.learning.distributed import _device_of
-from MorseCore.memory import available_memory, physical_memory
 from MorseCore.service.describing import describe_devices, describe_versions
+from MorseCore.system import devices, memory
+from MorseCore.system.devices import gpu_driver, resolve_device
+from MorseCore.system.memory import available_memory, physical_memory
+from MorseCore.training.distributed import _device_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake nvidia-smi is a shell script")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from MorseCore.errors import ConfigError, DeviceError
-from MorseCore.learning.distributed import ALONE, World, join_world
+from MorseCore.training.distributed import ALONE, World, join_world
 
 
 def test_without_torchrun_there_is_one_process():

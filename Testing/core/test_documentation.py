@@ -12,10 +12,10 @@ from MorseCore.backbones import BACKBONES
 from MorseCore.commands.methods import list_methods
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.learning.training_config import RunConfig
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
+from MorseCore.training.config import RunConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "Documentation"
 FENCE = re.compile(r"```json\n(.*?)```", re.DOTALL)

@@ -7,8 +7,8 @@ import pytest
 from label_maps import folders, save, structure, two_boxes
 
 from MorseCore.errors import DatasetError
-from MorseCore.scoring.evaluation import evaluate_folder, format_table
-from MorseCore.scoring.subjects import read_subjects
+from MorseCore.metrics.evaluation import evaluate_folder, format_table
+from MorseCore.metrics.subjects import read_subjects
 
 __all__ = ["folders"]  # a fixture
 

@@ -13,9 +13,9 @@ from MorseCore.errors import DatasetError, GeometryError, ImageError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
-from MorseCore.scoring.casetable import read_cases
-from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder, format_table
-from MorseCore.scoring.metrics import Rule
+from MorseCore.metrics.casetable import read_cases
+from MorseCore.metrics.evaluation import bootstrap_difference, evaluate_folder, format_table
+from MorseCore.metrics.scores import Rule
 
 __all__ = ["folders"]  # a fixture
 

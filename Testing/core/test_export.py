@@ -9,12 +9,11 @@ from training_runs import phantom_cases, run_config
 
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError, ModelError
-from MorseCore.files import sha256
-from MorseCore.learning.export import describe_structures, export_model, measure_cases
-from MorseCore.learning.figures import DataFacts
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.validation import Validator
-from MorseCore.model_folder import load_network, read_model
+from MorseCore.store.model_folder import load_network, read_model
+from MorseCore.system.files import sha256
+from MorseCore.training.config import RunConfig
+from MorseCore.training.export import describe_structures, export_model, measure_cases
+from MorseCore.training.validation import DataFacts, Validator
 
 LABELS = {0: "background", 1: "ball", 2: "rod"}
 

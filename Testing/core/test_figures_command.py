@@ -11,11 +11,11 @@ from training_runs import script
 
 from MorseCore.config import decode
 from MorseCore.images.imageio import read_volume
-from MorseCore.model_folder import read_model, write_model
-from MorseCore.models_library import find_model
+from MorseCore.inference.predictor import Predictor
 from MorseCore.network import NetworkConfig
 from MorseCore.points import grid_coords, pixel_axes
-from MorseCore.predictor import Predictor
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import read_model, write_model
 from Training.study.gatemaps import gate_maps
 from Training.study.pointmaps import slices_to_show
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from MorseCore.errors import OutputError
-from MorseCore.files import (
+from MorseCore.system.files import (
     atomic_path,
     prepare_output_directory,
     sha256,
@@ -92,7 +92,7 @@ def test_a_target_held_by_another_program_is_tried_again(
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", held_twice)
-    monkeypatch.setattr("MorseCore.files.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("MorseCore.system.files.time.sleep", lambda seconds: None)
     write_text(tmp_path / "a.txt", "new")
     assert len(attempts) == 3
     assert (tmp_path / "a.txt").read_text() == "new"
@@ -105,7 +105,7 @@ def test_a_target_that_stays_held_is_an_output_error(
         raise PermissionError(errno.EACCES, "in use")
 
     monkeypatch.setattr(Path, "replace", held)
-    monkeypatch.setattr("MorseCore.files.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("MorseCore.system.files.time.sleep", lambda seconds: None)
     with pytest.raises(OutputError, match="permission was denied"):
         write_text(tmp_path / "a.txt", "new")
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,8 @@ from training_runs import run_config, run_data, script
 from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_labels
-from MorseCore.learning.dataset import Case
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.dataset import Case
+from MorseCore.training.phantoms import write_phantom_dataset
 from Training.evidence.finerreport import summarise
 from Training.evidence.surfaces import surface_distance, surface_of
 from Training.evidence.upsampling import check_is_finer, repeat, whole_cells

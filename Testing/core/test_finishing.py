@@ -7,10 +7,10 @@ import torch
 from networks import make_network
 from torch import nn
 
-from MorseCore.learning.finishing import finish_rendering
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.phantoms import make_phantom
 from MorseCore.samplers import UncertainConfig
+from MorseCore.training.finishing import finish_rendering
+from MorseCore.training.phantoms import make_phantom
+from MorseCore.training.samples import Minibatch
 
 
 def batches(count: int):

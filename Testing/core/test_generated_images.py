@@ -10,7 +10,7 @@ from brain_maps import PLAIN, SIDE, generator, head, label_map, preparation, sav
 
 from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import Preparation, normalise
-from MorseCore.learning.generated.appearance import (
+from MorseCore.training.generated.appearance import (
     Look,
     add_bias,
     add_noise,
@@ -19,12 +19,12 @@ from MorseCore.learning.generated.appearance import (
     draw_look,
     paint,
 )
-from MorseCore.learning.generated.config import GenerationConfig
-from MorseCore.learning.generated.images import Generated, GeneratedDataset, ImageGenerator
-from MorseCore.learning.generated.label_maps import read_label_map
-from MorseCore.learning.generated.label_table import LabelTable
-from MorseCore.learning.generated.ranges import PRESETS, Ranges, ranges_of
-from MorseCore.learning.generated.shape import draw_shape
+from MorseCore.training.generated.config import GenerationConfig
+from MorseCore.training.generated.images import Generated, GeneratedDataset, ImageGenerator
+from MorseCore.training.generated.label_maps import read_label_map
+from MorseCore.training.generated.label_table import LabelTable
+from MorseCore.training.generated.ranges import PRESETS, Ranges, ranges_of
+from MorseCore.training.generated.shape import draw_shape
 
 
 def draw(tmp_path: Path, seed: int = 0, *, side: int = SIDE, spacing: float = 1.0, **ranges):

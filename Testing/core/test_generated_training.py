@@ -16,17 +16,14 @@ from training_runs import largest_difference, records, run_data, script
 from MorseCore.commands.cli import main
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError, DatasetError
-from MorseCore.learning.average import WeightAverage
-from MorseCore.learning.distributed import ALONE
-from MorseCore.learning.initialising import initialise, with_warm_up
-from MorseCore.learning.monitor import open_monitor
-from MorseCore.learning.objective import class_weighting
-from MorseCore.learning.optimisers import learning_rate
-from MorseCore.learning.sources import GeneratedSource
-from MorseCore.learning.training import Trainer
-from MorseCore.learning.training_config import OptimisationConfig, RunConfig
-from MorseCore.model_folder import load_network, read_model
-from MorseCore.prediction import WindowConfig
+from MorseCore.store.model_folder import WindowConfig, load_network, read_model
+from MorseCore.training.config import OptimisationConfig, RunConfig
+from MorseCore.training.distributed import ALONE
+from MorseCore.training.initialise import initialise, with_warm_up
+from MorseCore.training.monitor import open_monitor
+from MorseCore.training.sources import GeneratedSource
+from MorseCore.training.step import WeightAverage, class_weighting, learning_rate
+from MorseCore.training.trainer import Trainer
 
 SMALL = {"name": "strided_unet", "channels": [8, 12, 16]}
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from cli_client import phantom_volume
 
-from MorseCore import memory, prediction, predictor
 from MorseCore.errors import ModelError
-from MorseCore.models_library import find_model
-from MorseCore.prediction import KeptFields
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference import predictor, sliding_window
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.session import FIELD_LIMIT, Session
+from MorseCore.inference.sliding_window import KeptFields
 from MorseCore.service import worker as service
 from MorseCore.service.failures import error_event, spoils_device
 from MorseCore.service.protocol import encode_line, parse_request
-from MorseCore.service.session import FIELD_LIMIT, Session
+from MorseCore.store.library import find_model
+from MorseCore.system import memory
 
 
 @pytest.fixture
@@ -32,14 +33,14 @@ def overflowing(monkeypatch: pytest.MonkeyPatch) -> Predictor:
         predictor, "resolve_precision",
         lambda device, precision: "fp16" if precision == "auto" else choose(device, precision),
     )  # fmt: skip
-    single = prediction.autocast(model.device, "fp32")
+    single = sliding_window.autocast(model.device, "fp32")
     is_half = [False]
 
     def choose_context(device: torch.device, precision: str) -> Any:
         is_half[0] = precision != "fp32"
         return single
 
-    monkeypatch.setattr(prediction, "autocast", choose_context)
+    monkeypatch.setattr(sliding_window, "autocast", choose_context)
     model.network.register_forward_pre_hook(
         lambda network, inputs: (inputs[0] * (float("inf") if is_half[0] else 1.0),)
     )
@@ -69,10 +70,10 @@ def test_a_precision_that_was_asked_for_is_not_changed(overflowing: Predictor) -
 
 def test_fields_take_a_third_of_what_a_gpu_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Predictor(find_model("phantom-tiny"), device="cpu")
-    monkeypatch.setattr("MorseCore.service.session.free_gpu_memory", lambda device: 3 << 20)
+    monkeypatch.setattr("MorseCore.inference.session.free_gpu_memory", lambda device: 3 << 20)
     session = Session(model, phantom_volume(), PredictOptions())
     assert session._kept._limit == 1 << 20
-    monkeypatch.setattr("MorseCore.service.session.free_gpu_memory", lambda device: None)
+    monkeypatch.setattr("MorseCore.inference.session.free_gpu_memory", lambda device: None)
     assert Session(model, phantom_volume(), PredictOptions())._kept._limit == FIELD_LIMIT
 
 

@@ -18,7 +18,7 @@ from MorseCore.images.grids import (
     to_model_grid,
 )
 from MorseCore.images.imageio import Volume
-from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
+from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
 
 
 def signed_permutations() -> Iterator[np.ndarray]:

@@ -13,12 +13,11 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads.i2decoder import I2Decoder
 from MorseCore.heads.i2net import I2NetConfig, I2NetGrid, I2NetPoints
 from MorseCore.heads.ifa import IfaConfig
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.objective import Objective
-from MorseCore.losses import point_region_loss, region_loss
+from MorseCore.losses import Targets, point_region_loss, region_loss
 from MorseCore.points import grid_coords, labels_at, pixel_axes
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
+from MorseCore.training.samples import Minibatch
+from MorseCore.training.step import Objective
 
 GLAS = PyramidSpec(2, (512, 256, 128, 64, 64), (32, 16, 8, 4, 2), 32)
 TINY = {"name": "i2net", "planes": 5, "widths": [7, 6], "gate_widths": [6]}

@@ -12,10 +12,9 @@ from MorseCore.config import decode
 from MorseCore.errors import ConfigError
 from MorseCore.heads import HEADS
 from MorseCore.heads.implicit_pointrend import ImplicitPointRendField
-from MorseCore.losses import point_cross_entropy, point_region_loss
+from MorseCore.losses import Targets, point_cross_entropy, point_region_loss
 from MorseCore.points import index_to_coords
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
 
 UNET = PyramidSpec(2, (256, 128, 64, 32, 16), (16, 8, 4, 2, 1), 16)
 

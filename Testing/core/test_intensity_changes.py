@@ -4,7 +4,7 @@ import pytest
 import torch
 from augmented import noise_image, only, seeded
 
-from MorseCore.learning.augmentation import augment
+from MorseCore.training.augmentation import augment
 
 INTENSITIES = ("noise", "blur", "brightness", "contrast", "low_resolution", "gamma", "bias")
 

@@ -11,8 +11,8 @@ from brain_maps import STRUCTURES, SURROUNDINGS, head, label_map, save_map, tabl
 from MorseCore.errors import DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
-from MorseCore.learning.generated.label_maps import find_label_maps, read_label_map, table_for
-from MorseCore.learning.generated.label_table import LabelTable, opposite_side
+from MorseCore.training.generated.label_maps import find_label_maps, read_label_map, table_for
+from MorseCore.training.generated.label_table import LabelTable, opposite_side
 
 
 @pytest.mark.parametrize(

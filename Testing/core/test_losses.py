@@ -6,13 +6,13 @@ from networks import Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
 from MorseCore.losses import (
+    Targets,
     point_cross_entropy,
     point_region_loss,
     region_loss,
     render_weight,
 )
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
 
 
 def test_the_adaptive_weight_is_equation_4():

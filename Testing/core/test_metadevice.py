@@ -9,9 +9,9 @@ from networks import BACKBONES, TINY_MORSE
 from training_runs import REPOSITORY
 
 from MorseCore.config import decode
-from MorseCore.metadevice import shapes_only
-from MorseCore.models_library import find_model
 from MorseCore.network import NetworkConfig
+from MorseCore.store.library import find_model
+from MorseCore.store.metadevice import shapes_only
 
 
 @pytest.mark.parametrize("head", [TINY_MORSE, {"name": "plain"}], ids=lambda head: head["name"])
@@ -34,7 +34,7 @@ def test_a_sigma_scales_the_shape_of_what_is_drawn_not_its_size() -> None:
 
 def test_loading_a_model_does_not_import_torchs_compiler() -> None:
     code = (
-        "import sys; from pathlib import Path; from MorseCore.model_folder import *; "
+        "import sys; from pathlib import Path; from MorseCore.store.model_folder import *; "
         f"folder = Path({str(find_model('hippocampus-t1'))!r}); "
         "load_network(folder, read_model(folder)); "
         "sys.exit('torch._dynamo' in sys.modules)"

@@ -17,8 +17,8 @@ from monai.metrics import (
 from scipy.ndimage import gaussian_filter
 
 from MorseCore.errors import GeometryError
-from MorseCore.scoring import metrics
-from MorseCore.scoring.metrics import (
+from MorseCore.metrics import scores as metrics
+from MorseCore.metrics.scores import (
     boundary_shift,
     legacy_score,
     overlap,
@@ -261,7 +261,7 @@ def test_shapes_and_spacings_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_metrics_need_neither_torch_nor_monai() -> None:
-    code = "import sys, MorseCore.scoring.metrics; assert not {'torch', 'monai'} & set(sys.modules)"
+    code = "import sys, MorseCore.metrics.scores; assert not {'torch', 'monai'} & set(sys.modules)"
     root = Path(metrics.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 

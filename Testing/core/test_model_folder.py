@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from MorseCore.config import decode
 from MorseCore.errors import ModelError
-from MorseCore.model_folder import CARD, INFO, WEIGHTS, load_network, read_model, write_model
-from MorseCore.models_library import BUILT_IN
 from MorseCore.network import NetworkConfig
+from MorseCore.store.library import BUILT_IN
+from MorseCore.store.model_folder import CARD, INFO, WEIGHTS, load_network, read_model, write_model
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from cli_client import CommandLine, names
 
 from MorseCore.errors import ModelError, OutputError
-from MorseCore.models_library import BUILT_IN, find_model, import_model, list_models
+from MorseCore.store.library import BUILT_IN, find_model, import_model, list_models
 
 TINY = BUILT_IN / "phantom-tiny"
 FILES = ("model.json", "weights.safetensors", "README.md")

@@ -11,9 +11,9 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads import HEADS
 from MorseCore.heads.fourier import FourierEncoding
 from MorseCore.heads.linear_pyramid import LinearPyramid
+from MorseCore.losses import Targets
 from MorseCore.points import grid_coords
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
 
 ROWS = MORSE_ROWS | {"morse": TINY_MORSE}
 SPECS = {  # method: the maps that become experts, coarse to fine

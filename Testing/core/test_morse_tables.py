@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.learning.training_config import OptimisationConfig, RunConfig
+from MorseCore.training.config import OptimisationConfig, RunConfig
 from Training.study.definition import read_table, row_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ from networks import BACKBONES, ENCODERS, HEADS, ONLY_2D, TINY_MORSE, make_image
 
 from MorseCore.config import decode, encode
 from MorseCore.errors import ConfigError
+from MorseCore.losses import Targets
 from MorseCore.network import NetworkConfig
 from MorseCore.points import grid_coords
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
 
 FINEST_ONLY = (
     "plain",

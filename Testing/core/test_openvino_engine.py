@@ -14,10 +14,10 @@ from networks import BACKBONES, ENCODERS, ONLY_2D, make_network
 from torch import nn
 
 from MorseCore.errors import ConfigError, DeviceError
-from MorseCore.models_library import find_model
-from MorseCore.openvino_engine import OpenVinoBackbone, use_engine
-from MorseCore.precision import autocast
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference.openvino import OpenVinoBackbone, use_engine
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.store.library import find_model
+from MorseCore.system.devices import autocast
 
 CPU = torch.device("cpu")
 KINDS = [
@@ -140,8 +140,8 @@ def test_openvino_is_not_imported_unasked_and_its_telemetry_never() -> None:
     version("openvino-telemetry")  # comes with OpenVINO; without it nothing would be tested
     code = """
 import sys
-from MorseCore.models_library import find_model
-from MorseCore.predictor import Predictor
+from MorseCore.store.library import find_model
+from MorseCore.inference.predictor import Predictor
 Predictor(find_model("phantom-tiny"), device="cpu")
 assert "openvino" not in sys.modules
 Predictor(find_model("phantom-tiny"), device="cpu", engine="openvino")

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from MorseCore.errors import ConfigError
-from MorseCore.learning.optimisers import build_optimizer, learning_rate
-from MorseCore.learning.training_config import OptimisationConfig
+from MorseCore.training.config import OptimisationConfig
+from MorseCore.training.step import build_optimizer, learning_rate
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -9,7 +9,7 @@ import SimpleITK
 from scoring_runs import home, score, score_mine, untrained
 from training_runs import script
 
-from MorseCore.models_library import find_model
+from MorseCore.store.library import find_model
 
 __all__ = ["home", "untrained"]  # fixtures
 

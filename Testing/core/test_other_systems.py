@@ -16,15 +16,15 @@ from cli_client import ROOT
 from training_runs import script
 from worker_client import WorkerClient
 
-from MorseCore import files
 from MorseCore.commands.cases import check_places, find_cases
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.images import itkpath
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.itkpath import itk_path
-from MorseCore.learning.checkpoint import CheckpointStore
-from MorseCore.models_library import find_model, import_model
-from MorseCore.staging import replaced_together
+from MorseCore.store.library import find_model, import_model
+from MorseCore.system import files
+from MorseCore.system.files import replaced_together
+from MorseCore.training.checkpoint import CheckpointStore
 from Training.study import running
 
 

@@ -14,9 +14,9 @@ from writing_process import make_result
 
 from MorseCore.errors import ImageError, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.output import MAX_MARKUPS, complete_result, read_result, write_result
+from MorseCore.inference.files import MAX_MARKUPS, complete_result, read_result, write_result
 from MorseCore.result import RenderedPoints
-from MorseCore.staging import temporary_folder
+from MorseCore.system.files import temporary_folder
 
 
 @pytest.mark.parametrize("mask_format", ["nii.gz", "seg.nrrd"])

@@ -12,22 +12,18 @@ from test_dataset import cube, prepared
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError
 from MorseCore.heads.fourier import FourierEncoding
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.validation import Validator
+from MorseCore.metrics.scores import score_labels
 from MorseCore.points import grid_coords
-from MorseCore.prediction import WindowConfig
 from MorseCore.renderers import RefineConfig
-from MorseCore.scoring.metrics import score_labels
+from MorseCore.store.model_folder import WindowConfig
+from MorseCore.training.config import RunConfig
+from MorseCore.training.validation import Validator
 from Training.train import build_network
 
 UNETR = {"name": "unetr", "channels": 2, "hidden": 12, "mlp": 24, "heads": 2, "layers": 12}
 
 
 CARD = {"title": "A", "task": "B", "modality": "MR", "licence": "CC0", "data": "made up"}
-
-
-class TwoClasses:
-    num_classes = 2
 
 
 def unetr_config(image_size: list[int]) -> RunConfig:
@@ -40,10 +36,10 @@ def unetr_config(image_size: list[int]) -> RunConfig:
 
 
 def test_a_window_of_three_lengths_fits_the_image_size_in_array_order() -> None:
-    network = build_network(unetr_config([16, 32, 48]), TwoClasses())
+    network = build_network(unetr_config([16, 32, 48]), 2)
     assert network(torch.zeros(1, 1, 16, 32, 48)).size == (16, 32, 48)
     with pytest.raises(ConfigError, match="image_size"):
-        build_network(unetr_config([48, 32, 16]), TwoClasses())
+        build_network(unetr_config([48, 32, 16]), 2)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 10.0])

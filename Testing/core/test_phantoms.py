@@ -7,8 +7,8 @@ import pytest
 from training_runs import script
 
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.dataset import open_dataset, prepare_case
-from MorseCore.learning.phantoms import LABELS, make_phantom, write_phantom_dataset
+from MorseCore.training.dataset import open_dataset, prepare_case
+from MorseCore.training.phantoms import LABELS, make_phantom, write_phantom_dataset
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (12, 20, 16), (32, 32)])

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from MorseCore.learning.augmentation import AugmentationConfig, augment_located
+from MorseCore.inference.sliding_window import window_to_source
 from MorseCore.points import pixel_axes, sample_grid, sample_rows, to_rows
-from MorseCore.prediction import window_to_source
+from MorseCore.training.augmentation import AugmentationConfig, augment_located
 
 
 def to_source(place: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:

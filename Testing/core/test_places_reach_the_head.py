@@ -5,12 +5,13 @@ import torch
 from networks import TINY_SWIPE, make_image, make_network
 from training_runs import run_config
 
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.objective import Objective
+from MorseCore.inference.sliding_window import GridPrediction, predict_volume
 from MorseCore.network import Network
 from MorseCore.points import grid_coords, pixel_axes
-from MorseCore.prediction import GridPrediction, WindowConfig, predict_volume
 from MorseCore.renderers import DenseConfig
+from MorseCore.store.model_folder import WindowConfig
+from MorseCore.training.samples import Minibatch
+from MorseCore.training.step import Objective
 
 WINDOW = (8, 8, 8)
 

@@ -8,8 +8,8 @@ from MorseCore.backbones import PyramidSpec
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError
 from MorseCore.heads import HEADS
-from MorseCore.learning.objective import loss_weights
-from MorseCore.learning.training_config import OptimisationConfig
+from MorseCore.training.config import OptimisationConfig
+from MorseCore.training.step import loss_weights
 
 
 def make_pointrend(**options):

@@ -6,8 +6,9 @@ from monai.inferers import sliding_window_inference
 from networks import make_network
 
 from MorseCore.errors import Cancelled
-from MorseCore.prediction import KeptFields, WindowConfig, predict_volume
+from MorseCore.inference.sliding_window import KeptFields, predict_volume
 from MorseCore.renderers import DenseConfig, RefineConfig
+from MorseCore.store.model_folder import WindowConfig
 
 WINDOWS = {3: (8, 16, 8), 2: (8, 16)}
 LARGE = 10**9

@@ -9,15 +9,14 @@ import pytest
 import torch
 from cli_client import SHAPE, phantom_volume
 
-from MorseCore.assembly import finer
 from MorseCore.errors import Cancelled, ConfigError, ModelError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, parse_roi
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor
-from MorseCore.suitability import modality_warning, view_warning
+from MorseCore.inference.assembly import finer
+from MorseCore.inference.predictor import PredictOptions, Predictor, modality_warning, view_warning
+from MorseCore.store.library import find_model
+from MorseCore.training.phantoms import make_phantom
 
 
 def turn(array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> np.ndarray:

@@ -11,13 +11,12 @@ from oracles import ball
 from scipy import ndimage
 from training_runs import flat_config, losses_of, make_trainer, phantom_cases
 
-from MorseCore.learning.augmentation import AugmentationConfig
-from MorseCore.learning.dataset import PreparedCase
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.presampling import draw_points, points_in_crop
-from MorseCore.learning.samples import CropDataset
 from MorseCore.points import labels_at
 from MorseCore.samplers import PrecomputedConfig
+from MorseCore.training.augmentation import AugmentationConfig
+from MorseCore.training.dataset import PreparedCase
+from MorseCore.training.presampling import draw_points, points_in_crop
+from MorseCore.training.samples import CropDataset, Minibatch
 
 
 def labels_of(dims: int) -> np.ndarray:
@@ -168,7 +167,7 @@ def test_points_stay_on_their_anatomy_when_the_crop_is_turned_scaled_and_mirrore
     clear = [surroundings(labels) for labels in sources]
     checked: Counter[int] = Counter()
     for n in range(12):
-        _, target, to_source, points = data[n]
+        _, target, to_source, points, _ = data[n]
         back = points @ to_source[:, :-1].T + to_source[:, -1]
         found = labels_at(target[None], points[None])[0].numpy()
         fits = []

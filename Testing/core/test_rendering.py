@@ -13,10 +13,9 @@ from networks import TINY_MORSE, Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
 from MorseCore.heads.fourier import FourierEncoding
-from MorseCore.models_library import find_model
+from MorseCore.inference.predictor import PredictOptions
 from MorseCore.network import Network
 from MorseCore.points import gather_points, margin, pick_coords, pixel_axes, scatter_points
-from MorseCore.predictor import PredictOptions
 from MorseCore.renderers import (
     RENDERERS,
     DenseConfig,
@@ -27,6 +26,7 @@ from MorseCore.renderers import (
     SubdivideConfig,
 )
 from MorseCore.renderers.renderer import ask_pixels, coarse_logits
+from MorseCore.store.library import find_model
 
 SOME = {
     "dense": {},

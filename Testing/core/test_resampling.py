@@ -9,8 +9,8 @@ from turned_grids import centred, positions, turned
 from MorseCore.geometry import Geometry
 from MorseCore.images import grids, resampling
 from MorseCore.images.grids import canonical_axes
+from MorseCore.images.inverse_resampling import to_input_grid_scalar
 from MorseCore.images.resampling import AxisSampler, ObliqueSampler, make_sampler
-from MorseCore.images.restoring import to_input_grid_scalar
 
 
 @pytest.mark.parametrize("degrees", [0, 33])

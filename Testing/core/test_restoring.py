@@ -10,8 +10,8 @@ from MorseCore.geometry import Geometry
 from MorseCore.images import resampling
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume
+from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
 from MorseCore.images.resampling import make_sampler
-from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
 
 
 def random_scores(shape: tuple[int, int, int], classes: int) -> torch.Tensor:

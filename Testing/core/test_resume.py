@@ -22,8 +22,8 @@ from training_runs import (
 
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError, ModelError
-from MorseCore.files import sha256
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.system.files import sha256
+from MorseCore.training.phantoms import write_phantom_dataset
 
 STEPS = 30
 EVERY = 8

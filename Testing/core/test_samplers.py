@@ -5,6 +5,7 @@ import torch
 from networks import Disc, make_image, make_network
 
 from MorseCore.errors import ConfigError
+from MorseCore.losses import Targets
 from MorseCore.points import coords_to_index, grid_coords, labels_at, margin
 from MorseCore.samplers import (
     SAMPLERS,
@@ -14,7 +15,6 @@ from MorseCore.samplers import (
     StrideConfig,
     UncertainConfig,
 )
-from MorseCore.targets import Targets
 
 UNLABELLED = Targets(torch.zeros(1, 32, 32, dtype=torch.long))  # of the disc; not looked at
 

@@ -6,11 +6,10 @@ import torch
 from torch.utils.data import DataLoader
 from training_runs import phantom_cases
 
-from MorseCore.learning.augmentation import AugmentationConfig
-from MorseCore.learning.dataset import PreparedCase
-from MorseCore.learning.interruption import ignore_interruption
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.samples import CropDataset, StepSampler
+from MorseCore.system.signals import ignore_interruption
+from MorseCore.training.augmentation import AugmentationConfig
+from MorseCore.training.dataset import PreparedCase
+from MorseCore.training.samples import CropDataset, Minibatch, StepSampler
 
 
 def samples(cases: list[PreparedCase], crop: tuple[int, ...], **changes: object) -> CropDataset:

@@ -11,9 +11,9 @@ import SimpleITK
 from scoring_runs import home, score
 from training_runs import script
 
-from MorseCore.learning.dataset import Case, PreparedCase
-from MorseCore.models_library import find_model
-from MorseCore.scoring.casetable import read_cases
+from MorseCore.metrics.casetable import read_cases
+from MorseCore.store.library import find_model
+from MorseCore.training.dataset import Case, PreparedCase
 
 __all__ = ["home"]  # a fixture
 

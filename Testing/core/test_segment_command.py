@@ -20,7 +20,7 @@ from cli_client import (
 from test_dicom import write_slice
 
 from MorseCore.images.imageio import read_volume, write_volume
-from MorseCore.learning.phantoms import make_phantom
+from MorseCore.training.phantoms import make_phantom
 
 
 def turned(degrees: float, spacing: tuple[float, float, float]) -> np.ndarray:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from training_runs import REPOSITORY
 
-from MorseCore import files, staging
 from MorseCore.commands.terminal import terminal_progress
-from MorseCore.signals import terminating, uninterrupted
+from MorseCore.system import files
+from MorseCore.system.signals import terminating, uninterrupted
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -174,17 +174,17 @@ def test_an_interruption_while_a_half_written_file_goes_leaves_none(
 def test_an_interruption_while_a_hidden_folder_comes_or_goes_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: signal.Signals
 ) -> None:
-    real = getattr(staging, place)
+    real = getattr(files, place)
 
     def interrupt(*arguments: object) -> object:
         signal.raise_signal(number)
         return real(*arguments)
 
     def work() -> None:
-        with staging.temporary_folder(tmp_path):
+        with files.temporary_folder(tmp_path):
             pass
 
-    monkeypatch.setattr(staging, place, interrupt)
+    monkeypatch.setattr(files, place, interrupt)
     interrupted(work)
     assert list(tmp_path.iterdir()) == []
 
@@ -192,7 +192,7 @@ def test_an_interruption_while_a_hidden_folder_comes_or_goes_leaves_nothing(
 def test_an_interruption_just_before_a_hidden_folder_goes_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = staging._clean, []
+    real, calls = files._clean, []
 
     def clean(*arguments: object) -> None:
         calls.append("clean")
@@ -201,10 +201,10 @@ def test_an_interruption_just_before_a_hidden_folder_goes_leaves_nothing(
         real(*arguments)
 
     def work() -> None:
-        with staging.temporary_folder(tmp_path) as folder:
+        with files.temporary_folder(tmp_path) as folder:
             (folder / "half").touch()
 
-    monkeypatch.setattr(staging, "_clean", clean)
+    monkeypatch.setattr(files, "_clean", clean)
     interrupted(work)
     assert (calls, list(tmp_path.iterdir())) == (["clean"] * 2, [])
 
@@ -236,7 +236,7 @@ def test_a_script_that_is_ended_leaves_no_half_written_file(tmp_path: Path) -> N
     code = (
         "import signal, sys\n"
         "from pathlib import Path\n"
-        "from MorseCore.files import atomic_path\n"
+        "from MorseCore.system.files import atomic_path\n"
         "from Training.study.commandline import exit_code\n"
         "def work():\n"
         "    with atomic_path(Path('a.csv')) as path:\n"

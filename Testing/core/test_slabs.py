@@ -6,15 +6,16 @@ import torch
 from networks import make_network
 from turned_grids import centred, turned
 
-from MorseCore.assembly import Assembler, Placement
 from MorseCore.geometry import Geometry
+from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
 from MorseCore.images.lazy import LazyImage
 from MorseCore.images.preparation import Preparation, measure_intensity, normalise
-from MorseCore.images.restoring import to_input_grid_labels, to_input_grid_scalar
 from MorseCore.images.slabs import SlabRestorer, can_come_in_slabs
-from MorseCore.prediction import WindowConfig, join, predict_slabs, predict_volume
+from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.sliding_window import join, predict_slabs, predict_volume
 from MorseCore.renderers import RefineConfig
 from MorseCore.result import Structure
+from MorseCore.store.model_folder import WindowConfig
 
 MODEL = centred((13, 14, 15), (1.5, 1.5, 1.5), np.eye(4))
 QUARTER = [[0.0, -1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
@@ -112,14 +113,14 @@ def test_no_part_has_more_rows_than_a_window() -> None:
 def test_a_segmentation_from_slabs_is_that_from_the_whole(
     scan: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("MorseCore.assembly.MAX_LISTED_POINTS", 60)
+    monkeypatch.setattr("MorseCore.inference.assembly.MAX_LISTED_POINTS", 60)
     model = centred((21, 18, 11), (1.5, 1.5, 1.5), np.eye(4))
     part = SCANS[scan] if scan != "the same" else model
     place = Placement(model, part, part, (0, 0, 0), 3)
     structures = [Structure(n, f"S{n}", (1.0, 0.0, 0.0)) for n in (1, 2)]
     options, found = ask(3, volume(), 1, 1), []
     for parts, voxels in (([predict_volume(**options)], 10**9), (predict_slabs(**options), piece)):
-        monkeypatch.setattr("MorseCore.assembly._PIECE", voxels)
+        monkeypatch.setattr("MorseCore.inference.assembly._PIECE", voxels)
         assembler = Assembler(place, structures)
         assert assembler.takes_slabs
         for slab in parts:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from MorseCore.soft_loss import _PIECE, soft_region_loss
+from MorseCore.losses import _PIECE, soft_region_loss
 
 CLASSES = 5
 

@@ -21,14 +21,13 @@ from MorseCore.field import Field
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import Preparation
-from MorseCore.learning.dataset import Case, Decathlon, open_dataset
-from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.learning.training_config import DataConfig
-from MorseCore.model_folder import read_model
-from MorseCore.prediction import WindowConfig
-from MorseCore.predictor import Predictor
+from MorseCore.inference.predictor import Predictor
+from MorseCore.metrics.scores import score_labels
 from MorseCore.renderers import DenseConfig
-from MorseCore.scoring.metrics import score_labels
+from MorseCore.store.model_folder import WindowConfig, read_model
+from MorseCore.training.config import DataConfig
+from MorseCore.training.dataset import Case, Decathlon, open_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 from Training.study.shifts import Shift, score_shift, shifted_image
 from Training.study.subjects import with_share
 

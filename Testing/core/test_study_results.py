@@ -14,9 +14,9 @@ from training_runs import flat_config
 
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError, DatasetError
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.scoring.casetable import CaseScore, write_cases
-from MorseCore.scoring.metrics import StructureScore
+from MorseCore.metrics.casetable import CaseScore, write_cases
+from MorseCore.metrics.scores import StructureScore
+from MorseCore.training.config import RunConfig
 from Training.study import results, running
 from Training.study.definition import Row, Table
 from Training.study.results import RowResult, collect, cost_of

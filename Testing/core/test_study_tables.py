@@ -8,7 +8,7 @@ import torch
 
 from MorseCore.config import decode, read_json
 from MorseCore.heads.swipe.config import SwipeConfig
-from MorseCore.learning.training_config import RunConfig
+from MorseCore.training.config import RunConfig
 from Training.study.definition import read_table, row_config
 
 

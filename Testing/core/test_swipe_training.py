@@ -8,12 +8,11 @@ from training_runs import flat_config, make_trainer, phantom_cases, records
 from MorseCore.config import decode
 from MorseCore.heads.swipe import SwipeConfig
 from MorseCore.heads.swipe.decoder import OccupancyDecoder
-from MorseCore.losses import point_region_loss, region_loss
+from MorseCore.losses import Targets, point_region_loss, region_loss
 from MorseCore.network import NetworkConfig
 from MorseCore.points import gather_points, labels_at
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import UncertainConfig
-from MorseCore.targets import Targets
 
 ALL = ("patch", "image", "spo", "emb")
 

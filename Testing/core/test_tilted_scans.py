@@ -8,16 +8,16 @@ import pytest
 import SimpleITK
 import torch
 
-from MorseCore.assembly import Assembler, Placement
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import inside_source
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.modelgrid import model_grid
-from MorseCore.models_library import find_model
-from MorseCore.predictor import Predictor
+from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.predictor import Predictor
+from MorseCore.inference.stitching import GridPrediction
+from MorseCore.metrics.scores import overlap
 from MorseCore.result import Structure
-from MorseCore.scoring.metrics import overlap
-from MorseCore.stitching import GridPrediction
+from MorseCore.store.library import find_model
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "hippocampus"
 
@@ -76,7 +76,7 @@ def test_the_networks_seconds_are_in_the_report(tilted: bool) -> None:
 def test_a_tilted_scan_is_known_to_need_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """All its rows are held until it can be turned back; of an upright one those of a window."""
     needed: list[int] = []
-    monkeypatch.setattr("MorseCore.predictor.check_memory", needed.append)
+    monkeypatch.setattr("MorseCore.inference.predictor.check_memory", needed.append)
     predictor = Predictor(find_model("phantom-tiny"), device="cpu")
     tall = scan(tilted=True, shape=(400, 16, 16))
     predictor.segment(tall)

@@ -17,9 +17,9 @@ from training_runs import REPOSITORY, records, run_data, script
 from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_labels
-from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.learning.runlock import only_training_in
-from MorseCore.model_folder import load_network, read_model
+from MorseCore.store.model_folder import load_network, read_model
+from MorseCore.system.files import only_training_in
+from MorseCore.training.phantoms import write_phantom_dataset
 
 UNETR_OF_ANOTHER_SIZE = json.dumps(
     {"name": "unetr", "image_size": [16, 16, 32], "hidden": 12, "mlp": 8, "layers": 4}
@@ -192,7 +192,7 @@ def test_finishing_is_measured_on_the_validation_split(home: Path):
 def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(
     home: Path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
+    monkeypatch.setattr("MorseCore.system.files._PATIENCE", 0.3)
     (home / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
     with only_training_in(home / "runs" / "tiny"):
         assert train() == 2
@@ -202,10 +202,10 @@ def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(
 
 @pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: a kill is Unix's")
 def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
+    monkeypatch.setattr("MorseCore.system.files._PATIENCE", 0.3)
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from MorseCore.learning.runlock import only_training_in\n"
+        "from MorseCore.system.files import only_training_in\n"
         "with only_training_in(Path(sys.argv[1])):\n"
         "    print('held', flush=True); time.sleep(600)\n"
     )
@@ -222,7 +222,7 @@ def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path, mon
 
 @pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: processes are not forked on Windows")
 def test_a_forked_loader_does_not_keep_a_finished_training_s_folder(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("MorseCore.learning.runlock._PATIENCE", 0.3)
+    monkeypatch.setattr("MorseCore.system.files._PATIENCE", 0.3)
     with only_training_in(tmp_path):
         child = os.fork()
         if not child:

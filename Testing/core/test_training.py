@@ -23,13 +23,12 @@ from training_runs import (
 
 from MorseCore.errors import MorseError
 from MorseCore.images.preparation import normalise
-from MorseCore.learning.dataset import PreparedCase
-from MorseCore.learning.objective import is_trained, loss_weights
-from MorseCore.learning.optimisers import learning_rate
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.learning.run_log import RunLog
-from MorseCore.learning.training_config import OptimisationConfig
-from MorseCore.precision import choose_precision
+from MorseCore.system.devices import choose_precision
+from MorseCore.training.config import OptimisationConfig
+from MorseCore.training.dataset import PreparedCase
+from MorseCore.training.log import RunLog
+from MorseCore.training.phantoms import make_phantom
+from MorseCore.training.step import is_trained, learning_rate, loss_weights
 
 STEPS = {"iterations": 4, "learning_rate": 0.003}
 
@@ -285,8 +284,8 @@ def test_only_the_main_process_writes_a_log(tmp_path: Path):
 
 
 def test_a_log_without_a_terminal_tells_the_time_left(monkeypatch, caplog):
-    monkeypatch.setattr("MorseCore.learning.training_progress._PAUSE", 0.0)
-    from MorseCore.learning.training_progress import training_progress
+    monkeypatch.setattr("MorseCore.training.log._PAUSE", 0.0)
+    from MorseCore.training.log import training_progress
 
     with (
         caplog.at_level(logging.INFO),

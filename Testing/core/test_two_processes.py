@@ -18,7 +18,7 @@ from training_runs import (
     torchrun,
 )
 
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from training_runs import run_data, script
 
-from MorseCore.learning.phantoms import write_phantom_dataset
-from MorseCore.model_folder import read_model
-from MorseCore.models_library import BUILT_IN
-from MorseCore.predictor import Predictor
+from MorseCore.inference.predictor import Predictor
+from MorseCore.store.library import BUILT_IN
+from MorseCore.store.model_folder import read_model
+from MorseCore.training.phantoms import write_phantom_dataset
 from Training.evidence.calibration import (
     BINS,
     Reliability,

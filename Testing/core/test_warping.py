@@ -4,8 +4,8 @@ import pytest
 import torch
 from augmented import EVERYTHING, NONE, ball, noise_image, only, seeded, turned
 
-from MorseCore.learning.augmentation import augment
-from MorseCore.learning.warping import crop_affine
+from MorseCore.training.augmentation import augment
+from MorseCore.training.warping import crop_affine
 
 
 @pytest.mark.parametrize("size", [(9, 8), (9, 8, 7)])

@@ -7,7 +7,7 @@ import torch
 from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 
-from MorseCore.windows import (
+from MorseCore.inference.stitching import (
     WindowAccumulator,
     crop_window,
     gaussian_weight,

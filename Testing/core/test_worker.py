@@ -15,12 +15,12 @@ from worker_client import ROOT, WorkerClient, save_image
 from MorseCore.errors import DeviceError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.models_library import find_model
-from MorseCore.prediction import WindowConfig
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.session import Session
 from MorseCore.service.exchange import load_segmentation
-from MorseCore.service.session import Session
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import WindowConfig
+from MorseCore.training.phantoms import make_phantom
 
 try:
     import resource
@@ -248,7 +248,7 @@ def test_an_output_larger_than_the_memory_is_refused_before_it_is_begun(
     volume = Volume(image, Geometry(image.shape, np.eye(4)), "image")
     session = Session(Predictor(find_model("phantom-tiny"), device="cpu"), volume, PredictOptions())
     session.segment()
-    monkeypatch.setattr("MorseCore.memory.physical_memory", lambda: 1 << 20)
+    monkeypatch.setattr("MorseCore.system.memory.physical_memory", lambda: 1 << 20)
     with pytest.raises(DeviceError, match="smaller scale"):
         session.render(PredictOptions(scale=4))
     with pytest.raises(DeviceError, match="smaller scale"):

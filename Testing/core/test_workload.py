@@ -8,10 +8,10 @@ import pytest
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor
-from MorseCore.workload import Workload, plan_workload
+from MorseCore.images.workload import Workload, plan_workload
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.store.library import find_model
+from MorseCore.training.phantoms import make_phantom
 
 CUBE = Geometry((20, 20, 20), np.eye(4))
 
@@ -76,6 +76,6 @@ def test_planning_needs_no_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, MorseCore.workload; sys.exit('torch' in sys.modules)"
+    code = "import sys, MorseCore.images.workload; sys.exit('torch' in sys.modules)"
     root = str(Path(__file__).parents[2])
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

@@ -15,14 +15,14 @@ from networks import BACKBONES, TINY_MORSE
 
 from MorseCore.config import decode
 from MorseCore.images.preparation import normalise
-from MorseCore.learning.dataset import PreparedCase
-from MorseCore.learning.distributed import ALONE, World
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.learning.samples import CropDataset
-from MorseCore.learning.training import Trainer
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.validation import CaseValidation, Validator
-from MorseCore.seeds import seed_for
+from MorseCore.system.seeds import seed_for
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import PreparedCase
+from MorseCore.training.distributed import ALONE, World
+from MorseCore.training.phantoms import make_phantom
+from MorseCore.training.samples import CropDataset
+from MorseCore.training.trainer import Trainer
+from MorseCore.training.validation import CaseValidation, Validator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE = 16

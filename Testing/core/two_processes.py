@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from training_runs import flat_config, make_trainer, phantom_cases, spoiled
 
 from MorseCore.errors import MorseError
-from MorseCore.learning.distributed import World, join_world
-from MorseCore.model_folder import save_weights
+from MorseCore.store.model_folder import save_weights
+from MorseCore.training.distributed import World, join_world
 
 
 def together(folder: Path, world: World) -> dict:

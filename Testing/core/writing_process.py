@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from MorseCore.geometry import Geometry
-from MorseCore.output import complete_result, read_result, write_result
+from MorseCore.inference.files import complete_result, read_result, write_result
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 
 SHAPE = (3, 4, 5)

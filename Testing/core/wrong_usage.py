@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from training_runs import run_data, script
 
-from MorseCore.learning.phantoms import write_phantom_dataset
+from MorseCore.training.phantoms import write_phantom_dataset
 
 __all__ = ["ROWS", "Said", "data", "home", "no_training", "said", "write_table"]
 

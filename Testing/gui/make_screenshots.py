@@ -24,7 +24,7 @@ import qt
 import slicer
 
 from MorseCore.commands.demo import MODEL, REGIONS, run_demo
-from MorseCore.files import prepare_output_directory
+from MorseCore.system.files import prepare_output_directory
 
 CAPTION = "The module's panel after a run, drawn on stand-ins for Slicer's widgets"
 _WIDTH = 740  # pixels, as wide as the tables want

@@ -12,8 +12,8 @@ from slicerqt import install, processEvents, waitFor
 install()
 
 from MorseCore.geometry import Geometry
+from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from MorseCore.scoring.comparison import compare_masks
 from MorseSegmentLib.difference import DifferenceView
 from MorseSegmentLib.localwrite import LocalWriter
 from MorseSegmentLib.parameters import parameterNode, readParameters

@@ -15,7 +15,7 @@ from slicerqt import install, processEvents, waitFor
 
 install()
 
-from MorseCore.learning.phantoms import make_phantom
+from MorseCore.training.phantoms import make_phantom
 from MorseSegmentLib.parameters import parameterNode, readParameters
 from MorseSegmentLib.record import findResults
 
@@ -61,8 +61,8 @@ def test_a_phantom_is_segmented_in_the_scene_as_by_the_library(a_widget: Any, a_
     (shown,) = findResults(a_scene)
     from MorseCore.geometry import Geometry
     from MorseCore.images.imageio import Volume
-    from MorseCore.models_library import find_model
-    from MorseCore.predictor import Predictor
+    from MorseCore.inference.predictor import Predictor
+    from MorseCore.store.library import find_model
 
     image = slicer.util.arrayFromVolume(volume)
     geometry = Geometry(image.shape, slicer.util.arrayFromVTKMatrix(ijk_to_ras(volume)))

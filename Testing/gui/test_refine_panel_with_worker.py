@@ -20,7 +20,7 @@ from slicerqt import install, processEvents, waitFor
 
 install()
 
-from MorseCore.learning.phantoms import make_phantom
+from MorseCore.training.phantoms import make_phantom
 from MorseSegmentLib.pointtable import PointTable
 from MorseSegmentLib.record import SceneResult, findResults
 from MorseSegmentLib.segments import referenceGeometry

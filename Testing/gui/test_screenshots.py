@@ -14,7 +14,7 @@ from listeners import children
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.images.roi import Roi
-from MorseCore.learning.phantoms import make_phantom
+from MorseCore.training.phantoms import make_phantom
 from slicerqt import waitFor
 
 pytestmark = pytest.mark.slow

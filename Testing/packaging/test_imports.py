@@ -13,8 +13,9 @@ MODULE_FILES = sorted((REPOSITORY / "MorseSegment").rglob("*.py"))
 LIBRARY_FILES = sorted((REPOSITORY / "MorseCore").rglob("*.py"))
 # What MorseSegment may take from the library at start: it needs numpy at most.
 LIGHT = {
-    "config", "errors", "files", "geometry", "images.modelgrid", "result", "service.exchange",
-    "service.failures", "service.protocol", "signals", "steps", "tiling", "workload",
+    "config", "errors", "geometry", "images.modelgrid", "images.workload", "result",
+    "service.exchange", "service.failures", "service.protocol", "system.files", "system.signals",
+    "system.steps",
 }  # fmt: skip
 # Everything else in MorseSegmentLib runs without widgets: in a script, in a test.
 WIDGETS = {"panels", "qprocessrunner", "modelimport"}

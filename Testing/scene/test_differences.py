@@ -9,8 +9,8 @@ import slicer
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
+from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import Segmentation
-from MorseCore.scoring.comparison import compare_masks
 from MorseSegmentLib.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.difference import DifferenceView, differenceLabels
 from MorseSegmentLib.localwrite import LocalWriter

@@ -10,7 +10,7 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation, Structure
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.localwrite import LocalWriter
 from MorseSegmentLib.scene import SceneResult, SceneWriter
 from MorseSegmentLib.segments import LABELS, segmentIDs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 
-from MorseCore.output import write_result
+from MorseCore.inference.files import write_result
 from MorseCore.result import Segmentation
 from MorseSegmentLib.selftests.phantomscene import sceneContent
 

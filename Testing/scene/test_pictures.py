@@ -14,7 +14,7 @@ import slicer
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
-from MorseCore.output import write_result
+from MorseCore.inference.files import write_result
 from MorseCore.result import Segmentation
 from MorseSegmentLib.offscreen import __main__ as command
 from MorseSegmentLib.offscreen.figure import renderScenePictures

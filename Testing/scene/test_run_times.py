@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from MorseCore.workload import Workload
+from MorseCore.images.workload import Workload
 from MorseSegmentLib.runtimes import RunTime, RunTimes, readTimes, rememberRun
 
 RUN = RunTime(windows=8, points=8000, voxels=1000, network=4.0, around=1.0)

@@ -12,8 +12,8 @@ import slicer
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume, write_volume
-from MorseCore.learning.phantoms import make_phantom
-from MorseCore.scoring.metrics import overlap
+from MorseCore.metrics.scores import overlap
+from MorseCore.training.phantoms import make_phantom
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "MorseSegment" / "Scripts" / "segment_batch.py"

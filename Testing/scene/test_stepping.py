@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 
 import vtk
 
-from MorseCore.steps import finished
+from MorseCore.system.steps import finished
 from MorseSegmentLib.stepping import Stepper, updated
 
 

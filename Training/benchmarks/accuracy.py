@@ -28,13 +28,13 @@ import numpy as np
 
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
-from MorseCore.files import atomic_path, prepare_output_directory, write_json, write_text
-from MorseCore.learning.dataset import Decathlon, open_dataset
-from MorseCore.learning.training_config import DataConfig
-from MorseCore.model_folder import ModelInfo, read_model
-from MorseCore.models_library import find_model
-from MorseCore.scoring.casetable import CaseScore, read_cases, write_cases
-from MorseCore.scoring.evaluation import bootstrap_difference, evaluate_folder
+from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
+from MorseCore.metrics.evaluation import bootstrap_difference, evaluate_folder
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import ModelInfo, read_model
+from MorseCore.system.files import atomic_path, prepare_output_directory, write_json, write_text
+from MorseCore.training.config import DataConfig
+from MorseCore.training.dataset import Decathlon, open_dataset
 from Training.benchmarks.measuring import Figure, Sample
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.score import MEASURES, score

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError
-from MorseCore.files import prepare_output_directory, write_text
+from MorseCore.system.files import prepare_output_directory, write_text
 from Training.benchmarks.report import arguments, markdown
 from Training.benchmarks.shares import draw_shares
 from Training.study.commandline import exit_code

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 import torch
 
 from MorseCore.errors import ConfigError
+from MorseCore.inference.openvino import use_engine
 from MorseCore.network import Network
-from MorseCore.openvino_engine import use_engine
-from MorseCore.precision import Precision, autocast
+from MorseCore.system.devices import Precision, autocast
 from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
 from Training.benchmarks.overhead import BACKBONES, QUICK, TINY
 from Training.benchmarks.report import Report, arguments, run_benchmark

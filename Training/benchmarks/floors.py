@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from MorseCore.metrics.cost import measure_cost
 from MorseCore.network import Network
 from MorseCore.renderers import RefineConfig
-from MorseCore.scoring.cost import measure_cost
 
 __all__ = ["Operations", "count"]
 

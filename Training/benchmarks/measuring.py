@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from MorseCore.devices import describe_device
 from MorseCore.errors import MorseError
+from MorseCore.system.devices import describe_device
 
 __all__ = [
     "Clock", "Figure", "Sample", "children_seconds", "interleaved", "machine", "paired_ratio",

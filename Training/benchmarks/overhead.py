@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import torch
 
-from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.heads.morse_options import Preset
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
-from MorseCore.model_folder import load_network, read_model
-from MorseCore.models_library import find_model
-from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.renderers import RefineConfig
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import WindowConfig, load_network, read_model
+from MorseCore.system.allocation import SMALL, keep_freed_memory
 from Training.benchmarks.floors import count
 from Training.benchmarks.measuring import Figure, interleaved, paired_ratio
 from Training.benchmarks.report import Report, arguments, run_benchmark

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.model_folder import read_model
-from MorseCore.models_library import find_model
+from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import read_model
 from Training.benchmarks.measuring import (
     Clock,
     Figure,

@@ -18,13 +18,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
-from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.precision import Precision
-from MorseCore.prediction import WindowConfig, predict_volume
+from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.renderers import RefineConfig
+from MorseCore.store.model_folder import WindowConfig
+from MorseCore.system.allocation import SMALL, keep_freed_memory
+from MorseCore.system.devices import Precision
+from MorseCore.training.config import RunConfig
 from Training.benchmarks.measuring import (
     Figure,
     Sample,

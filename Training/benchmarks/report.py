@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from MorseCore.files import prepare_output_directory, write_json, write_text
+from MorseCore.system.files import prepare_output_directory, write_json, write_text
 from Training.benchmarks.measuring import Figure, Sample, machine
 from Training.benchmarks.shares import draw_shares
 from Training.study.commandline import exit_code, positive

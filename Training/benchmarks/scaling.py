@@ -30,14 +30,14 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from MorseCore import __version__
-from MorseCore.allocation import SMALL, keep_freed_memory
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
-from MorseCore.files import atomic_path, prepare_output_directory, sha256, write_json
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.models_library import find_model
-from MorseCore.predictor import PredictOptions, Predictor
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.store.library import find_model
+from MorseCore.system.allocation import SMALL, keep_freed_memory
+from MorseCore.system.files import atomic_path, prepare_output_directory, sha256, write_json
 from Training.benchmarks.measuring import Figure, Sample, machine, peak_bytes, run_child
 from Training.benchmarks.report import Report, arguments, run_benchmark
 from Training.study.commandline import positive

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MorseCore.files import atomic_path
+from MorseCore.system.files import atomic_path
 
 __all__ = ["draw_shares"]
 

@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import torch
 
-from MorseCore.allocation import keep_freed_memory
 from MorseCore.config import decode, read_json
-from MorseCore.devices import resolve_device
-from MorseCore.learning.distributed import World
-from MorseCore.learning.minibatch import Minibatch
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.learning.training_step import Stepper
+from MorseCore.system.allocation import keep_freed_memory
+from MorseCore.system.devices import resolve_device
+from MorseCore.training.config import RunConfig
+from MorseCore.training.distributed import World
+from MorseCore.training.samples import Minibatch
+from MorseCore.training.step import Stepper
 from Training.benchmarks.floors import Operations, count
 from Training.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
 from Training.benchmarks.report import Report, arguments, run_benchmark

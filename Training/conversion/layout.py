@@ -10,9 +10,9 @@ import SimpleITK
 from tqdm import tqdm
 
 from MorseCore.errors import DatasetError, OutputError
-from MorseCore.files import output_error, replace_patiently, write_json, write_text
 from MorseCore.images.imageio import geometry_of
 from MorseCore.images.itkpath import itk_path
+from MorseCore.system.files import output_error, replace_patiently, write_json, write_text
 
 __all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
 

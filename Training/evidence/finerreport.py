@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from MorseCore.files import atomic_path, write_text
-from MorseCore.scoring.evaluation import bootstrap_difference
+from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.system.files import atomic_path, write_text
 from Training.evidence.upsampling import MASKS, SURFACES, Scores
 
 __all__ = ["Row", "draw", "summarise", "write_tables"]

@@ -56,7 +56,7 @@ def surface_distance(first: Any, second: Any) -> tuple[float, float]:
 
     From each one's vertices to the other surface, not to its vertices. The mean is that of the two
     directions' means, HD95 the larger of the two directions': how fine either mesh is has no say.
-    (:mod:`MorseCore.scoring.surface`, whose masks have one grid, takes the mean over all voxels.)
+    (:mod:`MorseCore.metrics.surface`, whose masks have one grid, takes the mean over all voxels.)
     """
     there, back = _to_surface(first, second), _to_surface(second, first)
     hd95 = max(float(np.percentile(d, 95)) for d in (there, back))

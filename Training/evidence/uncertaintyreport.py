@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from MorseCore.files import atomic_path, write_text
+from MorseCore.system.files import atomic_path, write_text
 from Training.evidence.calibration import TEMPERATURES, Reliability, ece_difference
 from Training.evidence.coverage import COUNTS, LISTED
 

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from MorseCore.assembly import finer
 from MorseCore.errors import DatasetError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.preparation import prepare_scan
-from MorseCore.images.restoring import to_input_grid_labels
-from MorseCore.learning.dataset import Case, read_case
-from MorseCore.model_folder import ModelInfo
+from MorseCore.inference.assembly import finer
+from MorseCore.inference.sliding_window import predict_volume
+from MorseCore.metrics.scores import score_labels
 from MorseCore.network import Network
-from MorseCore.prediction import predict_volume
 from MorseCore.renderers import DenseConfig
-from MorseCore.scoring.metrics import score_labels
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.training.dataset import Case, read_case
 from Training.evidence.surfaces import surface_distance, surface_of
 
 __all__ = ["MASKS", "SURFACES", "score_case"]

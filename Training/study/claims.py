@@ -8,10 +8,10 @@ from typing import Any
 
 from MorseCore.config import encode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.files import write_json
 from MorseCore.images.contents import input_hashes
-from MorseCore.learning.dataset import Case
-from MorseCore.model_folder import ModelInfo
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.system.files import write_json
+from MorseCore.training.dataset import Case
 
 __all__ = ["claim", "claim_model", "contents_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from MorseCore.commands.terminal import print_any_letter
 from MorseCore.errors import ConfigError, MorseError
-from MorseCore.signals import terminating
+from MorseCore.system.signals import terminating
 
 __all__ = ["exit_code", "positive", "whole_numbers"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from MorseCore.files import atomic_path
-from MorseCore.learning.validation import STAGES
+from MorseCore.system.files import atomic_path
+from MorseCore.training.validation import STAGES
 
 __all__ = ["draw_curves"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from MorseCore.config import apply_overrides, decode, nearest, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.learning.training_config import RunConfig
+from MorseCore.training.config import RunConfig
 
 __all__ = ["Row", "Table", "list_tables", "read_table", "row_config"]
 

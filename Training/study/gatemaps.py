@@ -12,15 +12,14 @@ import torch
 
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.files import atomic_path
 from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
+from MorseCore.inference.predictor import Predictor, modality_warning, view_warning
+from MorseCore.inference.sliding_window import window_to_source
+from MorseCore.inference.stitching import crop_window, lay_windows
 from MorseCore.points import grid_coords
-from MorseCore.prediction import window_to_source
-from MorseCore.predictor import Predictor
-from MorseCore.suitability import modality_warning, view_warning
-from MorseCore.windows import crop_window, lay_windows
+from MorseCore.system.files import atomic_path
 
 __all__ = ["GateMaps", "draw_gates", "gate_maps"]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from MorseCore.config import nearest
 from MorseCore.errors import ConfigError
-from MorseCore.learning.dataset import Decathlon, PreparedCase
-from MorseCore.model_folder import ModelInfo
-from MorseCore.scoring.casetable import CaseScore
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.training.dataset import Decathlon, PreparedCase
 
 __all__ = ["pair_labels", "paired", "without_background"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from MorseCore.files import atomic_path
 from MorseCore.images.imageio import Volume
 from MorseCore.result import Segmentation
+from MorseCore.system.files import atomic_path
 
 __all__ = ["draw_points", "slices_to_show"]
 

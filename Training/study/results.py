@@ -12,13 +12,13 @@ import torch
 from scipy import stats
 
 from MorseCore.errors import DatasetError
-from MorseCore.learning.dataset import open_dataset
-from MorseCore.learning.training_config import RunConfig
+from MorseCore.metrics.casetable import CaseScore, read_cases
+from MorseCore.metrics.cost import Cost, measure_cost
+from MorseCore.metrics.evaluation import bootstrap_difference
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import DenseConfig
-from MorseCore.scoring.casetable import CaseScore, read_cases
-from MorseCore.scoring.cost import Cost, measure_cost
-from MorseCore.scoring.evaluation import bootstrap_difference
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import open_dataset
 from Training.study.running import Run
 from Training.study.subjects import subjects_of, values_by_subject
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.learning.dataset import Case, Decathlon, open_dataset
-from MorseCore.learning.layouts import is_dataset
-from MorseCore.learning.training_config import DataConfig
-from MorseCore.model_folder import ModelInfo
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.training.config import DataConfig
+from MorseCore.training.dataset import Case, Decathlon, open_dataset
+from MorseCore.training.layouts import is_dataset
 
 __all__ = ["PARTS", "cases_of", "compare_by_number", "default_split", "open_data"]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from MorseCore.files import atomic_path
-from MorseCore.learning.validation import STAGES
-from MorseCore.scoring.casetable import CaseScore
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.system.files import atomic_path
+from MorseCore.training.validation import STAGES
 
 __all__ = ["draw_scores"]
 

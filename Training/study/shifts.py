@@ -9,20 +9,20 @@ from typing import Literal
 import numpy as np
 import torch
 
-from MorseCore.assembly import finer
 from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume
+from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.modelgrid import model_grid
 from MorseCore.images.preparation import Preparation, prepare_scan
-from MorseCore.images.restoring import to_input_grid_labels
-from MorseCore.learning.dataset import Case, prepare_case, read_case
-from MorseCore.learning.validation import STAGES
-from MorseCore.prediction import predict_volume
-from MorseCore.predictor import PredictOptions, Predictor
-from MorseCore.scoring.casetable import CaseScore
-from MorseCore.scoring.metrics import overlap, score_labels
+from MorseCore.inference.assembly import finer
+from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.sliding_window import predict_volume
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.metrics.scores import overlap, score_labels
+from MorseCore.training.dataset import Case, prepare_case, read_case
+from MorseCore.training.validation import STAGES
 
 __all__ = ["Shift", "score_shift", "shifted_image"]
 

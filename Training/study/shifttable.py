@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from MorseCore.files import atomic_path
-from MorseCore.learning.dataset import Decathlon
-from MorseCore.learning.validation import STAGES
-from MorseCore.model_folder import ModelInfo
-from MorseCore.scoring.casetable import CaseScore
-from MorseCore.scoring.evaluation import bootstrap_difference
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.system.files import atomic_path
+from MorseCore.training.dataset import Decathlon
+from MorseCore.training.validation import STAGES
 from Training.study.shifts import Shift
 from Training.study.subjects import values_by_subject
 

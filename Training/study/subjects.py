@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from MorseCore.learning.dataset import Decathlon
-from MorseCore.learning.training_config import RunConfig
-from MorseCore.scoring.casetable import CaseScore
-from MorseCore.scoring.subjects import mean_by_subject, read_subjects
-from MorseCore.seeds import generator_for
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.metrics.subjects import mean_by_subject, read_subjects
+from MorseCore.system.seeds import generator_for
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import Decathlon
 
 __all__ = ["subjects_of", "values_by_subject", "with_share"]
 

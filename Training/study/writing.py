@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from MorseCore.files import atomic_path
-from MorseCore.scoring.cost import Cost
+from MorseCore.metrics.cost import Cost
+from MorseCore.system.files import atomic_path
 from Training.study.definition import Row, Table
 from Training.study.results import Difference, RowResult
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.points import coords_to_index, index_to_coords
-from MorseCore.seeds import home_of
+from MorseCore.system.seeds import home_of
 
 __all__ = [
     "Neighbourhood",

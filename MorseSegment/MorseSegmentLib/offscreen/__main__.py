@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     # Not before: these load VTK and Slicer's libraries, seconds that --help can do without.
     from MorseCore.images.imageio import read_volume
-    from MorseCore.output import read_result
+    from MorseCore.inference.files import read_result
     from MorseSegmentLib.offscreen.figure import renderScenePictures
 
     try:

@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
-from MorseCore.workload import Workload, plan_workload
+from MorseCore.images.workload import Workload, plan_workload
 from MorseSegmentLib.catalog import Model
 from MorseSegmentLib.inputs import readVolume, regionText
 from MorseSegmentLib.runtimes import RunTimes

@@ -79,7 +79,7 @@ class AfterwardsTests(WorkerTestCase):
     def test_theBatchScriptWritesFilesAndASceneThatOpens(self) -> None:
         """Exit code 0, and the masks of the scene are those of the files."""
         from MorseCore.images.imageio import read_volume, write_volume
-        from MorseCore.learning.phantoms import make_phantom
+        from MorseCore.training.phantoms import make_phantom
 
         folder = self.folder()
         voxels, _ = make_phantom(SEED)

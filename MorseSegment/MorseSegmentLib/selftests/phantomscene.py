@@ -27,7 +27,7 @@ def addPhantom(matrix: np.ndarray | None = None) -> tuple[Any, np.ndarray]:
 
     :param matrix: (4, 4) voxel indices (i, j, k) to RAS mm; None: 1 mm along the axes.
     """
-    from MorseCore.learning.phantoms import make_phantom  # needs scipy, so not at start
+    from MorseCore.training.phantoms import make_phantom  # needs scipy, so not at start
 
     voxels, labels = make_phantom(SEED)
     node = slicer.util.addVolumeFromArray(voxels, name="Phantom")

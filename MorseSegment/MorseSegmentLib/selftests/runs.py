@@ -30,7 +30,7 @@ class RunTests(WorkerTestCase):
     def test_aFileIsLoadedAndSegmentedByTheButton(self) -> None:
         """Masks, uncertainty and points stand where the phantom's structures are."""
         from MorseCore.images.imageio import write_volume
-        from MorseCore.learning.phantoms import make_phantom
+        from MorseCore.training.phantoms import make_phantom
 
         voxels, labels = make_phantom(3)
         path = self.folder() / "phantom.nii.gz"
@@ -47,8 +47,8 @@ class RunTests(WorkerTestCase):
     def test_anObliqueVolumeIsSegmentedOnItsOwnGrid(self) -> None:
         """The masks are those that the library computes for these voxels in this place."""
         from MorseCore.images.imageio import Volume
-        from MorseCore.models_library import find_model
-        from MorseCore.predictor import Predictor
+        from MorseCore.inference.predictor import Predictor
+        from MorseCore.store.library import find_model
 
         volumeNode, _ = addPhantom(obliqueMatrix())
         voxels = slicer.util.arrayFromVolume(volumeNode)

@@ -1,0 +1,212 @@
+"""What was predicted on the model's grid, as a segmentation on the scan's own grid."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.geometry import Geometry
+from MorseCore.images.grids import inside_source, nearest_voxels
+from MorseCore.images.slabs import SlabRestorer, can_come_in_slabs
+from MorseCore.inference.stitching import GridPrediction
+from MorseCore.metrics.comparison import compare_masks
+from MorseCore.points import top_two
+from MorseCore.result import RenderedPoints, Segmentation, Structure
+
+__all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "finer"]
+
+_PIECE = 1 << 21  # voxels of a slab that are worked on at once
+MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a prediction belongs. All grids at the image's own resolution."""
+
+    grid: Geometry
+    """The model's grid."""
+    part: Geometry
+    """The part of the scan that was segmented."""
+    whole: Geometry
+    """The grid of the result: the scan's, or the part's."""
+    start: tuple[int, int, int]
+    """First voxel of the part in the whole, (K, J, I)."""
+    spatial_dims: int
+    scale: int = 1
+    """The prediction, and so the result, is this many times finer."""
+
+    def fine(self, geometry: Geometry) -> Geometry:
+        """A grid at the result's resolution."""
+        return finer(geometry, self.scale, self.spatial_dims)
+
+
+class Assembler:
+    """Masks, uncertainty, points and what changed; outside of the part all is background.
+
+    Takes a prediction whole or in slabs (:func:`predict_slabs`) and keeps of each what the result
+    needs, so that no map of probabilities is held.
+    """
+
+    def __init__(self, place: Placement, structures: Sequence[Structure]) -> None:
+        self._place, self._structures = place, structures
+        self._grid, self._part, self._whole = (
+            place.fine(g) for g in (place.grid, place.part, place.whole)
+        )
+        self._restorer = SlabRestorer(self._grid, self._part)
+        self._points: list[_Candidates] = []
+        self._left = 0.0
+        self._foreground = self.windows = self.evaluations = self.rendered_voxels = 0
+
+    @property
+    def takes_slabs(self) -> bool:
+        """Whether the prediction may come in slabs; else it has to be whole."""
+        return can_come_in_slabs(self._grid, self._part)
+
+    def add(self, part: GridPrediction) -> None:
+        """Use the next rows of the model's grid.
+
+        :raises ValueError: if a probability is no number.
+        """
+        if not (part.coarse.sum().isfinite() and part.refined.sum().isfinite()):
+            raise ValueError("a probability is no number")
+        for piece in _pieces(part) if self.takes_slabs else (part,):
+            self._add(piece)
+        self.windows += part.windows
+        self.evaluations += part.evaluations
+
+    def _add(self, part: GridPrediction) -> None:
+        uncertainty = _uncertainty(part.coarse)
+        labels = {"coarse": part.coarse, "refined": part.refined}
+        self._restorer.add(part.first, labels, {"uncertainty": uncertainty})
+        inside = self._inside(part)
+        rendered = part.rendered & inside
+        self._keep_points(part, uncertainty, rendered)
+        left = uncertainty if part.refined is part.coarse else _uncertainty(part.refined)
+        self._left += float(left[inside & (left > 0.2)].sum(dtype=torch.float64))
+        self._foreground += int(((part.refined.max(0).indices > 0) & inside).sum())
+        self.rendered_voxels += int(rendered.sum())
+
+    @property
+    def attention(self) -> float:
+        """How much a person should look at this case first: the uncertainty that rendering left.
+
+        Sum of 1 - (largest - second largest probability) after rendering, over the voxels where it
+        exceeds 0.2, divided by the number of foreground voxels.
+        """
+        return round(self._left / max(1, self._foreground), 4)
+
+    def result(self) -> Segmentation:
+        """The segmentation, once all rows were added."""
+        place, whole, maps = self._place, self._whole, self._restorer.maps
+        if self._part.shape != whole.shape:
+            start = _scaled(place.start, place.scale, place.spatial_dims)
+            maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
+        points = _place_points(_worst(self._points), grid=self._grid, output=whole)
+        changes = compare_masks(
+            maps["coarse"], maps["refined"], geometry=whole, structures=self._structures
+        )
+        return Segmentation(
+            whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
+            points, {"structures": changes},
+        )  # fmt: skip
+
+    def _inside(self, part: GridPrediction) -> Tensor:
+        """Bool (K, J, I): which voxels of a slab lie in the scan.
+
+        The upright grid around a tilted scan has voxels beside it, where nothing is segmented.
+        """
+        rows, j, i = part.rendered.shape
+        grid = self._grid.crop((part.first, 0, 0), (part.first + rows, j, i))
+        return torch.from_numpy(inside_source(self._part, grid))
+
+    def _keep_points(self, part: GridPrediction, uncertainty: Tensor, rendered: Tensor) -> None:
+        """Of the rendered voxels of a slab those that can be among the most uncertain of all."""
+        _, j, i = rendered.shape
+        flat = rendered.flatten().nonzero()[:, 0]
+        values = uncertainty.flatten()[flat]
+        order = values.argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
+        flat, values = flat[order], values[order]
+        coarse, refined = (x.flatten(1)[:, flat].max(0) for x in (part.coarse, part.refined))
+        self._points.append(_Candidates(
+            flat + part.first * j * i, values, coarse.indices, refined.indices, coarse.values,
+            refined.values,
+        ))  # fmt: skip
+        if sum(len(c.flat) for c in self._points) > 4 * MAX_LISTED_POINTS:
+            self._points = [_worst(self._points)]
+
+
+class _Candidates(NamedTuple):
+    """Rendered voxels: place in the flat grid, uncertainty, both classes and probabilities."""
+
+    flat: Tensor
+    uncertainty: Tensor
+    coarse: Tensor
+    refined: Tensor
+    coarse_probability: Tensor
+    refined_probability: Tensor
+
+
+def _pieces(part: GridPrediction) -> Iterator[GridPrediction]:
+    """Views of some rows at a time: what is computed of them in between stays small."""
+    _, rows, *plane = part.coarse.shape
+    step = max(1, _PIECE // prod(plane))
+    for first in range(0, rows, step):
+        here = slice(first, first + step)
+        coarse = part.coarse[:, here]
+        refined = coarse if part.refined is part.coarse else part.refined[:, here]
+        yield replace(
+            part, coarse=coarse, refined=refined, rendered=part.rendered[here],
+            first=part.first + first,
+        )  # fmt: skip
+
+
+def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
+    """The same extent with ``scale`` times as many voxels; slices stay in 2D."""
+    if scale == 1:
+        return geometry
+    steps = np.array([scale, scale, scale if dims == 3 else 1], dtype=np.float64)  # i, j, k
+    matrix = geometry.ijk_to_ras.copy()
+    matrix[:3, 3] = geometry.to_world((1 / steps - 1) / 2)
+    matrix[:3, :3] = matrix[:3, :3] / steps
+    k, j, i = _scaled(geometry.shape, scale, dims)
+    return Geometry((k, j, i), matrix)
+
+
+def _paste(values: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
+    whole = np.zeros(shape, values.dtype)
+    whole[tuple(slice(a, a + n) for a, n in zip(start, values.shape, strict=True))] = values
+    return whole
+
+
+def _scaled(index: tuple[int, ...], scale: int, dims: int) -> tuple[int, ...]:
+    return tuple(n * (scale if axis or dims == 3 else 1) for axis, n in enumerate(index))
+
+
+def _uncertainty(probabilities: Tensor) -> Tensor:
+    """1 - (largest - second largest probability): (C, K, J, I) -> (K, J, I)."""
+    first, second = top_two(probabilities, dim=0)
+    return 1 - (first - second)
+
+
+def _worst(parts: Sequence[_Candidates]) -> _Candidates:
+    """The most uncertain of all, at equal uncertainty in the order of the grid."""
+    joined = [torch.cat(values) for values in zip(*parts, strict=True)]
+    order = joined[1].argsort(descending=True, stable=True)[:MAX_LISTED_POINTS]
+    return _Candidates(*(values[order] for values in joined))
+
+
+def _place_points(points: _Candidates, *, grid: Geometry, output: Geometry) -> RenderedPoints:
+    """Voxels of the model's grid, placed in the output's."""
+    k, j, i = np.unravel_index(points.flat.numpy(), grid.shape)
+    nearest, positions = nearest_voxels(
+        np.stack([i, j, k], axis=1), model_geometry=grid, input_geometry=output
+    )
+    return RenderedPoints(
+        positions, nearest, points.uncertainty.numpy().astype(np.float32),
+        points.coarse.numpy().astype(np.int32), points.refined.numpy().astype(np.int32),
+        points.coarse_probability.numpy(), points.refined_probability.numpy(),
+    )  # fmt: skip

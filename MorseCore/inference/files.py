@@ -1,0 +1,179 @@
+"""A segmentation as files: written whole or not at all, read back as it was."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from MorseCore.config import read_json
+from MorseCore.errors import ConfigError, ImageError
+from MorseCore.images.imageio import read_volume, write_labels, write_volume
+from MorseCore.images.segmentationfile import write_segmentation_nrrd
+from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.system.files import (
+    atomic_path,
+    finish_replacing,
+    prepare_output_directory,
+    replaced_together,
+    write_json,
+)
+
+__all__ = ["FORMATS", "MaskFormat", "complete_result", "read_result", "write_result"]
+
+MaskFormat = Literal["nii.gz", "seg.nrrd"]
+FORMATS: tuple[MaskFormat, ...] = ("nii.gz", "seg.nrrd")
+MAX_MARKUPS = 8192  # control points that Slicer still handles smoothly
+REPORT = "report.json"
+_MASKS = ("coarse", "refined")
+_FILES = ("uncertainty.nii.gz", "points.csv", "points.mrk.json", REPORT)
+
+
+def write_result(
+    folder: Path, result: Segmentation, *, mask_format: MaskFormat = "nii.gz"
+) -> dict[str, Any]:
+    """Write the files of one case; returns what ``report.json`` holds.
+
+    ``coarse`` and ``refined`` label maps, ``uncertainty.nii.gz``, ``points.csv``,
+    ``points.mrk.json`` (the 8192 most uncertain ones, for Slicer), ``report.json``, which marks the
+    case as complete. An older result stays as it is until all of the new one is written.
+
+    :raises OutputError: if the folder cannot be written to; no half-written file is left.
+    """
+    prepare_output_directory(folder)
+    try:
+        with replaced_together(folder, last=REPORT, supersedes=_other_formats) as staged:
+            return _write_files(staged, result, mask_format)
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()  # goes only if it is empty, that is, if this call made it
+        raise
+
+
+def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | None:
+    """The report of a case all of whose files are there, else None.
+
+    Finishes what a kill in the last moment of :func:`write_result` left undone.
+
+    :raises OutputError: if that fails.
+    """
+    finish_replacing(folder, last=REPORT, supersedes=_other_formats)
+    names = (f"coarse.{mask_format}", f"refined.{mask_format}", *_FILES)
+    if not all((folder / name).is_file() for name in names):
+        return None
+    try:
+        return read_json(folder / REPORT)
+    except ConfigError:
+        return None
+
+
+def _other_formats(name: str) -> list[str]:
+    """The masks that a mask of another format takes the place of."""
+    stem, _, suffix = name.partition(".")
+    return [f"{stem}.{other}" for other in FORMATS if stem in _MASKS and other != suffix]
+
+
+def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) -> dict[str, Any]:
+    for name in _MASKS:
+        path, labels = folder / f"{name}.{mask_format}", getattr(result, name)
+        if mask_format == "seg.nrrd":
+            write_segmentation_nrrd(path, labels, result.geometry, structures=result.structures)
+        else:
+            write_labels(path, labels, result.geometry)
+    write_volume(folder / "uncertainty.nii.gz", result.uncertainty, result.geometry)
+    with atomic_path(folder / "points.csv") as temporary:
+        result.points.write_csv(temporary)
+    write_json(folder / "points.mrk.json", _markups(result.points), indent=None)
+    structures = [
+        {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
+        for s in result.structures
+    ]
+    listed = {"listed": len(result.points), "changed": int(result.points.changed.sum())}
+    report = {**result.report, "labels": structures}
+    report["points"] = {**report.get("points", {}), **listed}
+    write_json(folder / REPORT, report)
+    return report
+
+
+def read_result(folder: Path) -> Segmentation:
+    """Read what :func:`write_result` wrote.
+
+    :raises ImageError: if the folder is no complete result.
+    """
+    try:
+        report = read_json(folder / REPORT)
+        structures = tuple(
+            Structure(int(s["value"]), str(s["name"]), _color(s["color"]), str(s["terminology"]))
+            for s in report["labels"]
+        )
+    except (ConfigError, KeyError, TypeError, ValueError):
+        raise ImageError(
+            f"'{folder}' holds no complete result (report.json is missing or faulty)."
+        ) from None
+    masks, uncertainty = {}, read_volume(folder / "uncertainty.nii.gz")
+    geometry = uncertainty.geometry
+    for name in _MASKS:
+        path = next((p for f in FORMATS if (p := folder / f"{name}.{f}").is_file()), None)
+        if path is None:
+            raise ImageError(f"'{folder}' lacks its {name} mask.")
+        volume = read_volume(path)
+        geometry, masks[name] = volume.geometry, volume.array
+        if not geometry.is_close(uncertainty.geometry):
+            raise ImageError(f"The maps in '{folder}' lie on different grids.")
+    try:
+        points = RenderedPoints.read_csv(folder / "points.csv")
+    except (OSError, KeyError, ValueError):
+        raise ImageError(f"'{folder}' lacks its points.csv, or it is faulty.") from None
+    return Segmentation(
+        geometry, structures, masks["coarse"], masks["refined"],
+        uncertainty.array.astype(np.float32), points, report,
+    )  # fmt: skip
+
+
+def _color(values: Any) -> tuple[float, float, float]:
+    r, g, b = (float(x) for x in values)
+    return r, g, b
+
+
+def _markups(points: RenderedPoints) -> dict[str, Any]:
+    """A point list for Slicer: positions in LPS, the uncertainty as a measurement of each point."""
+    points = points.take(np.arange(min(len(points), MAX_MARKUPS)))
+    controls = [
+        {
+            "id": str(n + 1),
+            "label": f"{a} -> {b}" if a != b else f"{a}",
+            "position": [-r, -anterior, s],
+            "selected": bool(a != b),
+            "locked": True,
+            "visibility": True,
+        }
+        for n, ((r, anterior, s), a, b) in enumerate(
+            zip(
+                np.round(points.positions, 4).tolist(), points.coarse_label.tolist(),
+                points.refined_label.tolist(), strict=True,
+            )
+        )
+    ]  # fmt: skip
+    uncertainty = [round(float(x), 5) for x in points.uncertainty]
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "locked": True,
+        "controlPoints": controls,
+        "measurements": [
+            {
+                "name": "uncertainty",
+                "enabled": True,
+                "printFormat": "%.3f",
+                "controlPointValues": uncertainty,
+            }
+        ],
+        "display": {
+            "pointLabelsVisibility": False,
+            "glyphType": "Sphere3D",
+            "useGlyphScale": True,
+            "glyphScale": 1.0,
+        },
+    }
+    schema = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
+    return {"@schema": schema, "markups": [markup]}

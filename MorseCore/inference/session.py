@@ -1,0 +1,204 @@
+"""One image and its fields: its first segmentation, and every further question to them."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from MorseCore.errors import MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume
+from MorseCore.images.modelgrid import model_grid
+from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.options import PredictOptions, renderer_parameters
+from MorseCore.inference.predictor import Predictor, cut_region
+from MorseCore.inference.sliding_window import KeptFields
+from MorseCore.inference.stitching import GridPrediction
+from MorseCore.renderers import DenseConfig, Renderer
+from MorseCore.result import Segmentation
+from MorseCore.system.memory import check_memory, free_gpu_memory, out_of_memory_explained
+
+__all__ = ["Session"]
+
+FIELD_LIMIT = 4 * 2**30  # bytes of fields kept; more than a workstation has to spare is not kept
+_Index = tuple[int, int, int]
+Tell = Callable[[str, float], None]
+ShouldStop = Callable[[], bool]
+
+
+class Session:
+    """Segments one image and keeps its fields.
+
+    Example::
+
+        session = Session(predictor, volume, PredictOptions(roi=roi))
+        result = session.segment()
+        detail = session.render(PredictOptions(roi=small_box, points=20_000, scale=2))
+        probability, geometry = session.probability(1, scale=2)
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        volume: Volume,
+        options: PredictOptions,
+        *,
+        limit: int = FIELD_LIMIT,
+    ) -> None:
+        self._predictor, self._options = predictor, options
+        self._part = cut_region(volume, options.roi)[0].geometry
+        self._whole = volume.geometry
+        info = predictor.info
+        if (free := free_gpu_memory(predictor.device)) is not None:
+            limit = min(limit, free // 3)  # the fields lie there, and computing needs the most
+        self._kept = KeptFields(
+            info.preparation.window_size, limit=limit, temperature=info.temperature,
+            precision=options.precision,
+        )  # fmt: skip
+        self._volume: Volume | None = volume
+        self._result: Segmentation | None = None
+        self._grid = self._part  # the model's, once it is known
+
+    def segment(
+        self, *, progress: Tell | None = None, should_stop: ShouldStop | None = None
+    ) -> Segmentation:
+        """The first question; see :meth:`Predictor.segment` for its errors."""
+        if self._volume is None:
+            raise MorseError("This image has been segmented already.")
+        result = self._predictor.segment(
+            self._volume, self._options, kept=self._kept, progress=progress, should_stop=should_stop
+        )
+        self._volume, self._result = None, result
+        self._grid = self._model_grid()
+        return result
+
+    def render(
+        self,
+        options: PredictOptions,
+        *,
+        progress: Tell | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Segmentation:
+        """Render a box, or all that was segmented, with other numbers; no backbone pass.
+
+        :return: on the grid of the box, ``options.scale`` times finer.
+        :raises GeometryError: if the box lies outside of what was segmented.
+        :raises MorseError: if there is nothing to ask, or the image was too large to keep.
+        """
+        info = self._predictor.info
+        chosen = options.renderer(info.renderer, window=info.preparation.window_size)
+        prediction, place = self._ask(
+            chosen.build(), options.roi, options.scale, progress, should_stop
+        )
+        report = self._segmented().report
+        with out_of_memory_explained(self._predictor.device):
+            assembler = Assembler(place, info.result_structures())
+            assembler.add(prediction)
+            result = assembler.result()
+        result.report.update(
+            {key: report[key] for key in ("model", "input", "versions", "device", "seed")},
+            parameters={
+                **report["parameters"], **renderer_parameters(chosen),
+                "scale": options.scale, "roi": asdict(options.roi) if options.roi else None,
+            },
+            windows=assembler.windows,
+            points={
+                "evaluated": assembler.evaluations,
+                "rendered_voxels": assembler.rendered_voxels,
+            },
+        )  # fmt: skip
+        return result
+
+    def probability(
+        self,
+        value: int,
+        *,
+        scale: int = 1,
+        progress: Tell | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> tuple[np.ndarray, Geometry]:
+        """The rendered probability of a structure around it, and its grid (the model's own).
+
+        :return: float32 (K, J, I); every voxel rendered, so that its surface is the field's.
+        :raises MorseError: as :meth:`render`, or if the structure was not found in the image.
+        """
+        roi = self._around(value)
+        prediction, place = self._ask(DenseConfig().build(), roi, scale, progress, should_stop)
+        return prediction.refined[value].numpy(), place.fine(place.grid)
+
+    def _ask(
+        self,
+        renderer: Renderer,
+        roi: Roi | None,
+        scale: int,
+        progress: Tell | None,
+        should_stop: ShouldStop | None,
+    ) -> tuple[GridPrediction, Placement]:
+        self._segmented()
+        if not self._kept.is_complete:
+            raise MorseError(
+                "The image was too large to keep its field; segment it inside a region of interest."
+            )
+        part = self._part
+        if roi is not None:
+            start, stop = roi_to_box(roi, part)
+            part = part.crop(start, stop)
+        box = _cover(part, self._grid)
+        self._check_memory(box, scale)
+        tell = None if progress is None else (lambda share: progress("network", share))
+        with out_of_memory_explained(self._predictor.device):
+            prediction = self._kept.render(
+                renderer, box, scale=scale, progress=tell, should_stop=should_stop
+            )
+        dims = self._predictor.info.preparation.spatial_dims
+        place = Placement(self._grid.crop(*box), part, part, (0, 0, 0), dims, scale=scale)
+        return prediction, place
+
+    def _check_memory(self, box: tuple[_Index, _Index], scale: int) -> None:
+        """Refuse what would not fit: Linux would end the worker without a word."""
+        info = self._predictor.info
+        voxels = prod(b - a for a, b in zip(*box, strict=True))
+        voxels *= scale**info.preparation.spatial_dims
+        check_memory(4 * info.num_classes * 2 * voxels)  # coarse and refined
+
+    def _segmented(self) -> Segmentation:
+        if self._result is None:
+            raise MorseError("There is no segmented image to ask; press Segment first.")
+        return self._result
+
+    def _model_grid(self) -> Geometry:
+        preparation = self._predictor.info.preparation
+        return model_grid(
+            self._part, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
+        )[1]
+
+    def _around(self, value: int) -> Roi:
+        """A box around a structure of the first result, with a margin for its surface to close."""
+        result = self._segmented()
+        found = np.argwhere(result.refined == value)
+        names = {s.value: s.name for s in result.structures}
+        if value not in names or not len(found):
+            raise MorseError(
+                f"The structure '{names.get(value, value)}' was not found in this image."
+            )
+        low, high = found.min(axis=0)[::-1] - 3.5, found.max(axis=0)[::-1] + 3.5
+        picks = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
+        corners = result.geometry.to_world(np.stack([low, high])[picks, np.arange(3)])
+        lower, upper = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return Roi((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+
+
+def _cover(part: Geometry, grid: Geometry) -> tuple[_Index, _Index]:
+    """The box of the model's grid that covers a part of the scan, with a voxel to interpolate."""
+    size = np.asarray(part.shape[::-1], dtype=np.float64)
+    picks = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
+    ends: Any = np.stack([np.full(3, -0.5), size - 0.5])
+    corners = grid.to_index(part.to_world(ends[picks, np.arange(3)]))[:, ::-1]
+    shape = np.asarray(grid.shape)
+    low = np.clip(np.floor(corners.min(axis=0) + 0.5) - 1, 0, shape - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0) + 0.5) + 1, low + 1, shape).astype(int)
+    (k0, j0, i0), (k1, j1, i1) = low.tolist(), high.tolist()
+    return (k0, j0, i0), (k1, j1, i1)

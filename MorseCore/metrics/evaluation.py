@@ -1,0 +1,266 @@
+"""Compare a folder of predicted label maps with their references.
+
+No case and no structure is left out: what is missing scores as missed (see
+:mod:`MorseCore.metrics.scores`).
+Arrays and spacings are in the order (K, J, I).
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from MorseCore.errors import DatasetError, GeometryError, MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.metrics.casetable import CaseScore, Unit, write_cases
+from MorseCore.metrics.evaluationtable import format_table
+from MorseCore.metrics.pairing import CasePair, pair_cases
+from MorseCore.metrics.scores import Rule, StructureScore, overlap, score_labels, summarise
+from MorseCore.metrics.subjects import mean_by_subject
+from MorseCore.system.files import prepare_output_directory, write_json
+
+__all__ = ["bootstrap_difference", "evaluate_folder", "format_table", "summary_path"]
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_LABEL = 65535
+_RESAMPLES = 2000
+_COMPARED = ("dice", "hd95", "asd")
+
+CaseScores = dict[str, CaseScore]
+"""By stage."""
+
+
+def evaluate_folder(
+    prediction: Path,
+    reference: Path,
+    *,
+    output: Path | None = None,
+    labels: Mapping[int, str] | None = None,
+    rule: Rule = "mm",
+    subjects: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Score every reference's prediction; see `scoring.pairing.pair_cases` for the folders.
+
+    :param output: where to write the table of cases (``.csv``) and the summary (``.json``): a file
+        name, of which the suffix is replaced, or an existing folder.
+    :param labels: value -> name of the structures to score (0 is ignored); absent: every value that
+        occurs in any reference.
+    :param rule: unit of distances and what a missing structure counts, see `score_labels`.
+    :param subjects: case -> subject; intervals are then over subjects, which are independent.
+    :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
+        (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
+        and ``mean`` (see `scoring.metrics.Summary`), and, with both stages,
+        ``comparison`` (refined - coarse).
+    :raises DatasetError: if the folders do not fit together, or a label map is not one.
+    :raises GeometryError: if a prediction lies on another grid than its reference.
+    :raises OutputError: if the output cannot be written.
+    """
+    pairing = pair_cases(prediction, reference)
+    if subjects and not any(case.name in subjects for case in pairing.cases):
+        raise DatasetError(
+            f"The table of subjects names none of the cases; it has '{min(subjects)}' …, the "
+            f"references are called '{pairing.cases[0].name}' …."
+        )
+    stem = _output_stem(output) if output is not None else None
+    if pairing.extra:
+        logger.warning("Not scored, since they have no reference: %s.", ", ".join(pairing.extra))
+    wanted = None if labels is None else {v: name for v, name in labels.items() if v != 0}
+    if wanted is not None and not wanted:
+        raise DatasetError("No structure is named that could be scored; give at least one label.")
+    strange: set[int] = set()
+    scores = {case.name: _score_case(case, wanted, rule, strange) for case in pairing.cases}
+    if strange:
+        logger.warning(
+            "The references hold values that are none of the structures: %s; they are not scored.",
+            sorted(strange),
+        )
+    names = wanted or _labels_of_references(scores)
+    scores = {name: _complete(case, names, rule) for name, case in scores.items()}
+
+    summary = _summary(scores, names, pairing.stages, subjects)
+    summary["rule"] = rule
+    summary["extra"] = list(pairing.extra)
+    summary["missing"] = {
+        stage: [case.name for case in pairing.cases if case.predictions[stage] is None]
+        for stage in pairing.stages
+    }
+    if stem is not None:
+        unit: Unit = "mm" if rule == "mm" else "voxels"
+        write_cases(stem.with_name(stem.name + ".csv"), scores, names, unit=unit)
+        write_json(stem.with_name(stem.name + ".json"), summary)
+    return summary
+
+
+def summary_path(output: Path) -> Path:
+    """The JSON file that ``output`` of :func:`evaluate_folder` means; the table lies beside it."""
+    stem = output / "evaluation" if output.is_dir() else output
+    if stem.suffix.lower() in (".csv", ".json"):
+        stem = stem.with_suffix("")
+    return stem.with_name(stem.name + ".json")
+
+
+def bootstrap_difference(
+    before: Sequence[float], after: Sequence[float], *, seed: int = 0
+) -> dict[str, float]:
+    """Mean of ``after - before`` over cases with its 95 % interval: paired percentile bootstrap.
+
+    :returns: ``difference``, ``low``, ``high``; the interval of one case is its difference.
+    """
+    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    count = len(differences)
+    draws = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
+    low, high = np.percentile(differences[draws].mean(axis=1), [2.5, 97.5])
+    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
+
+
+def _score_case(
+    case: CasePair, labels: Mapping[int, str] | None, rule: Rule, strange: set[int]
+) -> CaseScores:
+    """Scores by stage of the wanted labels, or of those that occur.
+
+    :param strange: gets the reference's values that are not wanted.
+    """
+    target, geometry = _read_labels(case.reference, case.name)
+    if labels is not None:
+        strange |= {*_values(target)} - {*labels}
+    spacing = geometry.spacing[::-1]
+    scores: CaseScores = {}
+    for stage, path in case.predictions.items():
+        if path is None:
+            array, wanted = np.zeros_like(target), labels or _values(target)
+            scores[stage] = _score(array, target, wanted, spacing, rule)
+            continue
+        array, grid = _read_labels(path, case.name)
+        if not grid.is_close(geometry):
+            raise GeometryError(
+                f"The {stage} label map of case '{case.name}' lies on another grid than its "
+                f"reference: {_describe(grid)}, not {_describe(geometry)}."
+            )
+        wanted = labels or sorted({*_values(target), *_values(array)})
+        scores[stage] = _score(array, target, wanted, spacing, rule)
+    return scores
+
+
+def _score(
+    array: np.ndarray,
+    target: np.ndarray,
+    labels: Iterable[int],
+    spacing: Sequence[float],
+    rule: Rule,
+) -> CaseScore:
+    background = overlap(array == 0, target == 0)[1]
+    return CaseScore(score_labels(array, target, labels, spacing, rule=rule), background)
+
+
+def _read_labels(path: Path, case: str) -> tuple[np.ndarray, Geometry]:
+    """(K, J, I) int32 and its grid."""
+    try:
+        volume: Volume = read_volume(path)
+    except MorseError as error:
+        raise type(error)(f"Case '{case}': {error}") from error
+    array = volume.array
+    whole = np.issubdtype(array.dtype, np.integer) or np.array_equal(array, np.rint(array))
+    if not (whole and array.min() >= 0 and array.max() <= _LARGEST_LABEL):  # NaN is not whole
+        raise DatasetError(
+            f"Case '{case}': {path.name} is not a label map; whole numbers from 0 to "
+            f"{_LARGEST_LABEL} are expected, values from {array.min():g} to {array.max():g} found."
+        )
+    return array.astype(np.int32), volume.geometry
+
+
+def _values(array: np.ndarray) -> list[int]:
+    """Labels that occur, without background."""
+    return [int(value) for value in np.flatnonzero(np.bincount(array.ravel())) if value]
+
+
+def _describe(grid: Geometry) -> str:
+    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
+    origin = ", ".join(f"{x:.4g}" for x in grid.origin)
+    return f"{' x '.join(map(str, grid.shape[::-1]))} voxels of {spacing} mm from ({origin})"
+
+
+def _labels_of_references(scores: Mapping[str, CaseScores]) -> dict[int, str]:
+    """Value -> value as text, for those that a reference holds; the others are warned about."""
+    entries = [
+        (label, score.target_voxels)
+        for case in scores.values()
+        for stage in case.values()
+        for label, score in stage.structures.items()
+    ]
+    known = {label for label, voxels in entries if voxels}
+    foreign = {label for label, _ in entries} - known
+    if foreign:
+        logger.warning("The predictions hold values that no reference has: %s.", sorted(foreign))
+    if not known:
+        raise DatasetError("Every reference is empty; there is nothing to compare with.")
+    return {label: str(label) for label in sorted(known)}
+
+
+def _complete(case: CaseScores, names: Mapping[int, str], rule: Rule) -> CaseScores:
+    """Exactly the wanted labels; one that occurs in neither map scores what the rule says."""
+    empty = np.zeros((1, 1, 1), bool)
+    (absent,) = score_labels(empty, empty, [1], (1.0, 1.0, 1.0), rule=rule).values()
+    return {
+        stage: score._replace(
+            structures={label: score.structures.get(label, absent) for label in names}
+        )
+        for stage, score in case.items()
+    }
+
+
+def _summary(
+    scores: Mapping[str, CaseScores],
+    names: Mapping[int, str],
+    stages: Sequence[str],
+    subjects: Mapping[str, str],
+) -> dict[str, Any]:
+    count = len({subjects.get(name, name) for name in scores})
+    summary: dict[str, Any] = {"cases": len(scores), "subjects": count, "stages": {}}
+    means: dict[str, dict[str, list[float]]] = {}
+    for stage in stages:
+        cases = [case[stage].structures for case in scores.values()]
+        result = summarise(
+            cases, background=[case[stage].background_jaccard for case in scores.values()]
+        )
+        summary["stages"][stage] = {
+            "structures": {
+                str(label): {"name": names[label], **asdict(part)}
+                for label, part in result.structures.items()
+            },
+            "mean": asdict(result.mean),
+            "miou": asdict(result.miou) if result.miou else None,
+        }
+        means[stage] = {
+            metric: _by_subject(dict(zip(scores, cases, strict=True)), metric, subjects)
+            for metric in _COMPARED
+        }
+    if "coarse" in means and "refined" in means:
+        summary["comparison"] = {
+            metric: bootstrap_difference(means["coarse"][metric], means["refined"][metric])
+            for metric in _COMPARED
+        }
+    return summary
+
+
+def _by_subject(
+    cases: Mapping[str, Mapping[int, StructureScore]], metric: str, subjects: Mapping[str, str]
+) -> list[float]:
+    """Means over structures, then over each subject's cases."""
+    values = {
+        name: float(np.mean([getattr(score, metric) for score in case.values()]))
+        for name, case in cases.items()
+    }
+    return list(mean_by_subject(values, subjects).values())
+
+
+def _output_stem(output: Path) -> Path:
+    """Path without suffix; its folder exists and can be written to before the work begins."""
+    path = summary_path(output)
+    prepare_output_directory(path.parent)
+    return path.with_name(path.name.removesuffix(".json"))

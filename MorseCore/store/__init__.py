@@ -1,0 +1,1 @@
+"""Models as folders: reading, writing, finding them."""

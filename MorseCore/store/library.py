@@ -1,0 +1,180 @@
+"""Where models are kept: those that come with MorseCore, and those a user imported."""
+
+import lzma
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from MorseCore.config import nearest
+from MorseCore.errors import ModelError
+from MorseCore.store.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
+from MorseCore.system.files import output_error, replace_patiently, temporary_folder
+
+__all__ = [
+    "BUILT_IN",
+    "find_model",
+    "hides_built_in",
+    "import_model",
+    "list_models",
+    "remove_model",
+    "user_folder",
+]
+
+BUILT_IN = Path(__file__).parents[1] / "models"
+_LARGEST = {INFO: 2**24, CARD: 2**24, WEIGHTS: 2**32}  # bytes a file of a model may have
+_UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+
+
+def user_folder() -> Path:
+    """Where imported models are kept."""
+    return Path.home() / ".morsesegment" / "models"
+
+
+def list_models(user: Path | None = None) -> dict[str, Path]:
+    """All models by name, broken ones too; an imported one hides a built-in of the same name."""
+    found: dict[str, Path] = {}
+    for root in (BUILT_IN, user or user_folder()):
+        if root.is_dir():
+            folders = (p for p in sorted(root.iterdir()) if not p.name.startswith("."))
+            found |= {p.name: p for p in folders if (p / INFO).is_file()}
+    return found
+
+
+def find_model(name: str, user: Path | None = None) -> Path:
+    """The folder of a model, by name or by path.
+
+    :raises ModelError: if there is none; names the nearest.
+    """
+    models = list_models(user)
+    if name in models:
+        return models[name]
+    path = Path(name)
+    if name and path.is_dir():
+        return path
+    hint = " A path to a model folder works too."
+    if path.is_file():
+        hint = f" A zip file is imported first: python -m MorseCore models import '{name}'."
+    raise ModelError(
+        f"There is no model '{name}'{nearest(name, models)}; known: {', '.join(models) or 'none'}."
+        f"{hint}"
+    )
+
+
+def import_model(source: Path, user: Path | None = None) -> tuple[Path, ModelInfo]:
+    """Copy a model folder, or unpack a zip of one, into the user's models, once it is checked.
+
+    :raises ModelError: if the source is no model, is damaged, or a model of that name exists.
+    :raises OutputError: if the user's folder cannot be written to.
+    """
+    root = user or user_folder()
+    if not source.exists():
+        raise ModelError(f"There is no file or folder '{source}'.")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(root) as staged:
+            info = _checked_copy(source, staged)
+            target = root / info.name
+            if target.exists():
+                raise ModelError(
+                    f"A model '{info.name}' is already there: '{target}'. Remove it first: "
+                    f"python -m MorseCore models remove {info.name}."
+                )
+            replace_patiently(staged, target)
+    except OSError as error:
+        raise output_error(root, error) from error
+    return target, info
+
+
+def remove_model(name: str, user: Path | None = None) -> Path:
+    """Delete an imported model; the folder that is gone.
+
+    :raises ModelError: if no imported model is called so; one that came along stays.
+    :raises OutputError: if it cannot be deleted.
+    """
+    root = user or user_folder()
+    folder = root / name
+    if Path(name).name != name or not (folder / INFO).is_file():
+        kind = "came with MorseCore and" if (BUILT_IN / name / INFO).is_file() else "is unknown and"
+        raise ModelError(f"'{name}' {kind} is no imported model; nothing is removed.")
+    try:
+        with temporary_folder(root) as staged:
+            replace_patiently(folder, staged / name)  # gone at once, or not at all
+    except OSError as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
+def hides_built_in(folder: Path) -> bool:
+    """Whether an imported model has the name of one that came along, and takes its place."""
+    return folder.parent != BUILT_IN and (BUILT_IN / folder.name / INFO).is_file()
+
+
+def _checked_copy(source: Path, staged: Path) -> ModelInfo:
+    _stage(source, staged)
+    try:
+        info = read_model(staged)
+        load_network(staged, info)
+    except ModelError as error:  # the person knows the source, not our hidden folder
+        raise ModelError(str(error).replace(staged.name, source.name)) from None
+    return info
+
+
+def _stage(source: Path, staged: Path) -> None:
+    if source.is_dir():
+        _copy_folder(source, staged)
+    elif zipfile.is_zipfile(source):
+        try:
+            with zipfile.ZipFile(source) as archive:
+                _unpack(archive, source, staged)
+        except _UNZIP_ERRORS as error:
+            raise ModelError(f"'{source}' cannot be unpacked: {error}.") from None
+    else:
+        raise ModelError(f"'{source}' is neither a model folder nor a zip file of one.")
+
+
+def _copy_folder(source: Path, staged: Path) -> None:
+    for name, largest in _LARGEST.items():
+        path = source / name
+        if path.is_symlink() or not path.is_file():
+            raise ModelError(f"'{source}' is no model folder: it lacks the file '{name}'.")
+        _check_size(path.stat().st_size, largest, f"'{path}'")
+        shutil.copyfile(path, staged / name)
+
+
+def _unpack(archive: zipfile.ZipFile, source: Path, staged: Path) -> None:
+    """The three files of a model, wherever they lie in the archive; nothing else is unpacked."""
+    entries = {}
+    for entry in archive.infolist():
+        _check_entry(entry, source)
+        entries[PurePosixPath(entry.filename)] = entry
+    folders = [path.parent for path in entries if path.name == INFO]
+    if len(folders) != 1:
+        raise ModelError(f"'{source}' must hold exactly one {INFO}; found {len(folders)}.")
+    for name, largest in _LARGEST.items():
+        if folders[0] / name not in entries:
+            raise ModelError(f"'{source}' lacks the file '{name}'.")
+        entry = entries[folders[0] / name]
+        _check_size(entry.file_size, largest, f"'{name}' in '{source}'")
+        with archive.open(entry) as stream, (staged / name).open("wb") as target:
+            shutil.copyfileobj(stream, target)
+
+
+def _check_entry(entry: zipfile.ZipInfo, source: Path) -> None:
+    """Refuse a whole archive for one entry that no honest packer writes."""
+    path = PureWindowsPath(entry.filename)  # takes / and \ for separators
+    if path.anchor or ".." in path.parts:
+        raise ModelError(
+            f"'{source}' holds an entry that leads out of its folder ('{entry.filename}'); "
+            "such an archive is not trusted."
+        )
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise ModelError(
+            f"'{source}' holds a link ('{entry.filename}'); such an archive is not trusted."
+        )
+
+
+def _check_size(size: int, largest: int, what: str) -> None:
+    if size > largest:
+        raise ModelError(f"{what} may have {largest} bytes; found {size}.")

@@ -1,0 +1,308 @@
+"""A model is a folder: ``model.json``, ``weights.safetensors`` and a card. Nothing in it runs."""
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from MorseCore.config import decode, encode, read_json
+from MorseCore.errors import ConfigError, ModelError
+from MorseCore.images.preparation import Preparation
+from MorseCore.network import Network, NetworkConfig
+from MorseCore.renderers import RENDERERS, RefineConfig
+from MorseCore.result import Structure
+from MorseCore.store.metadevice import shapes_only
+from MorseCore.system.files import (
+    atomic_path,
+    prepare_output_directory,
+    replaced_together,
+    sha256,
+    write_json,
+    write_text,
+)
+
+__all__ = [
+    "ModelInfo",
+    "StructureInfo",
+    "WindowConfig",
+    "check_model_name",
+    "load_network",
+    "printable_text",
+    "read_card",
+    "read_model",
+    "save_weights",
+    "write_model",
+]
+
+FORMAT = 1
+MAX_STRUCTURES = 65_535  # what a label map can hold
+MAX_SIZE, MAX_LENGTH = 65_536, 64
+_NAME = re.compile(r"\w[\w .+-]{0,79}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+WEIGHTS, INFO, CARD = "weights.safetensors", "model.json", "README.md"
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How windows are laid over an image."""
+
+    overlap: float = 0.25
+    """Share of a window that neighbours have in common. TotalSegmentator measured 0.2 as harmless
+    where 0.5 is the custom; an image has 4 times fewer windows so."""
+    batch: int = 1
+    """Windows evaluated at once."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"'overlap' must lie in [0, 1); found {self.overlap}.")
+        if self.batch < 1:
+            raise ConfigError(f"'batch' must be positive; found {self.batch}.")
+
+
+@dataclass(frozen=True)
+class StructureInfo:
+    """One foreground class."""
+
+    value: int
+    """Voxel value, from 1 without a gap."""
+    name: str
+    color: tuple[float, float, float]
+    """RGB, each 0..1."""
+    terminology: str = ""
+    """Slicer's terminology entry, empty if none."""
+
+    def __post_init__(self) -> None:
+        _check_text("name", self.name)
+        _check_text("terminology", self.terminology, may_be_empty=True)
+        if not all(0 <= share <= 1 for share in self.color):
+            raise ConfigError(f"'color' must hold values from 0 to 1; found {self.color}.")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """``model.json``: all that is needed to use the weights, and where they come from."""
+
+    name: str
+    title: str
+    task: str
+    """One sentence for the person who chooses a model."""
+    modality: Literal["MR", "CT", "US", "XR", "any"]
+    structures: tuple[StructureInfo, ...]
+    network: NetworkConfig
+    preparation: Preparation
+    licence: str
+    """Licence of the weights."""
+    sha256: str
+    """Of ``weights.safetensors``."""
+    renderer: Any = field(default_factory=RefineConfig, metadata={"registry": RENDERERS})
+    """Defaults for rendering."""
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    """Defaults for sliding the window."""
+    field_of_view: tuple[float, ...] | None = None
+    """Largest extent in mm along x, y[, z] that the training images had; a much larger image should
+    be limited by a region of interest. Null: no limit."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Provenance: data, splits, iterations, command, versions, measured figures."""
+    temperature: float = 1.0
+    """Of the probabilities, softmax(logits / temperature), fitted by ``Training/uncertainty.py``;
+    1 leaves them as the network was trained to give them."""
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
+        for key in ("title", "task", "licence"):
+            _check_text(key, getattr(self, key), may_be_empty=True)
+        values = [item.value for item in self.structures]
+        if values != list(range(1, len(values) + 1)) or not 1 <= len(values) <= MAX_STRUCTURES:
+            raise ConfigError(f"'structures' must have the values 1, 2, 3 …; found {values[:20]}.")
+        names = [item.name for item in self.structures]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"'structures' must have different names; found {names[:20]}.")
+        _check_sizes("network", encode(self.network))
+        _check_sizes("preparation.window", self.preparation.window)
+        if self.preparation.spatial_dims != self.network.spatial_dims:
+            raise ConfigError("'preparation.window' and 'network.spatial_dims' disagree.")
+        if self.format != FORMAT:
+            raise ConfigError(f"'format' must be {FORMAT}; found {self.format}.")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"'temperature' must be positive; found {self.temperature}.")
+        if self.network.in_channels != 1:
+            raise ConfigError(
+                f"'network.in_channels' must be 1, as a scan has one value a voxel; "
+                f"found {self.network.in_channels}."
+            )
+        view = self.field_of_view
+        if view is not None and (
+            len(view) != self.preparation.spatial_dims or not all(mm > 0 for mm in view)
+        ):
+            raise ConfigError(
+                f"'field_of_view' needs {self.preparation.spatial_dims} positive values in mm; "
+                f"found {view}."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Background included."""
+        return len(self.structures) + 1
+
+    def result_structures(self) -> tuple[Structure, ...]:
+        """For results, free of torch."""
+        return tuple(
+            Structure(item.value, item.name, item.color, item.terminology)
+            for item in self.structures
+        )
+
+
+def check_model_name(name: str) -> str:
+    """Return a name that is a plain folder name on every system.
+
+    :raises ConfigError: if it is anything else.
+    """
+    if not _NAME.fullmatch(name) or name.endswith((".", " ")) or _RESERVED.fullmatch(name):
+        raise ConfigError(
+            f"'name' must be a plain folder name of at most 80 letters, digits and . _ + -; "
+            f"found '{printable_text(name[:100])}'."
+        )
+    return name
+
+
+def printable_text(text: str) -> str:
+    """Text of others without control characters, which could steer a terminal; lines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def read_model(folder: Path) -> ModelInfo:
+    """Read and check ``model.json`` and the weights' hash.
+
+    :raises ModelError: if a file or key is missing or wrong, or the weights were altered.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"The model folder '{folder}' does not exist.")
+    for name in (INFO, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"The model folder '{folder}' lacks '{name}'.")
+    try:
+        info = decode(ModelInfo, read_json(folder / INFO), "")
+    except (ConfigError, RecursionError) as error:
+        reason = printable_text(str(error))
+        raise ModelError(f"The model '{folder.name}' has a faulty model.json: {reason}") from None
+    try:
+        _check_is_safetensors(folder / WEIGHTS)
+        found = sha256(folder / WEIGHTS)
+    except OSError as error:
+        raise ModelError(
+            f"The weights of '{folder.name}' cannot be read: {error.strerror}."
+        ) from None
+    if found != info.sha256:
+        raise ModelError(
+            f"The weights of '{folder.name}' were altered or damaged: their SHA-256 starts with "
+            f"{found[:12]}, model.json states {printable_text(info.sha256[:12])}."
+        )
+    return info
+
+
+def read_card(folder: Path) -> str:
+    """The model card. :raises ModelError: if it is missing or no text."""
+    try:
+        return printable_text((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise ModelError(f"The model '{folder.name}' has no readable card ({CARD}).") from None
+
+
+def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = "cpu") -> Network:
+    """The network with its weights, ready to infer.
+
+    :raises ModelError: if the weights do not fit the network or are not finite, or the window does
+        not suit the network.
+    """
+    try:
+        with shapes_only():  # without memory, whatever sizes model.json states
+            empty = info.network.build(num_classes=info.num_classes)
+        weights = load_file(folder / WEIGHTS)
+        empty.load_state_dict(weights, assign=True)
+        if wrong := [n for n in info.preparation.window if n % empty.divisor]:
+            raise ModelError(
+                f"The window of '{folder.name}' must be multiples of {empty.divisor}, as its "
+                f"network halves it; found {wrong[0]}."
+            )
+        empty.check_size(info.preparation.window_size, what="the window")
+        network = info.network.build(num_classes=info.num_classes)
+        network.load_state_dict(weights)
+    except SafetensorError:
+        raise ModelError(f"The weights of '{folder.name}' are incomplete or damaged.") from None
+    except (RuntimeError, TypeError, ConfigError) as error:
+        reason = " ".join(printable_text(str(error)).split())[:300]
+        raise ModelError(
+            f"The weights of '{folder.name}' do not fit its network: {reason}"
+        ) from None
+    if not all(bool(torch.isfinite(x).all()) for x in weights.values() if x.is_floating_point()):
+        raise ModelError(f"The weights of '{folder.name}' hold values that are not numbers.")
+    return network.to(device).eval()
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a state dictionary as safetensors, atomically.
+
+    :raises OutputError: if the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        mode = temporary.stat().st_mode
+        save_file({name: x.detach().cpu().contiguous() for name, x in weights.items()}, temporary)
+        temporary.chmod(mode)  # safetensors leaves 0600, which would hide a model from a group
+
+
+def write_model(
+    folder: Path, info: ModelInfo, weights: Mapping[str, Tensor], *, card: str
+) -> ModelInfo:
+    """Write a model folder; the hash in ``info`` is replaced by the weights' own.
+
+    :raises OutputError: if it cannot be written; an older model there stays as it was.
+    """
+    prepare_output_directory(folder)
+    with replaced_together(folder, last=INFO) as staged:
+        save_weights(staged / WEIGHTS, weights)
+        write_text(staged / CARD, card)
+        write_json(staged / INFO, encode(info) | {"sha256": sha256(staged / WEIGHTS)})
+    return read_model(folder)
+
+
+def _check_text(key: str, text: str, *, may_be_empty: bool = False) -> None:
+    if (not text and not may_be_empty) or len(text) > 1000 or not text.isprintable():
+        raise ConfigError(f"'{key}' must be one line of text; found '{printable_text(text[:60])}'.")
+
+
+def _check_sizes(where: str, value: Any) -> None:
+    """No size of a network comes near this; one that does would only use up memory and time."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_sizes(f"{where}.{key}", item)
+    elif isinstance(value, (list, tuple)):
+        if len(value) > MAX_LENGTH:
+            raise ConfigError(f"'{where}' may hold {MAX_LENGTH} values; found {len(value)}.")
+        for item in value:
+            _check_sizes(where, item)
+    elif isinstance(value, int) and value > MAX_SIZE:
+        raise ConfigError(f"'{where}' may be {MAX_SIZE} at most; found {value:.3g}.")
+
+
+def _check_is_safetensors(path: Path) -> None:
+    """A safetensors file is the length of its header (8 bytes), a header in JSON, the numbers."""
+    with path.open("rb") as stream:
+        head = stream.read(9)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:] == b"{" and length + 8 <= path.stat().st_size:
+        return
+    if head[:1] == b"\x80" or zipfile.is_zipfile(path):  # torch.save: a pickle, alone or in a zip
+        raise ModelError(
+            f"'{path.parent.name}/{path.name}' is a Python pickle, which can run code and is never "
+            "loaded; the weights must be in the safetensors format."
+        )
+    raise ModelError(f"'{path.parent.name}/{path.name}' is damaged or no safetensors file.")

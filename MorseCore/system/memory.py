@@ -1,0 +1,120 @@
+"""Main memory, and what to say when it, or a GPU's, is too small for a run."""
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from MorseCore.errors import DeviceError
+from MorseCore.system.devices import describe_device
+
+__all__ = [
+    "available_memory", "check_memory", "free_gpu_memory", "is_out_of_memory",
+    "out_of_memory_explained", "physical_memory", "release_gpu_memory",
+]  # fmt: skip
+
+# torch's, and how cuBLAS and cuDNN say it
+_MEMORY = re.compile(
+    "out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED"
+    "|[Nn]o valid execution plans|[Uu]nable to find a valid cuDNN algorithm"
+)
+
+
+class _WindowsMemory(ctypes.Structure):
+    """MEMORYSTATUSEX."""
+
+    _fields_ = [
+        ("length", ctypes.c_uint32), ("load", ctypes.c_uint32),
+        *((name, ctypes.c_uint64) for name in (
+            "total", "available", "total_paged", "available_paged", "total_virtual",
+            "available_virtual", "available_extended",
+        )),
+    ]  # fmt: skip
+
+
+def physical_memory() -> int | None:
+    """Bytes of main memory; None where the system does not say."""
+    if sys.platform == "win32":
+        status = _windows_memory()
+        return None if status is None else int(status.total)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that programs could still take; None where the system does not say."""
+    if sys.platform == "win32":
+        status = _windows_memory()
+        return None if status is None else int(status.available)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):  # not Linux
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(kib[0]) if kib and kib[0].isdigit() else None
+
+
+def _windows_memory() -> _WindowsMemory | None:
+    status = _WindowsMemory(length=ctypes.sizeof(_WindowsMemory))
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    return status if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+
+
+def check_memory(needed: int) -> None:
+    """Refuse a run whose results alone are larger than the main memory.
+
+    :param needed: bytes.
+    :raises DeviceError: naming both sizes.
+    """
+    total = physical_memory()
+    if total is not None and needed > total:
+        raise DeviceError(
+            f"This run needs at least {needed / 2**30:.0f} GiB of memory and the machine has "
+            f"{total / 2**30:.0f} GiB; choose a region of interest or a smaller scale."
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, of its libraries or of Python means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_MEMORY.search(str(error)))
+
+
+@contextmanager
+def out_of_memory_explained(device: torch.device) -> Iterator[None]:
+    """Turn a lack of memory into a sentence that says what to do.
+
+    :raises DeviceError: instead of torch's and Python's own errors.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"The memory of {describe_device(device)} is too small for this run; "
+            "choose a region of interest, a smaller scale or another device."
+        ) from error
+
+
+def free_gpu_memory(device: torch.device) -> int | None:
+    """Bytes of a GPU's memory that can still be had; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + held
+
+
+def release_gpu_memory() -> None:
+    """Give back what torch keeps of the GPU's memory for later: others draw with that GPU."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

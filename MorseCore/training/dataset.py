@@ -1,0 +1,280 @@
+"""A data set in the Medical Segmentation Decathlon layout, checked before anything is trained.
+
+``dataset.json`` names images and labels (its paths count, folder names do not) and the classes; a
+split file names the cases: ``{"train": [...], "val": [...], "test": [...]}``, or a list of such
+objects, one a fold (as nnU-Net writes them).
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MorseCore.config import nearest, read_json
+from MorseCore.errors import ConfigError, DatasetError, MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.images.grids import canonical_geometry, to_model_grid
+from MorseCore.images.imagechecks import clean_voxels
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.preparation import Preparation, prepare_scan
+from MorseCore.training.layouts import Case, list_cases
+
+__all__ = [
+    "Case",
+    "Decathlon",
+    "DrawnLabels",
+    "PreparedCase",
+    "absent_labels",
+    "open_dataset",
+    "prepare_case",
+    "read_case",
+]
+
+log = logging.getLogger(__name__)
+_PARTS = ("train", "val", "test")
+_MOST_CLASSES = 256  # label maps are held as uint8
+
+
+@dataclass(frozen=True)
+class Decathlon:
+    """The cases of a data set by split, and its classes."""
+
+    name: str
+    licence: str
+    labels: dict[int, str]
+    """Value -> name, background (0) included, values 0 … C-1 without a gap."""
+    splits: dict[str, tuple[Case, ...]]
+    """``train``, ``val`` and ``test``; each may be empty, ``train`` only if nothing is trained."""
+
+    @property
+    def num_classes(self) -> int:
+        """C, background included; one more than the largest label."""
+        return max(self.labels) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case on the model's grid, in array order (K, J, I)."""
+
+    name: str
+    image: np.ndarray
+    """float32, normalised."""
+    labels: np.ndarray
+    """uint8."""
+    spacing: tuple[float, float, float]
+    """mm along the array's axes, (K, J, I)."""
+    drawn: "DrawnLabels | None" = None
+    """The label map as it was drawn, where the model's grid has other voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLabels:
+    """What masks are scored against: the label map on the scan's own grid."""
+
+    labels: np.ndarray
+    """(K, J, I) uint8."""
+    geometry: Geometry
+    model_geometry: Geometry
+    """The grid that the model sees."""
+
+
+def open_dataset(
+    dataset: Path,
+    split: Path | None,
+    *,
+    fold: int = 0,
+    may_lack_training: bool = False,
+    may_skip_numbers: bool = False,
+) -> Decathlon:
+    """Read ``dataset.json`` and a split file.
+
+    :param split: None if there is none: then all cases are of the test split, and none is trained.
+    :param fold: which entry of a split file that holds a list of folds.
+    :param may_lack_training: for a data set that is only scored.
+    :param may_skip_numbers: so too, if its labels are named one by one.
+    :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
+        splits, or the classes are not numbered 0, 1, 2 ….
+    """
+    if not dataset.is_file():
+        raise DatasetError(
+            f"The data set's file '{dataset}' does not exist (looked for from '{Path.cwd()}'); "
+            "'data.dataset' and 'data.split' of the configuration name another."
+        )
+    data = _read(dataset)
+    labels = _labels(data, dataset, may_skip=may_skip_numbers)
+    cases = {case.name: case for case in list_cases(data, dataset)}
+    if split is None:
+        splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
+        splits["test"] = tuple(cases.values())
+    else:
+        splits = _splits(_choose_fold(split, fold), cases, split)
+        if not (splits["train"] or may_lack_training):
+            raise DatasetError(f"The split '{split}' holds no training case.")
+    for case in (case for part in splits.values() for case in part):
+        for path in (case.image, case.label):
+            if not path.is_file():
+                raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
+    return Decathlon(
+        str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
+        labels, splits,
+    )  # fmt: skip
+
+
+def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[int]:
+    """Foreground values that no case holds: nothing can be learned of them."""
+    counts = np.zeros(num_classes, np.int64)
+    for case in cases:
+        counts += np.bincount(case.labels.ravel(), minlength=num_classes)
+    return [value for value in range(1, num_classes) if not counts[value]]
+
+
+def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
+    """Image and label map of a case, as they lie in their files; voxels that are no numbers are
+    background, as when an image is segmented.
+
+    :raises DatasetError: if they cannot be read or do not lie on one grid, the label map holds
+        something else than whole numbers 0 … C-1, or a volume has one value everywhere.
+    """
+    try:
+        image, label = read_volume(case.image), read_volume(case.label)
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    if not image.geometry.is_close(label.geometry):
+        raise DatasetError(
+            f"Case '{case.name}': the image has {image.geometry.shape} voxels of "
+            f"{image.geometry.spacing} mm, its label map {label.geometry.shape} of "
+            f"{label.geometry.spacing} mm, or they lie apart."
+        )
+    _check_labels(case.name, label.array, num_classes)
+    try:
+        voxels, lost = clean_voxels(image.array)
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    # A picture may be a black slice from the end of a volume; a volume without contrast is broken.
+    if image.ndim == 3 and voxels.min() == voxels.max():
+        raise DatasetError(f"Case '{case.name}': every voxel of the image has one value.")
+    if lost:
+        log.warning("case '%s': %d voxels without a value are background", case.name, lost)
+    return replace(image, array=voxels), label
+
+
+def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
+    """Read a case and bring it to the model's grid.
+
+    :raises DatasetError: as :func:`read_case`.
+    """
+    image, label = read_case(case, num_classes=num_classes)
+    dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
+    array, geometry = prepare_scan(image, preparation)
+    labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims)
+    if labels.shape != array.shape:
+        raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
+    drawn = None
+    if not geometry.is_close(canonical_geometry(image.geometry, spatial_dims=dims)):
+        drawn = DrawnLabels(label.array.astype(np.uint8), image.geometry, geometry)
+    return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn)
+
+
+def _labels_on_grid(label: Volume, *, spacing: Any, spatial_dims: int) -> np.ndarray:
+    """The label map on the model's grid: each class interpolated, the largest wins."""
+    best = np.zeros(0, np.float32)
+    result = np.zeros(0, np.uint8)
+    for value in sorted({0, *np.unique(label.array).astype(int).tolist()}):
+        mask = Volume(
+            (label.array == value).astype(np.float32), label.geometry, label.source, label.ndim
+        )
+        share, _ = to_model_grid(mask, spacing=spacing, spatial_dims=spatial_dims)
+        if value == 0:
+            best, result = share, np.zeros(share.shape, np.uint8)
+        else:
+            wins = share > best
+            best, result = np.where(wins, share, best), np.where(wins, np.uint8(value), result)
+    return result
+
+
+def _check_labels(name: str, labels: np.ndarray, num_classes: int) -> None:
+    if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+        raise DatasetError(f"Case '{name}': the label map holds values that are not whole numbers.")
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= num_classes:
+        raise DatasetError(
+            f"Case '{name}': labels must lie between 0 and {num_classes - 1}; "
+            f"found {low:g} to {high:g}."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        raise DatasetError(str(error)) from None
+
+
+def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
+    try:
+        data = json.loads(split.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"The split file '{split}' cannot be read: {error}") from None
+    if isinstance(data, list):
+        if not 0 <= fold < len(data):
+            raise DatasetError(f"'{split}' has {len(data)} folds, counted from 0; found {fold}.")
+        data = data[fold]
+    elif fold:
+        raise DatasetError(f"'{split}' holds one split, no list of folds; found fold {fold}.")
+    if not isinstance(data, dict):
+        raise DatasetError(f"'{split}' must hold 'train' and 'val' lists of case names.")
+    return data
+
+
+def _splits(
+    chosen: dict[str, Any], cases: dict[str, Case], split: Path
+) -> dict[str, tuple[Case, ...]]:
+    for key, value in chosen.items():  # a note or a seed may stand there, but no misspelt split
+        if key not in _PARTS and isinstance(value, list):
+            raise DatasetError(
+                f"'{split}' has the unknown split '{key}'{nearest(key, _PARTS)}; "
+                f"known are {', '.join(_PARTS)}."
+            )
+    owner: dict[str, str] = {}
+    splits: dict[str, tuple[Case, ...]] = {}
+    for part in _PARTS:
+        names = chosen.get(part, [])
+        if not isinstance(names, list):
+            raise DatasetError(f"'{part}' in '{split}' must be a list of case names.")
+        for name in map(str, names):
+            if name not in cases:
+                raise DatasetError(
+                    f"The split '{split}' names the case '{name}', which the data set does not "
+                    f"have with a label{nearest(name, cases)}."
+                )
+            if name in owner:
+                twice = "twice in" if owner[name] == part else f"in '{owner[name]}' and in"
+                raise DatasetError(f"The case '{name}' is {twice} '{part}' of '{split}'.")
+            owner[name] = part
+        splits[part] = tuple(cases[str(name)] for name in names)
+    return splits
+
+
+def _labels(data: dict[str, Any], dataset: Path, *, may_skip: bool) -> dict[int, str]:
+    labels = data.get("labels")
+    if not isinstance(labels, dict) or not labels:
+        raise DatasetError(f"'{dataset}' names no labels.")
+    pairs = list(labels.items())
+    if not all(str(key).isdecimal() for key in labels):  # nnU-Net turns the table round
+        pairs = [(value, key) for key, value in pairs]
+    named = {int(n): str(name) for n, name in pairs if str(n).isdecimal()}
+    is_whole = may_skip or sorted(named) == list(range(len(named)))
+    if len(named) != len(pairs) or 0 not in named or not is_whole or len(named) < 2:
+        raise DatasetError(
+            f"'{dataset}' must number its labels 0 (background), 1, 2 …, each once; "
+            f"found {', '.join(str(n) for n, _ in pairs)}."
+        )
+    if max(named) >= _MOST_CLASSES:
+        raise DatasetError(
+            f"'{dataset}' has labels up to {max(named)}; at most {_MOST_CLASSES - 1} fits."
+        )
+    return dict(sorted(named.items()))

@@ -1,0 +1,172 @@
+"""Where a training's samples come from: scans with labels, or label maps alone."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from tqdm import tqdm
+
+from MorseCore.network import Network
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import Decathlon, PreparedCase, absent_labels, prepare_case
+from MorseCore.training.distributed import World
+from MorseCore.training.export import measure_cases
+from MorseCore.training.generated.images import GeneratedDataset, ImageGenerator
+from MorseCore.training.generated.label_maps import (
+    LabelMap,
+    find_label_maps,
+    read_label_map,
+    table_for,
+)
+from MorseCore.training.generated.validation import GeneratedValidation
+from MorseCore.training.samples import CropDataset, Samples
+from MorseCore.training.validation import CaseValidation, DataFacts, Validation, Validator
+
+__all__ = ["GeneratedSource", "ImageSource", "Source"]
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What a training needs to know of its data."""
+
+    labels: dict[int, str]
+    """Value -> name, background (0) included, 0 … C-1."""
+
+    def samples(self) -> Samples:
+        """What is learned from."""
+        ...
+
+    def validation(self) -> Validation | None:
+        """What is set aside; None if nothing is."""
+        ...
+
+    def facts(self, network: Network, folder: Path) -> DataFacts:
+        """For the card, the network's figures included; tables of cases go into the folder."""
+        ...
+
+
+class ImageSource:
+    """Scans with labels, of a ``dataset.json``.
+
+    :raises DatasetError: if a case cannot be read. The test split is read now, too: hours later is
+        too late to find that a file is damaged.
+    """
+
+    def __init__(self, data: Decathlon, config: RunConfig, world: World) -> None:
+        self._data, self._config, self._world = data, config, world
+        self.labels = data.labels
+        self._train, self._val, self._test = (self._prepared(part) for part in data.splits)
+        for value in absent_labels(self._train, num_classes=data.num_classes):
+            log.warning("no training case holds '%s'", data.labels[value])
+        self._validator = Validator(
+            config.preparation.window_size, config.renderer.build(), config.windows,
+            [value for value in data.labels if value], config.optimisation.precision,
+        )  # fmt: skip
+
+    def samples(self) -> Samples:
+        """Crops of the training cases."""
+        config = self._config
+        return CropDataset(
+            self._train, config.preparation.window_size, augmentation=config.augmentation,
+            length=_length(config, self._world), seed=config.seed,
+            oversample=config.data.foreground, presample=config.sampler.presample,
+        )  # fmt: skip
+
+    def validation(self) -> Validation | None:
+        """The validation split, scored by the predictor's own path."""
+        return CaseValidation(self._validator, self._val) if self._val else None
+
+    def facts(self, network: Network, folder: Path) -> DataFacts:
+        """Scores on both splits, also as ``scores-validation.csv`` and ``scores-test.csv``."""
+        figures = {
+            name: measure_cases(folder / f"scores-{name}.csv", network, self._validator, cases,
+                                self.labels)
+            for name, cases in (("validation", self._val), ("test", self._test)) if cases
+        }  # fmt: skip
+        splits = {name: len(cases) for name, cases in self._data.splits.items()}
+        return DataFacts(self.labels, splits, self._data.licence, figures, extent(self._train))
+
+    def _prepared(self, part: str) -> list[PreparedCase]:
+        """The cases of a split on the model's grid. Only the main process needs ``test``."""
+        world, config = self._world, self._config
+        cases = self._data.splits[part] if world.is_main or part != "test" else ()
+        log.info("%s: %d cases", part, len(cases))
+        bar = tqdm(
+            cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True
+        )
+        classes = self._data.num_classes
+        return [prepare_case(case, config.preparation, num_classes=classes) for case in bar]
+
+
+class GeneratedSource:
+    """Images drawn from label maps.
+
+    :raises DatasetError: if a label map cannot be read or holds what the configuration does not
+        name.
+    :raises ConfigError: if the configuration cannot be used for generated images.
+    """
+
+    def __init__(self, config: RunConfig, world: World) -> None:
+        self._config, self._world = config, world
+        split = Path(config.data.split) if config.data.split else None
+        files = find_label_maps(Path(config.data.labels), split)
+        options = config.generation
+        self._table = table_for(
+            files, structures=options.structures, surroundings=options.surroundings,
+            tissues=options.tissues,
+        )  # fmt: skip
+        self.labels = self._table.names
+        self._draw = ImageGenerator(self._table, config.preparation, options)
+        # Processes beside the training cannot share a GPU's memory.
+        self._is_on_device = config.data.workers == 0
+        self._train, self._val = (self._read(part) for part in (files.train, files.val))
+        log.info("label maps: %d for training, %d for validation", len(self._train), len(self._val))
+
+    def samples(self) -> Samples:
+        """Images drawn at every step anew."""
+        config = self._config
+        windows = [(part.window[::-1], part.share) for part in config.generation.windows]
+        return GeneratedDataset(
+            self._train, self._draw, windows=windows or [(config.preparation.window_size, 1.0)],
+            length=_length(config, self._world), batch_size=config.optimisation.batch_size,
+            seed=config.seed,
+        )  # fmt: skip
+
+    def validation(self) -> Validation | None:
+        """Images that are drawn once, from the maps set aside."""
+        config = self._config
+        if not self._val:
+            return None
+        return GeneratedValidation(
+            self._val, self._draw, count=config.generation.validation_images, seed=config.seed,
+            renderer=config.renderer.build(), precision=config.optimisation.precision,
+        )  # fmt: skip
+
+    def facts(self, network: Network, folder: Path) -> DataFacts:
+        """DSC of each structure on the images set aside."""
+        splits = {"train": len(self._train), "val": len(self._val), "test": 0}
+        validation = self.validation()
+        figures = {}
+        if validation is not None:
+            found = validation.measure(network, world=self._world)
+            rows = {name: {"dice": dice} for name, dice in found.structures.items()}
+            mean = {"mean": {"dice": round(found.means["refined"]["dice"], 5)}}
+            figures["validation"] = {"refined": rows | mean}
+        return DataFacts(self.labels, splits, self._config.card.licence, figures, is_generated=True)
+
+    def _read(self, files: dict[str, Path]) -> list[LabelMap]:
+        device = self._world.device
+        maps = [read_label_map(name, path, self._table) for name, path in files.items()]
+        return [part.to(device) for part in maps] if self._is_on_device else maps
+
+
+def extent(cases: list[PreparedCase]) -> tuple[float, ...]:
+    """Largest extent in mm along x, y, z of the training images."""
+    extents = [[n * mm for n, mm in zip(c.image.shape, c.spacing, strict=True)] for c in cases]
+    return tuple(round(max(axis), 1) for axis in reversed(list(zip(*extents, strict=True))))
+
+
+def _length(config: RunConfig, world: World) -> int:
+    options = config.optimisation
+    return options.iterations * options.batch_size * options.accumulate * world.size

@@ -1,0 +1,236 @@
+"""Segment the cases of a split and score both masks of each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.errors import Cancelled
+from MorseCore.images.inverse_resampling import to_input_grid_labels
+from MorseCore.inference.sliding_window import predict_volume
+from MorseCore.metrics.casetable import CaseScore
+from MorseCore.metrics.scores import (
+    Status,
+    StructureScore,
+    Summary,
+    overlap,
+    score_labels,
+    summarise,
+)
+from MorseCore.network import Network
+from MorseCore.renderers import Renderer
+from MorseCore.store.model_folder import WindowConfig
+from MorseCore.system.devices import Precision
+from MorseCore.training.dataset import PreparedCase
+from MorseCore.training.distributed import ALONE, World
+
+__all__ = [
+    "STAGES",
+    "CaseValidation",
+    "DataFacts",
+    "Figures",
+    "Validation",
+    "Validator",
+    "summarise_cases",
+]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over structures and images, by stage (``coarse``, ``refined``)."""
+
+    means: dict[str, dict[str, float]]
+    """Stage -> measure -> value; ``dice`` is always there."""
+    missed: dict[str, int]
+    """Stage -> structures that were not found at all, summed over images."""
+    structures: dict[str, float] = field(default_factory=dict)
+    """Structure -> DSC of the last stage, where that is to be written down as well."""
+
+
+class Validation(Protocol):
+    """Images that are set aside, and how a network is measured on them."""
+
+    def measure(
+        self,
+        network: Network,
+        *,
+        world: World,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Figures:
+        """Measure a network.
+
+        :raises Cancelled: on every process, if ``should_stop`` answered yes on one.
+        """
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a model's card says of the data it learned from."""
+
+    labels: dict[int, str]
+    """Value -> name, background (0) included."""
+    splits: dict[str, int]
+    """Number of cases, or label maps, by split."""
+    licence: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    """Split -> stage -> structure or ``mean`` -> measures."""
+    field_of_view: tuple[float, ...] | None = None
+    """Largest extent in mm along x, y, z of the training images; None: no limit."""
+    is_generated: bool = False
+    """Whether the images were drawn from label maps."""
+
+
+STAGES = ("coarse", "refined")
+_SHOWN = ("dice", "jaccard", "hd95", "asd")
+_STATUSES = get_args(Status)
+_NUMBERS = 10  # fields of a StructureScore
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Scores a network on prepared cases, by the predictor's own path."""
+
+    window: tuple[int, ...]
+    """Array order."""
+    renderer: Renderer
+    windows: WindowConfig
+    labels: Sequence[int]
+    """Foreground values."""
+    precision: Precision = "auto"
+    temperature: float = 1.0
+    """Of the probabilities; where windows overlap it has a say in the blended mask."""
+
+    def scores(
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, list[CaseScore]]:
+        """Per stage, one score a case.
+
+        :param world: processes that share the cases out; all get all scores.
+        :raises Cancelled: on every process, if ``should_stop`` answered yes on one.
+        """
+        network.eval()
+        table = torch.zeros(
+            len(cases), len(STAGES), len(self.labels) + 1, _NUMBERS, dtype=torch.float64
+        )
+        stopped = False
+        try:
+            for n in world.share_of(range(len(cases))):
+                table[n] = self._score(network, cases[n], should_stop)
+        except Cancelled:
+            stopped = True
+        if world.any(stopped):
+            raise Cancelled("The validation was cancelled.")
+        rows = world.total(table).tolist()
+        return {
+            stage: [
+                CaseScore(
+                    {v: _from_row(row) for v, row in zip(self.labels, case[n][:-1], strict=True)},
+                    case[n][-1][0],
+                )
+                for case in rows
+            ]
+            for n, stage in enumerate(STAGES)
+        }
+
+    def summary(
+        self,
+        network: Network,
+        cases: Sequence[PreparedCase],
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> dict[str, Summary]:
+        """Per stage, means over structures and cases; see :meth:`scores`."""
+        scores = self.scores(network, cases, world=world, should_stop=should_stop)
+        return {stage: summarise_cases(parts) for stage, parts in scores.items()}
+
+    def _score(
+        self, network: Network, case: PreparedCase, should_stop: Callable[[], bool] | None
+    ) -> Tensor:
+        """(stages, structures + 1, numbers) of one case; the last row begins with background's."""
+        prediction = predict_volume(
+            network, torch.from_numpy(np.ascontiguousarray(case.image)), window=self.window,
+            renderer=self.renderer, windows=self.windows, temperature=self.temperature,
+            precision=self.precision,
+            should_stop=should_stop,
+        )  # fmt: skip
+        rows = []
+        for stage in STAGES:
+            mask, labels, spacing = _on_drawn_grid(getattr(prediction, stage), case)
+            scores = score_labels(mask, labels, self.labels, spacing)
+            background = overlap(mask == 0, labels == 0)[1]
+            last = [background] + [0.0] * (_NUMBERS - 1)
+            rows.append([*(_to_row(scores[label]) for label in self.labels), last])
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class CaseValidation:
+    """The validation split: cases, and what scores them."""
+
+    validator: Validator
+    cases: Sequence[PreparedCase]
+
+    def measure(
+        self,
+        network: Network,
+        *,
+        world: World = ALONE,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Figures:
+        """See :class:`MorseCore.training.validation.Validation`."""
+        summaries = self.validator.summary(
+            network, self.cases, world=world, should_stop=should_stop
+        )
+        means = {
+            stage: {name: getattr(summary.mean, name).mean for name in _SHOWN}
+            for stage, summary in summaries.items()
+        }
+        missed = {stage: summary.mean.n_missed for stage, summary in summaries.items()}
+        return Figures(means, missed)
+
+
+def _on_drawn_grid(
+    probabilities: Tensor, case: PreparedCase
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Mask and labels on the grid on which the labels were drawn, and its spacing (K, J, I).
+
+    Labels brought to the model's grid would be scored against masks as smooth as they are.
+    """
+    drawn = case.drawn
+    if drawn is None:
+        return probabilities.max(0).indices.numpy(), case.labels, case.spacing
+    mask = to_input_grid_labels(
+        probabilities, model_geometry=drawn.model_geometry, input_geometry=drawn.geometry
+    )
+    k, j, i = drawn.geometry.spacing[::-1]
+    return mask, drawn.labels, (k, j, i)
+
+
+def summarise_cases(cases: Sequence[CaseScore]) -> Summary:
+    """Means over structures and cases, mIoU included."""
+    return summarise(
+        [case.structures for case in cases], background=[case.background_jaccard for case in cases]
+    )
+
+
+def _to_row(score: StructureScore) -> list[float]:
+    """The numbers of a score, its status as the last: what processes can add up."""
+    *numbers, status = astuple(score)
+    return [*map(float, numbers), float(_STATUSES.index(status))]
+
+
+def _from_row(row: Sequence[float]) -> StructureScore:
+    dice, jaccard, hd95, asd, assd, prediction, target, prediction_ml, target_ml, status = row
+    return StructureScore(
+        dice, jaccard, hd95, asd, assd, round(prediction), round(target),
+        prediction_ml, target_ml, _STATUSES[round(status)],
+    )  # fmt: skip
