@@ -21,10 +21,10 @@ if importlib.util.find_spec("MorseCore") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from MorseCore.result import Segmentation
-from MorseSegmentLib.inputs import regionText
-from MorseSegmentLib.parameters import parameterNode, readParameters, writeParameters
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.waiting import segmentAndWait
+from MorseSegmentLib.logic.inputs import regionText
+from MorseSegmentLib.logic.parameters import parameterNode, readParameters, writeParameters
+from MorseSegmentLib.logic.waiting import segmentAndWait
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
 
 __all__ = [
     "MorseSegment",
@@ -136,7 +136,7 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
     def showResult(
         self, result: Segmentation, inputVolumeNode: Any = None, name: str = "MorseSegment"
     ) -> SceneResult:
-        """Show a result in the scene and in the panel; see MorseSegmentLib.scene.SceneWriter."""
+        """Show a result in the scene and in the panel; see SceneWriter."""
         shown = SceneWriter(slicer.mrmlScene).show(result, inputVolumeNode, name=name)
         node = parameterNode(slicer.mrmlScene)
         writeParameters(node, replace(readParameters(node), result=shown.record))

@@ -27,11 +27,11 @@ from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.system.files import prepare_output_directory
-from Training.study.commandline import exit_code, whole_numbers
-from Training.study.definition import Row, Table, list_tables, read_table, row_config
-from Training.study.results import RowResult, collect, compare, cost_of, num_classes_of
-from Training.study.running import Run, check_data, numbered, run_all
-from Training.study.writing import Line, write_csv, write_markdown, write_plot
+from Training.research.study.commandline import exit_code, whole_numbers
+from Training.research.study.definition import Row, Table, list_tables, read_table, row_config
+from Training.research.study.results import RowResult, collect, compare, cost_of, num_classes_of
+from Training.research.study.running import Run, check_data, numbered, run_all
+from Training.research.study.writing import Line, write_csv, write_markdown, write_plot
 
 log = logging.getLogger("ablation")
 SCORES = {"test": ("test",), "val": ("validation",), None: ("test", "validation")}

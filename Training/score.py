@@ -35,13 +35,19 @@ from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
-from Training.study.claims import claim_model
-from Training.study.commandline import exit_code
-from Training.study.labelpairs import pair_labels, paired, without_background
-from Training.study.pictures import try_drawing
-from Training.study.scoredata import PARTS, cases_of, compare_by_number, default_split, open_data
-from Training.study.scoreplot import draw_scores
-from Training.study.subjects import subjects_of, values_by_subject
+from Training.research.study.claims import claim_model
+from Training.research.study.commandline import exit_code
+from Training.research.study.labelpairs import pair_labels, paired, without_background
+from Training.research.study.pictures import try_drawing
+from Training.research.study.scoredata import (
+    PARTS,
+    cases_of,
+    compare_by_number,
+    default_split,
+    open_data,
+)
+from Training.research.study.scoreplot import draw_scores
+from Training.research.study.subjects import subjects_of, values_by_subject
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip

@@ -42,9 +42,9 @@ from MorseCore.training.initialise import with_warm_up
 from MorseCore.training.monitor import Monitor, open_monitor
 from MorseCore.training.sources import GeneratedSource, ImageSource, Source
 from MorseCore.training.trainer import Trainer
-from Training.study.curves import draw_curves
-from Training.study.pictures import try_drawing
-from Training.study.subjects import subjects_of, with_share
+from Training.research.study.curves import draw_curves
+from Training.research.study.pictures import try_drawing
+from Training.research.study.subjects import subjects_of, with_share
 
 log = logging.getLogger("train")
 

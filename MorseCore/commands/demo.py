@@ -119,7 +119,7 @@ def draw_scene(output: Path, folder: Path) -> list[Path]:
     module = Path(__file__).resolve().parents[2] / "MorseSegment"
     done = subprocess.run(
         [
-            sys.executable, "-m", "MorseSegmentLib.offscreen", str(folder),
+            sys.executable, "-m", "MorseSegmentPictures", str(folder),
             "--image", str(output / "t1.nii.gz"), "--output", str(output / "views"),
         ],
         capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,

@@ -2,8 +2,8 @@
 
 OpenVINO is an extra (``pip install -e ".[cpu]"``), and used where it is asked for. On two
 cores it took 0.49 times torch's time for a window of the shipped model's 3D-UNet in float32, and
-0.62 times in bf16 (``Training/benchmarks/engines.py``). Converting takes seconds, so it pays for
-large images and for batches.
+0.62 times in bf16 (``Training/research/benchmarks/engines.py``). Converting takes seconds, so it
+pays for large images and for batches.
 """
 
 import logging

@@ -112,8 +112,8 @@ class ModelInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """Provenance: data, splits, iterations, command, versions, measured figures."""
     temperature: float = 1.0
-    """Of the probabilities, softmax(logits / temperature), fitted by ``Training/uncertainty.py``;
-    1 leaves them as the network was trained to give them."""
+    """Of the probabilities, softmax(logits / temperature), fitted by
+    ``Training/research/uncertainty.py``; 1 leaves them as the network was trained to give them."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:

@@ -243,7 +243,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     _remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
     lock = folder.with_name(folder.name + _LOCK)
-    held: list[FileLock] = []
+    held: list[Any] = []
     try:
         with uninterrupted():
             try:
@@ -278,7 +278,7 @@ def _remove_lock(lock: Path) -> None:
 
 def _remove_abandoned(parent: Path) -> None:
     for lock in parent.glob(f"{_PREFIX}*{_LOCK}"):
-        held: list[FileLock] = []
+        held: list[Any] = []
         try:
             if not _hold(lock, held):
                 continue
@@ -303,7 +303,7 @@ def only_training_in(folder: Path) -> Iterator[None]:
     :raises ConfigError: if another process trains there: it would write into its checkpoints.
     :raises OutputError: if the folder cannot be written to.
     """
-    held: list[FileLock] = []
+    held: list[Any] = []
     try:
         is_ours = _hold(folder / _TRAINING, held, patience=_PATIENCE)
     except OSError as error:

@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     import slicer
 
     from MorseCore.commands.batch import find_cases, run_batch
-    from MorseSegmentLib.bundle import saveBundle
+    from MorseSegmentLib.scene.bundle import saveBundle
 
     def saveScene(name: str, result: Any, volume: Any) -> None:
         path = options.output / name / SCENE

@@ -14,9 +14,9 @@ from training_runs import REPOSITORY, path_of, run_data, script
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.study.definition import Row, Table, list_tables, read_table, row_config
-from Training.study.results import RowResult, compare
-from Training.study.subjects import subjects_of
+from Training.research.study.definition import Row, Table, list_tables, read_table, row_config
+from Training.research.study.results import RowResult, compare
+from Training.research.study.subjects import subjects_of
 
 HEAD = {"name": "morse", "preset": "custom", "width": 8, "gate_stride": 2, "gate_depth": 1,
         "frequencies": 4, "render_width": 8}  # fmt: skip

@@ -1,4 +1,4 @@
-"""``Training/benchmarks/accuracy.py``: both programs get the same cases, and are scored alike.
+"""``benchmarks/accuracy.py``: both programs get the same cases, and are scored alike.
 
 nnU-Net itself is not among the packages of the tests: a program that answers in its place checks
 the folders that it would get, and gives the labels back, in part.
@@ -16,8 +16,8 @@ from MorseCore.training.phantoms import write_phantom_dataset
 
 sys.path.insert(0, str(REPOSITORY))
 
-from Training.benchmarks import accuracy
-from Training.benchmarks.report import Report
+from Training.research.benchmarks import accuracy
+from Training.research.benchmarks.report import Report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: the stand-in is a Unix script")
 

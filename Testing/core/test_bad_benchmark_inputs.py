@@ -10,7 +10,7 @@ import pytest
 def refused(name: str, *words: str) -> int:
     """The exit code, whether argparse or the benchmark itself refuses."""
     try:
-        code: int = importlib.import_module(f"Training.benchmarks.{name}").main([*words])
+        code: int = importlib.import_module(f"Training.research.benchmarks.{name}").main([*words])
     except SystemExit as stop:
         code = int(stop.code or 0)
     return code

@@ -10,7 +10,7 @@ import SimpleITK
 from training_runs import script
 from wrong_usage import ROWS, Said, data, home, no_training, said, write_table
 
-from Training.study.subjects import subjects_of
+from Training.research.study.subjects import subjects_of
 
 __all__ = ["data", "home", "no_training", "said"]  # fixtures
 

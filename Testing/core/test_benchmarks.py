@@ -1,4 +1,4 @@
-"""``Training/benchmarks``: each script runs, its arithmetic, and the form of what it writes."""
+"""The benchmarks: each script runs, its arithmetic, and the form of what it writes."""
 
 import argparse
 import importlib
@@ -17,14 +17,14 @@ from MorseCore.training.phantoms import write_phantom_dataset
 
 sys.path.insert(0, str(REPOSITORY))
 
-from Training.benchmarks import measuring
-from Training.benchmarks import report as reporting
-from Training.benchmarks.floors import Operations, count
-from Training.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
-from Training.benchmarks.report import Report, markdown
-from Training.benchmarks.subjects import PLAIN, make_network, morse
+from Training.research.benchmarks import measuring
+from Training.research.benchmarks import report as reporting
+from Training.research.benchmarks.least_times import Operations, count
+from Training.research.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
+from Training.research.benchmarks.report import Report, markdown
+from Training.research.benchmarks.subjects import PLAIN, make_network, morse
 
-BENCHMARKS = REPOSITORY / "Training" / "benchmarks"
+BENCHMARKS = REPOSITORY / "Training" / "research" / "benchmarks"
 
 
 def made_up(*figures: Figure) -> Report:
@@ -100,7 +100,7 @@ def test_a_child_that_fails_gives_its_last_words(tmp_path: Path) -> None:
 def test_a_benchmark_runs_and_writes_its_figures(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = importlib.import_module(f"Training.benchmarks.{name}")
+    script = importlib.import_module(f"Training.research.benchmarks.{name}")
     assert script.main(["--smoke", "--output", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     data = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
@@ -119,7 +119,7 @@ def test_presets_are_compared_on_the_split_that_choices_are_made_by(
     places = {"dataset": str(data / "dataset.json"), "split": str(data / "splits.json")}
     config = tmp_path / "config.json"
     config.write_text(json.dumps(run_data(data=places)))
-    presets = importlib.import_module("Training.benchmarks.presets")
+    presets = importlib.import_module("Training.research.benchmarks.presets")
     words = ["--smoke", "--train", str(config), "--runs", str(tmp_path / "runs"),
              "optimisation.iterations=2", "validation.every=2"]  # fmt: skip
     assert presets.main(words) == 0
@@ -144,7 +144,7 @@ def test_presets_are_compared_on_the_split_that_choices_are_made_by(
 
 
 def test_sizes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
-    scaling = importlib.import_module("Training.benchmarks.scaling")
+    scaling = importlib.import_module("Training.research.benchmarks.scaling")
     # The smallest image alone: size, x2 and points.
     assert scaling.main(["--smoke", "--largest", "5000", "--output", str(tmp_path)]) == 0
     data = json.loads((tmp_path / "scaling.json").read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ def test_sizes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
 def test_an_interrupted_run_over_sizes_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scaling = importlib.import_module("Training.benchmarks.scaling")
+    scaling = importlib.import_module("Training.research.benchmarks.scaling")
     tasks, run = [("a", {"side": 1}), ("b", {"side": 2})], []
 
     def child(_: str, task: dict) -> dict[str, float]:
@@ -175,7 +175,7 @@ def test_an_interrupted_run_over_sizes_goes_on(
 
 
 def test_memory_is_judged_by_large_images_alone() -> None:
-    scaling = importlib.import_module("Training.benchmarks.scaling")
+    scaling = importlib.import_module("Training.research.benchmarks.scaling")
     for largest, memory in (((200, 100, 100), None), ((1000, 512, 512), 2.5)):
         shapes = [(64, 64, 64), (100, 100, 100), largest]
         names = [scaling.title(s, "refined") for s in shapes] + [scaling.title(shapes[0], "x2")]
@@ -198,7 +198,7 @@ def test_peers_are_run_as_processes_and_a_missing_one_is_said(tmp_path: Path) ->
 
 
 def test_nnunets_plan_describes_a_network_that_halves_its_own_patch() -> None:
-    peer = importlib.import_module("Training.benchmarks.peer_nnunet")
+    peer = importlib.import_module("Training.research.benchmarks.peer_nnunet")
     kwargs = peer.ARCHITECTURE["arch_kwargs"]
     assert {len(kwargs[k]) for k in ("features_per_stage", "strides", "n_conv_per_stage")} == {4}
     for axis, side in enumerate(peer.CONFIGURATION["patch_size"]):
@@ -220,7 +220,7 @@ def test_the_scene_is_measured_on_slicers_own_libraries(tmp_path: Path) -> None:
 def test_all_benchmarks_make_one_table_and_are_not_measured_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = importlib.import_module("Training.benchmarks.all")
+    script = importlib.import_module("Training.research.benchmarks.all")
     (tmp_path / "overhead.json").write_text(
         json.dumps(made_up(Figure("3D", 1.2, 1.25, "x")).as_json({}) | {"name": "overhead"})
     )
@@ -236,7 +236,7 @@ def test_without_openvino_its_benchmark_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert importlib.import_module("Training.benchmarks.engines").main(["--smoke"]) == 0
+    assert importlib.import_module("Training.research.benchmarks.engines").main(["--smoke"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("engines: not measured (The engine 'openvino' is not")
 

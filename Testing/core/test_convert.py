@@ -11,7 +11,7 @@ from training_runs import script
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.preparation import Preparation
 from MorseCore.training.dataset import open_dataset, prepare_case
-from Training.study.subjects import subjects_of
+from Training.research.study.subjects import subjects_of
 
 
 def save(path: Path, array: np.ndarray, *, color: bool = False, spacing: float = 2.0) -> None:

@@ -15,7 +15,7 @@ from MorseCore.images.imageio import Volume
 from MorseCore.inference.files import read_result
 from MorseCore.metrics.scores import overlap
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
+from MorseSegmentPictures.probe import INSTALL_HINT, canRender
 
 pytest.importorskip("nilearn", reason="the demo's brain comes with nilearn: install '.[demo]'")
 pytest.importorskip("matplotlib", reason="the demo's figure needs matplotlib: install '.[demo]'")

@@ -15,9 +15,9 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import Preparation, normalise
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from Training.study.gatemaps import GateMaps, draw_gates, gate_maps
-from Training.study.pointmaps import draw_points
-from Training.study.results import RowResult
+from Training.research.study.gatemaps import GateMaps, draw_gates, gate_maps
+from Training.research.study.pointmaps import draw_points
+from Training.research.study.results import RowResult
 
 SHAPE = (6, 8, 12)  # (K, J, I)
 

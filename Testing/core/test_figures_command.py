@@ -1,4 +1,4 @@
-"""``python Training/figures.py``: rendered points over the masks, and the gates of a head."""
+"""``figures.py``: rendered points over the masks, and the gates of a head."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from MorseCore.network import NetworkConfig
 from MorseCore.points import grid_coords, pixel_axes
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import read_model, write_model
-from Training.study.gatemaps import gate_maps
-from Training.study.pointmaps import slices_to_show
+from Training.research.study.gatemaps import gate_maps
+from Training.research.study.pointmaps import slices_to_show
 
 
 def figures(*words: object) -> int:

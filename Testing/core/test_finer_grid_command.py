@@ -1,4 +1,4 @@
-"""``python Training/finer_grid.py``: trained coarsely, compared at full resolution."""
+"""``python Training/research/finer_grid.py``: trained coarsely, compared at full resolution."""
 
 import csv
 import json
@@ -15,9 +15,9 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_labels
 from MorseCore.training.dataset import Case
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.evidence.finerreport import summarise
-from Training.evidence.surfaces import surface_distance, surface_of
-from Training.evidence.upsampling import check_is_finer, repeat, whole_cells
+from Training.research.evidence.finerreport import summarise
+from Training.research.evidence.surfaces import surface_distance, surface_of
+from Training.research.evidence.upsampling import check_is_finer, repeat, whole_cells
 
 
 def ball(radius: float, spacing: float = 1.0, extent: float = 24.0) -> tuple[np.ndarray, Geometry]:

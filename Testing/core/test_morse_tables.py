@@ -8,7 +8,7 @@ import torch
 
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.training.config import OptimisationConfig, RunConfig
-from Training.study.definition import read_table, row_config
+from Training.research.study.definition import read_table, row_config
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = {

@@ -25,7 +25,7 @@ from MorseCore.store.library import find_model, import_model
 from MorseCore.system import files
 from MorseCore.system.files import replaced_together
 from MorseCore.training.checkpoint import CheckpointStore
-from Training.study import running
+from Training.research.study import running
 
 
 @pytest.fixture

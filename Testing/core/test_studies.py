@@ -28,8 +28,8 @@ from MorseCore.store.model_folder import WindowConfig, read_model
 from MorseCore.training.config import DataConfig
 from MorseCore.training.dataset import Case, Decathlon, open_dataset
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.study.shifts import Shift, score_shift, shifted_image
-from Training.study.subjects import with_share
+from Training.research.study.shifts import Shift, score_shift, shifted_image
+from Training.research.study.subjects import with_share
 
 CASES = tuple(Case(f"c{n:02}", Path(), Path()) for n in range(24))
 SUBJECTS = {case.name: f"s{n // 2}" for n, case in enumerate(CASES[:20])}  # 10 of two, 4 of one

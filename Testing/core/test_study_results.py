@@ -17,11 +17,11 @@ from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.metrics.casetable import CaseScore, write_cases
 from MorseCore.metrics.scores import StructureScore
 from MorseCore.training.config import RunConfig
-from Training.study import results, running
-from Training.study.definition import Row, Table
-from Training.study.results import RowResult, collect, cost_of
-from Training.study.running import Run, run_all
-from Training.study.writing import Line, write_markdown
+from Training.research.study import results, running
+from Training.research.study.definition import Row, Table
+from Training.research.study.results import RowResult, collect, cost_of
+from Training.research.study.running import Run, run_all
+from Training.research.study.writing import Line, write_markdown
 
 
 def scored(folder: Path, split: str, *, seed: int = 1, fold: int = 0, **dice: float) -> Run:
@@ -170,10 +170,10 @@ def test_a_session_that_nobody_timed_makes_the_minutes_unknown(
 def test_a_session_that_is_killed_leaves_its_time_unknown(sessions: Run) -> None:
     sessions.folder.mkdir()
     code = (
-        "import os, pathlib\nfrom Training.study.running import _timed\n"
+        "import os, pathlib\nfrom Training.research.study.running import _timed\n"
         f"with _timed(pathlib.Path({str(sessions.folder)!r})): os._exit(9)"
     )
-    home = Path(running.__file__).resolve().parents[2]
+    home = Path(running.__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=home, check=False).returncode == 9
     assert minutes(sessions) is None
 

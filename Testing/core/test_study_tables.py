@@ -9,7 +9,7 @@ import torch
 from MorseCore.config import decode, read_json
 from MorseCore.heads.swipe.config import SwipeConfig
 from MorseCore.training.config import RunConfig
-from Training.study.definition import read_table, row_config
+from Training.research.study.definition import read_table, row_config
 
 
 def configs(name: str) -> dict[str, RunConfig]:

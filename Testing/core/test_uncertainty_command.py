@@ -1,4 +1,4 @@
-"""``python Training/uncertainty.py``: errors found by uncertainty, and calibration."""
+"""``python Training/research/uncertainty.py``: errors found by uncertainty, and calibration."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from MorseCore.inference.predictor import Predictor
 from MorseCore.store.library import BUILT_IN
 from MorseCore.store.model_folder import read_model
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.evidence.calibration import (
+from Training.research.evidence.calibration import (
     BINS,
     Reliability,
     best_temperature,
@@ -22,7 +22,7 @@ from Training.evidence.calibration import (
     near_boundary,
     nll_by_temperature,
 )
-from Training.evidence.coverage import COUNTS, coverage, scores_of, walk
+from Training.research.evidence.coverage import COUNTS, coverage, scores_of, walk
 
 
 def drawn(logits: torch.Tensor) -> torch.Tensor:

@@ -141,7 +141,9 @@ def script(name: str) -> ModuleType:
 
 
 def path_of(name: str) -> Path:
-    return REPOSITORY / "Training" / f"{name}.py"
+    """A script in front, or of the research rooms."""
+    front = REPOSITORY / "Training" / f"{name}.py"
+    return front if front.is_file() else REPOSITORY / "Training" / "research" / f"{name}.py"
 
 
 def one_thread() -> dict[str, str]:

@@ -71,4 +71,4 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: object) -> None:
         pytest.fail("a training was started")
 
-    monkeypatch.setattr("Training.study.running._train", start)
+    monkeypatch.setattr("Training.research.study.running._train", start)

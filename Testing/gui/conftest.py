@@ -61,8 +61,8 @@ def a_widget(a_scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import slicer
 
     from listeners import children
-    from MorseSegmentLib.launch import WorkerCommand
     from MorseSegmentLib.panels import board
+    from MorseSegmentLib.worker.launch import WorkerCommand
     from panel import close_widget, open_widget
     from slicerqt import waitFor
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from MorseSegmentLib.launch import Failure
+from MorseSegmentLib.worker.launch import Failure
 
 
 class Recorder:

@@ -14,11 +14,11 @@ install()
 from MorseCore.geometry import Geometry
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from MorseSegmentLib.difference import DifferenceView
-from MorseSegmentLib.localwrite import LocalWriter
-from MorseSegmentLib.parameters import parameterNode, readParameters
-from MorseSegmentLib.record import SceneResult, findResults
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.logic.parameters import parameterNode, readParameters
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.undo import UndoStack
+from MorseSegmentLib.scene.difference import DifferenceView
+from MorseSegmentLib.scene.record import SceneResult, findResults
 
 SHAPE = (8, 10, 12)
 STRUCTURES = (

@@ -16,9 +16,9 @@ from slicerqt import install
 install()
 
 from MorseCore.errors import MorseError
-from MorseSegmentLib import environment
-from MorseSegmentLib.catalog import Catalog
-from MorseSegmentLib.environment import REQUIREMENTS, consentText, missing, report, statusText
+from MorseSegmentLib.worker import install as environment
+from MorseSegmentLib.worker.catalog import Catalog
+from MorseSegmentLib.worker.install import REQUIREMENTS, consentText, missing, report, statusText
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,7 +144,7 @@ def test_without_the_extension_the_message_says_what_to_do(
 def test_the_button_asks_once_and_installs_only_after_consent(
     a_widget: Any, installers: list[Any], monkeypatch: pytest.MonkeyPatch, agrees: bool
 ) -> None:
-    from MorseSegmentLib.launch import Failure
+    from MorseSegmentLib.worker.launch import Failure
 
     asked: list[str] = []
     monkeypatch.setattr(

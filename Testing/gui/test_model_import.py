@@ -11,8 +11,8 @@ from slicerqt import install, waitFor
 
 install()
 
-from MorseSegmentLib.launch import Failure, WorkerCommand
-from MorseSegmentLib.modelimport import ModelImport
+from MorseSegmentLib.worker.launch import Failure, WorkerCommand
+from MorseSegmentLib.worker.modelimport import ModelImport
 
 
 def an_import(code: str) -> tuple[ModelImport, list[Failure | None]]:

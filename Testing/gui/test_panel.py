@@ -14,11 +14,11 @@ from slicerqt import install, waitFor
 install()
 import qt
 
-from MorseSegmentLib.catalog import Model
+from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.panels.costs import costText
-from MorseSegmentLib.parameters import parameterNode, readParameters
-from MorseSegmentLib.record import findResults
-from MorseSegmentLib.runtimes import RunTimes
+from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.worker.catalog import Model
+from MorseSegmentLib.worker.runtimes import RunTimes
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_quality_and_region_reach_the_worker(a_widget: Any, a_volume: Any, a_sce
     a_widget.ui.qualitySlider.value = 5
     press_segment(a_widget, a_volume, "quick")
     wait_until_idle(a_widget)
-    from MorseSegmentLib.record import readRecord
+    from MorseSegmentLib.scene.record import readRecord
 
     (shown,) = findResults(a_scene)
     asked = readRecord(a_scene, shown).report["asked"]

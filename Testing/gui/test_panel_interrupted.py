@@ -12,7 +12,7 @@ from slicerqt import install, processEvents, waitFor
 
 install()
 
-from MorseSegmentLib.record import findResults
+from MorseSegmentLib.scene.record import findResults
 from test_panel import a_volume
 
 __all__ = ["a_volume"]  # fixtures

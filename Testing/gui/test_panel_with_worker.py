@@ -16,8 +16,8 @@ from slicerqt import install, processEvents, waitFor
 install()
 
 from MorseCore.training.phantoms import make_phantom
-from MorseSegmentLib.parameters import parameterNode, readParameters
-from MorseSegmentLib.record import findResults
+from MorseSegmentLib.logic.parameters import parameterNode, readParameters
+from MorseSegmentLib.scene.record import findResults
 
 pytestmark = pytest.mark.slow
 

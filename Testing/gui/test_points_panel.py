@@ -14,8 +14,8 @@ install()
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from MorseSegmentLib.pointtable import PointTable, fillPointTable
-from MorseSegmentLib.record import SceneResult, findResults
+from MorseSegmentLib.scene.pointtable import PointTable, fillPointTable
+from MorseSegmentLib.scene.record import SceneResult, findResults
 
 SHAPE = (8, 10, 12)
 UNCERTAINTY = np.array([0.95, 0.7, 0.5, 0.3, 0.1], np.float32)

@@ -11,7 +11,7 @@ from slicerqt import install, processEvents
 
 install()
 
-from MorseSegmentLib.record import SceneResult
+from MorseSegmentLib.scene.record import SceneResult
 from test_points_panel import a_result, shown
 
 __all__ = ["a_result", "shown"]  # fixtures

@@ -21,10 +21,10 @@ from slicerqt import install, processEvents, waitFor
 install()
 
 from MorseCore.training.phantoms import make_phantom
-from MorseSegmentLib.pointtable import PointTable
-from MorseSegmentLib.record import SceneResult, findResults
-from MorseSegmentLib.segments import referenceGeometry
-from MorseSegmentLib.voxels import labelsOf
+from MorseSegmentLib.scene.pointtable import PointTable
+from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.segments import referenceGeometry
+from MorseSegmentLib.scene.voxels import labelsOf
 
 pytestmark = [
     pytest.mark.slow,

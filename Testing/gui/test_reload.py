@@ -97,7 +97,7 @@ def test_a_reload_during_a_run_ends_its_worker_and_the_next_run_works(a_module: 
     assert new.ui.volumeSelector.currentNode() is volume
     start(new, volume, "quick")
     waitFor(lambda: not new.board.segmenter.isBusy, seconds=30)
-    from MorseSegmentLib.record import findResults
+    from MorseSegmentLib.scene.record import findResults
 
     assert len(findResults(slicer.mrmlScene)) == 1
 

@@ -13,10 +13,10 @@ from slicerqt import install, waitFor
 install()
 
 from MorseCore.service.protocol import Segment
-from MorseSegmentLib.launch import WorkerCommand, workerCommand
-from MorseSegmentLib.qprocessrunner import QProcessRunner
-from MorseSegmentLib.runner import Runner, Task
-from MorseSegmentLib.subprocessrunner import SubprocessRunner
+from MorseSegmentLib.worker.launch import WorkerCommand, workerCommand
+from MorseSegmentLib.worker.qprocess import QProcessRunner
+from MorseSegmentLib.worker.runner import Runner, Task
+from MorseSegmentLib.worker.subprocess import SubprocessRunner
 
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
 IDENTITY = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))

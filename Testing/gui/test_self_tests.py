@@ -23,8 +23,9 @@ install()
 MODULE = Path(__file__).parents[2] / "MorseSegment"
 SCRIPT = MODULE / "Scripts" / "self_test.py"
 
-from MorseSegmentLib import environment, selftests  # no classes: pytest would run them too
+from MorseSegmentLib import selftests  # no classes: pytest would run them too
 from MorseSegmentLib.selftests import case
+from MorseSegmentLib.worker import install as environment
 
 NAMES = [
     (owner, name)

@@ -11,8 +11,8 @@ from slicerqt import install, processEvents, waitFor
 
 install()
 
-from MorseSegmentLib.record import SceneResult, findResults
-from MorseSegmentLib.voxels import labelsOf
+from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.voxels import labelsOf
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def nodes(scene: Any) -> set[str]:
 
 def lowest_slice(scene: Any, shown: SceneResult) -> int:
     """Of the refined mask that is seen."""
-    from MorseSegmentLib.segments import referenceGeometry
+    from MorseSegmentLib.scene.segments import referenceGeometry
 
     node = scene.GetNodeByID(shown.refined)
     labels = labelsOf(node, referenceGeometry(node))

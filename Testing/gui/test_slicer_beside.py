@@ -14,9 +14,9 @@ from slicerqt import install, processEvents, waitFor
 install()
 
 from MorseCore.result import Segmentation
-from MorseSegmentLib import launch
-from MorseSegmentLib.launch import WorkerCommand, describeEnd, workerCommand
-from MorseSegmentLib.runner import Runner
+from MorseSegmentLib.worker import launch
+from MorseSegmentLib.worker.launch import WorkerCommand, describeEnd, workerCommand
+from MorseSegmentLib.worker.runner import Runner
 from test_panel import a_volume, choose, press_segment, wait_until_idle
 from test_points_panel import a_result, ranks, shown
 
@@ -161,11 +161,12 @@ def test_a_folder_that_is_in_use_is_removed_later(
 
     runner = Silent(WorkerCommand("", ()), str(tmp_path))
     remove = launch.shutil.rmtree
-    monkeypatch.setattr("MorseSegmentLib.runner.shutil.rmtree", lambda *_, **__: None)  # Windows
+    removal = "MorseSegmentLib.worker.runner.shutil.rmtree"
+    monkeypatch.setattr(removal, lambda *_, **__: None)  # Windows
     task = runner.open(Nobody())
     runner.cancel(task)
     assert task.folder.is_dir()
-    monkeypatch.setattr("MorseSegmentLib.runner.shutil.rmtree", remove)
+    monkeypatch.setattr(removal, remove)
     runner.stop()
     assert not list(tmp_path.iterdir())
 

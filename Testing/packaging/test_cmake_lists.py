@@ -3,7 +3,7 @@
 import pytest
 from repository_tree import REPOSITORY, module_lists, source_files
 
-NOT_INSTALLED = "MorseSegmentLib/offscreen/"  # stands in for the application
+NOT_INSTALLED = "MorseSegmentPictures/"  # stands in for the application
 
 
 @pytest.mark.parametrize("name", ["MorseCore", "MorseSegment"])

@@ -45,7 +45,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
 @pytest.fixture
 def a_scene() -> Iterator[Any]:
     """An empty vtkMRMLScene with module logics, emptied again afterwards."""
-    from MorseSegmentLib.offscreen.bootstrap import startSlicer
+    from MorseSegmentPictures.bootstrap import startSlicer
 
     scene = startSlicer()
     yield scene

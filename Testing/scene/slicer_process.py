@@ -6,7 +6,7 @@ python slicer_process.py SCRIPT ARGS..., with the repository and MorseSegment on
 import runpy
 import sys
 
-from MorseSegmentLib.offscreen.bootstrap import startSlicer
+from MorseSegmentPictures.bootstrap import startSlicer
 
 if __name__ == "__main__":
     startSlicer()

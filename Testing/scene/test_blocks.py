@@ -5,7 +5,7 @@ import pytest
 
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.blocks import toGrid
+from MorseSegmentLib.scene.blocks import toGrid
 
 
 def finer(geometry: Geometry, times: int) -> Geometry:

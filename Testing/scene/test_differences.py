@@ -11,12 +11,12 @@ from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import Segmentation
-from MorseSegmentLib.changes import COLUMNS, ChangeTable
-from MorseSegmentLib.difference import DifferenceView, differenceLabels
-from MorseSegmentLib.localwrite import LocalWriter
-from MorseSegmentLib.record import findResults
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.undo import UndoStack
+from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
+from MorseSegmentLib.scene.difference import DifferenceView, differenceLabels
+from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.roi import parse_roi, roi_to_box
-from MorseSegmentLib.inputs import readVolume, regionText
-from MorseSegmentLib.sequences import Frame, findSequence
+from MorseSegmentLib.logic.inputs import readVolume, regionText
+from MorseSegmentLib.logic.sequences import Frame, findSequence
 
 
 def moved(scene: Any, node: Any, *, turn: float, shift: float) -> vtk.vtkTransform:

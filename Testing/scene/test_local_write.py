@@ -11,13 +11,13 @@ from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation, Structure
 from MorseCore.system.steps import finished
-from MorseSegmentLib.localwrite import LocalWriter
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.segments import LABELS, segmentIDs
-from MorseSegmentLib.stepping import Steps
-from MorseSegmentLib.surfacequeue import SurfaceQueue
-from MorseSegmentLib.undo import TakenBack, UndoStack
-from MorseSegmentLib.voxels import labelsOf
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
+from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.segments import LABELS, segmentIDs
+from MorseSegmentLib.scene.stepping import Steps
+from MorseSegmentLib.scene.voxels import labelsOf
 
 BOX = (slice(1, 7), slice(2, 8), slice(2, 10))
 START, STOP = (1, 2, 2), (7, 8, 10)

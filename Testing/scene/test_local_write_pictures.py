@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from MorseCore.result import Segmentation
-from MorseSegmentLib.localwrite import LocalWriter
-from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
-from MorseSegmentLib.offscreen.views import SliceView, ThreeDView
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.undo import UndoStack
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.undo import UndoStack
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentPictures.probe import INSTALL_HINT, canRender
+from MorseSegmentPictures.views import SliceView, ThreeDView
 
 pytestmark = pytest.mark.skipif(not canRender(), reason=f"NOT TESTED: {INSTALL_HINT}")
 START, STOP = (1, 2, 2), (7, 8, 10)

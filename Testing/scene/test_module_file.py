@@ -78,8 +78,9 @@ def test_a_result_is_removed_without_a_trace(
 
 def test_starting_slicer_does_not_load_torch() -> None:
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import MorseSegmentLib.scene, "
-        "MorseSegmentLib.waiting; sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
+        "import sys; sys.path[:0] = sys.argv[1:]; import MorseSegmentLib.scene.result, "
+        "MorseSegmentLib.logic.waiting; "
+        "sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
     )
     folders = [str(MODULE_FILE.parents[1]), str(MODULE_FILE.parent)]
     assert subprocess.run([sys.executable, "-c", code, *folders]).returncode == 0

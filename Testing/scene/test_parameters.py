@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import slicer
 
-from MorseSegmentLib.parameters import (
+from MorseSegmentLib.logic.parameters import (
     VERSION,
     Parameters,
     isFromNewerVersion,

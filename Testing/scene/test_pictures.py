@@ -16,12 +16,12 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.inference.files import write_result
 from MorseCore.result import Segmentation
-from MorseSegmentLib.offscreen import __main__ as command
-from MorseSegmentLib.offscreen.figure import renderScenePictures
-from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
-from MorseSegmentLib.offscreen.views import SliceView, ThreeDView
-from MorseSegmentLib.palette import binColors
-from MorseSegmentLib.scene import SceneWriter
+from MorseSegmentLib.scene.palette import binColors
+from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentPictures import __main__ as command
+from MorseSegmentPictures.figure import renderScenePictures
+from MorseSegmentPictures.probe import INSTALL_HINT, canRender
+from MorseSegmentPictures.views import SliceView, ThreeDView
 
 CAN_RENDER = canRender()
 needs_opengl = pytest.mark.skipif(not CAN_RENDER, reason=f"NOT TESTED: {INSTALL_HINT}")
@@ -150,7 +150,7 @@ def test_a_machine_without_a_driver_is_told_what_to_install(tmp_path: Path) -> N
     folders = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "MorseSegment")]
     hidden = {"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent"}
     run = subprocess.run(
-        [sys.executable, "-m", "MorseSegmentLib.offscreen", "a", "--image", "b", "--output", "c"],
+        [sys.executable, "-m", "MorseSegmentPictures", "a", "--image", "b", "--output", "c"],
         env={**os.environ, **hidden, "PYTHONPATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,

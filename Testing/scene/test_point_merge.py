@@ -8,12 +8,12 @@ import pytest
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseSegmentLib.localwrite import LocalWriter
-from MorseSegmentLib.pointmerge import PointMerge
-from MorseSegmentLib.points import MAXIMUM_POINTS
-from MorseSegmentLib.pointtable import PointTable
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.undo import TakenBack, UndoStack
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.pointmerge import PointMerge
+from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.points import MAXIMUM_POINTS
+from MorseSegmentLib.scene.pointtable import PointTable
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
 
 # Of the five points of a_result (ranks 1 to 5), (3, 3, 2) and (4, 6, 4) lie in this box.
 START, STOP = (1, 2, 2), (5, 8, 6)

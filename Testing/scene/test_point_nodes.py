@@ -7,10 +7,10 @@ import slicer
 import vtk
 
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseSegmentLib.nodes import NodeLedger
-from MorseSegmentLib.palette import binColors, binOf, uncertaintyColors
-from MorseSegmentLib.points import MAXIMUM_POINTS, addPoints, worstPoints
-from MorseSegmentLib.scene import SceneWriter
+from MorseSegmentLib.scene.nodes import NodeLedger
+from MorseSegmentLib.scene.palette import binColors, binOf, uncertaintyColors
+from MorseSegmentLib.scene.points import MAXIMUM_POINTS, addPoints, worstPoints
+from MorseSegmentLib.scene.result import SceneWriter
 
 
 def add(scene: Any, points: RenderedPoints) -> list[Any]:

@@ -10,10 +10,10 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseSegmentLib import pointsfilter
-from MorseSegmentLib.palette import binOf
-from MorseSegmentLib.pointsfilter import PointCriteria, PointsFilter, selectPoints
-from MorseSegmentLib.scene import SceneResult, SceneWriter
+from MorseSegmentLib.scene import pointfilter as pointsfilter
+from MorseSegmentLib.scene.palette import binOf
+from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter, selectPoints
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
 
 
 def shown_ranks(scene: Any, shown: SceneResult) -> set[int]:

@@ -12,15 +12,15 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseSegmentLib.changes import ChangeTable
-from MorseSegmentLib.difference import DifferenceView
-from MorseSegmentLib.nodes import NodeLedger
-from MorseSegmentLib.pointtable import PointTable, addPointTable
-from MorseSegmentLib.record import findResults, readRecord
-from MorseSegmentLib.replace import ResultReplacer
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.segments import segmentIDs
-from MorseSegmentLib.undo import TakenBack, UndoStack
+from MorseSegmentLib.refine.replace import ResultReplacer
+from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.changes import ChangeTable
+from MorseSegmentLib.scene.difference import DifferenceView
+from MorseSegmentLib.scene.nodes import NodeLedger
+from MorseSegmentLib.scene.pointtable import PointTable, addPointTable
+from MorseSegmentLib.scene.record import findResults, readRecord
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.segments import segmentIDs
 
 HIPPOCAMPUS = (
     "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"

@@ -9,10 +9,10 @@ import slicer
 import vtk
 
 from MorseCore.result import Segmentation
-from MorseSegmentLib.pointsfilter import PointCriteria, PointsFilter
-from MorseSegmentLib.record import findResults
-from MorseSegmentLib.review import Review, ReviewCounts
-from MorseSegmentLib.scene import SceneWriter
+from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter
+from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentLib.scene.review import Review, ReviewCounts
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from MorseCore.images.workload import Workload
-from MorseSegmentLib.runtimes import RunTime, RunTimes, readTimes, rememberRun
+from MorseSegmentLib.worker.runtimes import RunTime, RunTimes, readTimes, rememberRun
 
 RUN = RunTime(windows=8, points=8000, voxels=1000, network=4.0, around=1.0)
 

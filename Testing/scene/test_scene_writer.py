@@ -10,8 +10,9 @@ import vtk
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
-from MorseSegmentLib import scene as scene_module
-from MorseSegmentLib.scene import SceneResult, SceneWriter, geometryOf
+from MorseSegmentLib.scene import result as scene_module
+from MorseSegmentLib.scene.geometry import geometryOf
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
 
 
 def node_ids(scene: Any) -> set[str]:

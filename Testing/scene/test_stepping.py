@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 import vtk
 
 from MorseCore.system.steps import finished
-from MorseSegmentLib.stepping import Stepper, updated
+from MorseSegmentLib.scene.stepping import Stepper, updated
 
 
 class Loop:

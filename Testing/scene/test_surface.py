@@ -10,9 +10,9 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
-from MorseSegmentLib.scene import SceneWriter
-from MorseSegmentLib.surface import SurfaceWriter, extractSurface
-from MorseSegmentLib.undo import TakenBack, UndoStack
+from MorseSegmentLib.refine.surface import SurfaceWriter, extractSurface
+from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.result import SceneWriter
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 import vtk
 
 from MorseCore.result import Segmentation
-from MorseSegmentLib.offscreen.probe import INSTALL_HINT, canRender
-from MorseSegmentLib.offscreen.views import SliceView, ThreeDView
-from MorseSegmentLib.pointsfilter import PointCriteria, PointsFilter
-from MorseSegmentLib.projection import Click3D, nearestProjected
-from MorseSegmentLib.scene import SceneResult, SceneWriter
-from MorseSegmentLib.viewclicks import ViewClicks
+from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter
+from MorseSegmentLib.scene.projection import Click3D, nearestProjected
+from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.viewclicks import ViewClicks
+from MorseSegmentPictures.probe import INSTALL_HINT, canRender
+from MorseSegmentPictures.views import SliceView, ThreeDView
 
 pytestmark = pytest.mark.skipif(not canRender(), reason=f"NOT TESTED: {INSTALL_HINT}")
 

@@ -9,8 +9,8 @@ import slicer
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
-from MorseSegmentLib.scene import SceneWriter
-from MorseSegmentLib.voxels import filledBox, labelsOf, maskOf
+from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentLib.scene.voxels import filledBox, labelsOf, maskOf
 
 
 @pytest.fixture

@@ -7,21 +7,21 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.catalog import Catalog
-from MorseSegmentLib.describing import Describer
-from MorseSegmentLib.launch import Failure, workerCommand
-from MorseSegmentLib.modelimport import ModelImport
+from MorseSegmentLib.logic.parameters import isFromNewerVersion
+from MorseSegmentLib.logic.segmenter import Segmenter
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.compare import ComparePanel
 from MorseSegmentLib.panels.environment import EnvironmentPanel
 from MorseSegmentLib.panels.input import InputPanel
 from MorseSegmentLib.panels.points import PointsPanel
 from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
-from MorseSegmentLib.parameters import isFromNewerVersion
-from MorseSegmentLib.qprocessrunner import QProcessRunner
-from MorseSegmentLib.refiner import Refiner
-from MorseSegmentLib.segmenter import Segmenter
-from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.refine.refiner import Refiner
+from MorseSegmentLib.worker.catalog import Catalog
+from MorseSegmentLib.worker.describing import Describer
+from MorseSegmentLib.worker.launch import Failure, workerCommand
+from MorseSegmentLib.worker.modelimport import ModelImport
+from MorseSegmentLib.worker.qprocess import QProcessRunner
 
 __all__ = ["Board"]
 

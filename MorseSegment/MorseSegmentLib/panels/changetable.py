@@ -7,10 +7,10 @@ import qt
 from slicer.i18n import tr as _
 
 from MorseCore.result import Structure
-from MorseSegmentLib.changes import COLUMNS, ChangeTable
-from MorseSegmentLib.compare import line
-from MorseSegmentLib.masks import Masks
 from MorseSegmentLib.panels.slots import blocked, connect
+from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
+from MorseSegmentLib.scene.compare import line
+from MorseSegmentLib.scene.masks import Masks
 
 __all__ = ["ChangeTableView"]
 

@@ -10,16 +10,16 @@ from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Structure
-from MorseSegmentLib.changes import ChangeTable
-from MorseSegmentLib.compare import VIEWS, flippedView, jumpTo, showView
-from MorseSegmentLib.difference import DifferenceView
-from MorseSegmentLib.masks import MaskWatch, masksInSteps
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.changetable import ChangeTableView
 from MorseSegmentLib.panels.elsewhere import openInSegmentEditor, openInSegmentStatistics
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.record import SceneResult, readRecord
-from MorseSegmentLib.state import ModuleState
-from MorseSegmentLib.stepping import Stepper, Steps
+from MorseSegmentLib.scene.changes import ChangeTable
+from MorseSegmentLib.scene.compare import VIEWS, flippedView, jumpTo, showView
+from MorseSegmentLib.scene.difference import DifferenceView
+from MorseSegmentLib.scene.masks import MaskWatch, masksInSteps
+from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.stepping import Stepper, Steps
 
 __all__ = ["ComparePanel"]
 

@@ -4,11 +4,11 @@ from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
 from MorseCore.images.workload import Workload, plan_workload
-from MorseSegmentLib.catalog import Model
-from MorseSegmentLib.inputs import readVolume, regionText
-from MorseSegmentLib.runtimes import RunTimes
-from MorseSegmentLib.sequences import findSequence
-from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.logic.inputs import readVolume, regionText
+from MorseSegmentLib.logic.sequences import findSequence
+from MorseSegmentLib.logic.state import ModuleState
+from MorseSegmentLib.worker.catalog import Model
+from MorseSegmentLib.worker.runtimes import RunTimes
 
 __all__ = ["costText", "frameCount", "planned"]
 

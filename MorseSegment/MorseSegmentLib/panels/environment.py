@@ -7,10 +7,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.catalog import Catalog
-from MorseSegmentLib.environment import consentText, install, missing, report, statusText
-from MorseSegmentLib.launch import Failure
 from MorseSegmentLib.panels.slots import connect
+from MorseSegmentLib.worker.catalog import Catalog
+from MorseSegmentLib.worker.install import consentText, install, missing, report, statusText
+from MorseSegmentLib.worker.launch import Failure
 
 __all__ = ["EnvironmentPanel"]
 

@@ -8,12 +8,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.catalog import Catalog, Model
+from MorseSegmentLib.logic.regions import activeVolumeID
+from MorseSegmentLib.logic.sequences import findSequence
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.regions import activeVolumeID
-from MorseSegmentLib.sequences import findSequence
-from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.worker.catalog import Catalog, Model
 
 __all__ = ["InputPanel"]
 
@@ -21,7 +21,7 @@ __all__ = ["InputPanel"]
 class InputPanel:
     """Volume, region and model; what is chosen stands in the state.
 
-    :param importModel: called with a path; see :class:`MorseSegmentLib.modelimport.ModelImport`.
+    :param importModel: called with a path; see :class:`ModelImport`.
     :param loadFolder: called with the folder of a finished result.
     """
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import qt
 
+from MorseSegmentLib.logic.regions import fitBox
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.slots import blocked, connect
-from MorseSegmentLib.regions import fitBox
-from MorseSegmentLib.state import ModuleState
 
 __all__ = ["NodeSelector", "placeNewBoxes"]
 

@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MorseSegmentLib.panels.slots import blocked, connect
-from MorseSegmentLib.pointsfilter import PointRow
+from MorseSegmentLib.scene.pointfilter import PointRow
 
 __all__ = ["PointLines"]
 

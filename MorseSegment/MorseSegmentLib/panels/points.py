@@ -8,15 +8,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
-from MorseSegmentLib.nodewatch import NodeWatch
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.pointlines import PointLines
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.pointsfilter import PointCriteria, PointsFilter
-from MorseSegmentLib.pointswatch import PointsWatch
-from MorseSegmentLib.projection import Click3D, nearestProjected
-from MorseSegmentLib.review import Review
-from MorseSegmentLib.state import ModuleState
-from MorseSegmentLib.viewclicks import ViewClicks
+from MorseSegmentLib.scene.nodewatch import NodeWatch
+from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter
+from MorseSegmentLib.scene.pointswatch import PointsWatch
+from MorseSegmentLib.scene.projection import Click3D, nearestProjected
+from MorseSegmentLib.scene.review import Review
+from MorseSegmentLib.scene.viewclicks import ViewClicks
 
 __all__ = ["PointsPanel"]
 

@@ -7,16 +7,16 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
-from MorseSegmentLib.catalog import Model
-from MorseSegmentLib.inputs import regionText
-from MorseSegmentLib.launch import Failure
+from MorseSegmentLib.logic.inputs import regionText
+from MorseSegmentLib.logic.segmenter import Segmenter
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.record import SceneResult, readRecord
-from MorseSegmentLib.refiner import Refiner
-from MorseSegmentLib.segmenter import Segmenter
-from MorseSegmentLib.state import ModuleState
-from MorseSegmentLib.undo import TakenBack
+from MorseSegmentLib.refine.refiner import Refiner
+from MorseSegmentLib.refine.undo import TakenBack
+from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.worker.catalog import Model
+from MorseSegmentLib.worker.launch import Failure
 
 __all__ = ["RefinePanel"]
 

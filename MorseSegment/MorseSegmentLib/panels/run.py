@@ -8,16 +8,16 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.catalog import Catalog, Model
-from MorseSegmentLib.inputs import regionText
-from MorseSegmentLib.launch import Failure
-from MorseSegmentLib.nodewatch import NodeWatch
+from MorseSegmentLib.logic.inputs import regionText
+from MorseSegmentLib.logic.segmenter import Segmenter, whyNot
+from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.costs import costText, frameCount, planned
 from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.record import SceneResult, readRecord
-from MorseSegmentLib.runtimes import readTimes, rememberRun
-from MorseSegmentLib.segmenter import Segmenter, whyNot
-from MorseSegmentLib.state import ModuleState
+from MorseSegmentLib.scene.nodewatch import NodeWatch
+from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.worker.catalog import Catalog, Model
+from MorseSegmentLib.worker.launch import Failure
+from MorseSegmentLib.worker.runtimes import readTimes, rememberRun
 
 __all__ = ["RunPanel"]
 

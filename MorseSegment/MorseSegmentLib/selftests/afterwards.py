@@ -9,8 +9,8 @@ import numpy as np
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.parameters import parameterNode, readParameters
-from MorseSegmentLib.record import findResults, readRecord
+from MorseSegmentLib.logic.parameters import parameterNode, readParameters
+from MorseSegmentLib.scene.record import findResults, readRecord
 from MorseSegmentLib.selftests.case import WorkerTestCase
 from MorseSegmentLib.selftests.phantomscene import (
     MODEL,

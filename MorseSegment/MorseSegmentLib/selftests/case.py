@@ -9,7 +9,7 @@ from typing import Any
 
 import slicer
 
-from MorseSegmentLib.environment import missing
+from MorseSegmentLib.worker.install import missing
 
 __all__ = ["SceneTestCase", "WorkerTestCase"]
 

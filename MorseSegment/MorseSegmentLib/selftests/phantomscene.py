@@ -7,9 +7,9 @@ import numpy as np
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.record import SceneResult
-from MorseSegmentLib.scene import geometryOf
-from MorseSegmentLib.segments import referenceGeometry
+from MorseSegmentLib.scene.geometry import geometryOf
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.segments import referenceGeometry
 
 __all__ = [
     "MODEL", "SEED", "addPhantom", "checkLabels", "checkPlace", "labelsOf", "linearTransform",

@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from MorseSegmentLib.record import SceneResult, findResults
+from MorseSegmentLib.scene.record import SceneResult, findResults
 from MorseSegmentLib.selftests.phantomscene import MODEL
 
 __all__ = ["Panel", "waitFor"]

@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.record import findResults
+from MorseSegmentLib.scene.record import findResults
 from MorseSegmentLib.selftests.case import WorkerTestCase
 from MorseSegmentLib.selftests.phantomscene import (
     MODEL,

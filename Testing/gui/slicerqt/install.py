@@ -54,7 +54,7 @@ class GuiApplication:
 
 def install() -> None:
     """Make qt, ctk and the rest importable; a second call does nothing."""
-    from MorseSegmentLib.offscreen.bootstrap import startSlicer
+    from MorseSegmentPictures.bootstrap import startSlicer
 
     startSlicer()
     if isinstance(slicer.app, GuiApplication):

@@ -1,0 +1,1 @@
+"""One run, from a volume in the scene to a result in the scene. No Qt."""

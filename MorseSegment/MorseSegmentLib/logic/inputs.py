@@ -1,0 +1,109 @@
+"""What a person chose, as the worker needs it: voxels, their grid, a region.
+
+The worker knows nothing of transforms: all is said in the volume's own RAS, to which a volume's
+parent transform does not belong. Results are put under the same transform.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from MorseCore.errors import ConfigError, ImageError, MorseError
+from MorseCore.geometry import Geometry
+from MorseSegmentLib.scene.geometry import geometryOf, toLocal, toWorld
+
+__all__ = ["InputVolume", "readVolume", "regionText"]
+
+
+@dataclass(frozen=True, eq=False)
+class InputVolume:
+    """A volume to segment.
+
+    Example::
+
+        volume = readVolume(volumeNode)
+        np.save(path, volume.array)
+        request = Segment(id=1, image=str(path), ijk_to_ras=volume.matrix, ...,
+                          roi=regionText(roiNode, volumeNode))
+    """
+
+    name: str
+    array: np.ndarray
+    """(K, J, I), a view of the node's voxels: copy it before the person goes on editing."""
+    geometry: Geometry
+    """Grid in the volume's own RAS, without its parent transform."""
+
+    @property
+    def matrix(self) -> tuple[tuple[float, ...], ...]:
+        """Voxel indices (i, j, k) to RAS, by rows, as in the protocol."""
+        return tuple(tuple(row) for row in self.geometry.ijk_to_ras.tolist())
+
+
+def readVolume(volumeNode: vtk.vtkObject | None) -> InputVolume:
+    """The voxels of a vtkMRMLScalarVolumeNode, also of a single slice.
+
+    :raises MorseError: with what to do, if the node cannot be segmented.
+    """
+    if volumeNode is None:
+        raise MorseError("Choose a volume to segment.")
+    name = volumeNode.GetName()
+    if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise ImageError(f"'{name}' is a label map; choose the image that it was drawn on.")
+    if not volumeNode.IsA("vtkMRMLVolumeNode") or volumeNode.GetImageData() is None:
+        raise ImageError(f"'{name}' holds no image; choose another volume.")
+    if 0 in volumeNode.GetImageData().GetDimensions():
+        raise ImageError(f"'{name}' holds no voxels; choose another volume.")
+    components = volumeNode.GetImageData().GetNumberOfScalarComponents()
+    if components != 1:
+        raise ImageError(
+            f"'{name}' has {components} values in each voxel; make a volume with one of them in "
+            "the module Vector to Scalar Volume and choose that."
+        )
+    _checkLinear(volumeNode)
+    return InputVolume(name, slicer.util.arrayFromVolume(volumeNode), geometryOf(volumeNode))
+
+
+def regionText(
+    roiNode: vtk.vtkObject | None, volumeNode: vtk.vtkObject, *, check: bool = True
+) -> str | None:
+    """A box drawn in the views as the protocol's ``roi``: RAS mm, of the volume; None for no box.
+
+    It is the smallest upright box that holds the drawn one, which may be turned, as may be the
+    volume.
+
+    :param roiNode: vtkMRMLMarkupsROINode.
+    :param check: whether a box outside of the volume is refused.
+    :raises MorseError: if the box is empty or outside, or a transform is not linear.
+    """
+    if roiNode is None:
+        return None
+    size = np.asarray(roiNode.GetSize(), dtype=np.float64)
+    if roiNode.GetNumberOfControlPoints() < 1 or not (size > 0).all():
+        raise ConfigError(
+            f"The region '{roiNode.GetName()}' is empty; draw a box in the views or choose none."
+        )
+    _checkLinear(roiNode)
+    _checkLinear(volumeNode)
+    halves = np.array(list(itertools.product((-0.5, 0.5), repeat=3))) * size
+    objectToNode = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToNodeMatrix())
+    corners = halves @ objectToNode[:3, :3].T + objectToNode[:3, 3]
+    local = toLocal(volumeNode, toWorld(roiNode, corners))
+    bounds = np.stack([local.min(axis=0), local.max(axis=0)], axis=1)
+    text = ",".join(f"{value:.9f}" for value in bounds.ravel())
+    if check:
+        from MorseCore.images.roi import parse_roi, roi_to_box
+
+        roi_to_box(parse_roi(text), geometryOf(volumeNode))
+    return text
+
+
+def _checkLinear(node: vtk.vtkObject) -> None:
+    parent = node.GetParentTransformNode()
+    if parent is not None and not parent.IsTransformToWorldLinear():
+        raise MorseError(
+            f"'{node.GetName()}' is under the transform '{parent.GetName()}', which bends space; "
+            "harden it first (module Data, right click, Harden transform)."
+        )

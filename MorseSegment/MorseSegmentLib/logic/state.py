@@ -1,0 +1,111 @@
+"""The settings and the result that all panels show, and word of every change. No Qt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import vtk
+
+from MorseSegmentLib.logic.parameters import (
+    Parameters,
+    parameterNode,
+    readParameters,
+    writeParameters,
+)
+from MorseSegmentLib.scene.record import SceneResult, findResults
+
+__all__ = ["ModuleState"]
+
+
+class ModuleState:
+    """One for a widget; panels read it, write it, and are told when anything else did.
+
+    Example::
+
+        state = ModuleState(slicer.mrmlScene)
+        state.onChange(panel.refresh)
+        state.set(replace(state.parameters, quality=4))
+        state.close()
+
+    :param scene: vtkMRMLScene.
+    """
+
+    def __init__(self, scene: vtk.vtkObject) -> None:
+        self.scene = scene
+        self._listeners: list[Callable[[], None]] = []
+        self._observed: list[tuple[vtk.vtkObject, int]] = []
+        self._node: Any = None
+        self.isOpen = True
+        """Until :meth:`close`; what was put off until then must not touch the widgets."""
+        self.isImporting = False
+        """From an import's start to :meth:`settle`: node selectors let go of their nodes then."""
+        self._observed.append((scene, scene.AddObserver(scene.StartImportEvent, self._onImport)))
+        for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.NodeRemovedEvent):
+            self._observed.append((scene, scene.AddObserver(event, self._onScene)))
+        self._observeNode()
+
+    @property
+    def parameters(self) -> Parameters:
+        """What the scene's parameter node holds now."""
+        return readParameters(self.node)
+
+    @property
+    def node(self) -> vtk.vtkObject:
+        """The parameter node; made again if a script removed it."""
+        if self._node is None or not self.scene.IsNodePresent(self._node):
+            self._observeNode()
+        return self._node
+
+    @property
+    def shown(self) -> SceneResult | None:
+        """The result that is looked at: the chosen one, else the newest in the scene."""
+        results = findResults(self.scene)
+        chosen = self.parameters.result
+        return next(
+            (result for result in results if result.record == chosen),
+            results[-1] if results else None,
+        )
+
+    def set(self, parameters: Parameters) -> None:
+        """Write the settings; panels hear of it if anything is different."""
+        if parameters != self.parameters:
+            writeParameters(self.node, parameters)
+
+    def changed(self) -> None:
+        """Tell the panels that the result itself is different: other voxels, other points."""
+        self._tell()
+
+    def onChange(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change of settings or nodes."""
+        self._listeners.append(listener)
+
+    def settle(self) -> None:
+        """All who hear of an import have."""
+        self.isImporting = self.scene.IsImporting()
+
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        self.isOpen = False
+        for observed, tag in self._observed:
+            observed.RemoveObserver(tag)
+        self._observed.clear()
+        self._listeners.clear()
+
+    def _observeNode(self) -> None:
+        self._node = parameterNode(self.scene)
+        tag = self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNode)
+        self._observed.append((self._node, tag))
+
+    def _onImport(self, *_event: Any) -> None:
+        self.isImporting = True
+
+    def _onScene(self, *_event: Any) -> None:
+        if not self.scene.IsClosing() and not self.scene.IsImporting():
+            self._tell()
+
+    def _onNode(self, *_event: Any) -> None:
+        if not self.scene.IsBatchProcessing():
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener()

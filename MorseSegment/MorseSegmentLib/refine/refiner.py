@@ -1,0 +1,218 @@
+"""Further questions to the field of the last image, and their answers in the scene. No Qt."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import vtk
+
+from MorseCore.errors import MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.service.exchange import load_segmentation
+from MorseCore.service.protocol import Render, Request, Surface
+from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.replace import ResultReplacer
+from MorseSegmentLib.refine.requests import Answer, Apply, Question, RefineObserver
+from MorseSegmentLib.refine.surface import SurfaceWriter, extractInSteps
+from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
+from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.stepping import Later, Stepper, Steps
+from MorseSegmentLib.worker.launch import Failure
+from MorseSegmentLib.worker.runner import Task, WorkerRunner
+
+__all__ = ["RefineObserver", "Refiner"]
+
+
+class Refiner:
+    """One question at a time; each answer can be taken back.
+
+    Example::
+
+        refiner = Refiner(slicer.mrmlScene, runner, later=lambda f: qt.QTimer.singleShot(0, f))
+        refiner.renderBox(
+            shown, "-10,10,-5,5,0,20", points=4096, passes=2, scale=2, observer=panel
+        )
+        refiner.takeBack(done=print, failed=print)
+
+    :param later: None: answers are put into the scene at once, for scripts.
+    """
+
+    def __init__(
+        self, scene: vtk.vtkObject, runner: WorkerRunner, later: Later | None = None
+    ) -> None:
+        self._scene, self._runner, self._later = scene, runner, later
+        self.undo = UndoStack()
+        self._surfaces = SurfaceQueue(scene, later)
+        self._question: Question | None = None
+        self._undoing = Stepper(later)
+        self._tags = [
+            scene.AddObserver(scene.StartCloseEvent, self._onStartClose),
+            scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved),
+        ]
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether an answer is awaited, or a step is being taken back."""
+        return self._question is not None or self._undoing.isBusy
+
+    def renderBox(
+        self,
+        shown: SceneResult,
+        box: str,
+        *,
+        points: int,
+        passes: int,
+        scale: int = 1,
+        observer: RefineObserver,
+    ) -> None:
+        """Render inside a box again; write what is different into masks and points."""
+
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
+            block = load_segmentation(folder, message)
+            writer = LocalWriter(self._scene, shown, self.undo, self._surfaces)
+            count = yield from writer.writeInSteps(
+                block.refined, block.geometry, points=block.points
+            )
+            found = len(block.points)
+            return f"{count} voxels were changed; {found} points were rendered.", shown
+
+        self._ask(
+            shown,
+            lambda task: Render(
+                id=task.number, output=str(task.folder), box=box,
+                points=points, passes=passes, scale=scale,
+            ),
+            apply,
+            observer,
+        )  # fmt: skip
+
+    def renderWhole(
+        self, shown: SceneResult, *, scale: int, points: int, passes: int, observer: RefineObserver
+    ) -> None:
+        """Render everything again, on a grid ``scale`` times finer; the former result is hidden."""
+        record = readRecord(self._scene, shown)
+
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
+            yield
+            result = load_segmentation(folder, message)
+            volumeNode = self._scene.GetNodeByID(record.input) if record.input else None
+            name = f"{record.name} x{scale}"
+            new = ResultReplacer(self._scene, self.undo).replace(
+                shown, result, volumeNode, name=name
+            )
+            return f"'{name}' is shown instead.", new
+
+        self._ask(
+            shown,
+            lambda task: Render(
+                id=task.number, output=str(task.folder), points=points, passes=passes, scale=scale
+            ),
+            apply,
+            observer,
+        )
+
+    def addSurface(
+        self, shown: SceneResult, structure: int, *, scale: int, observer: RefineObserver
+    ) -> None:
+        """Add the surface of a structure's probability as a model node."""
+
+        def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
+            probability, geometry = _probability(message, folder)
+            vertices, triangles = yield from extractInSteps(probability, geometry)
+            writer = SurfaceWriter(self._scene, shown, self.undo)
+            yield from writer.addInSteps(vertices, triangles, structure)
+            return f"A surface of {len(triangles)} triangles was added.", shown
+
+        self._ask(
+            shown,
+            lambda task: Surface(
+                id=task.number, output=str(task.folder), structure=structure, scale=scale
+            ),
+            apply,
+            observer,
+        )
+
+    def takeBack(
+        self, done: Callable[[TakenBack], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Take the last step back.
+
+        :raises MorseError: if there is none, or something else is going on.
+        """
+        self._checkFree()
+        if self.undo.title is None:
+            raise MorseError("There is nothing to take back.")
+        self._undoing.start(self.undo.undoInSteps(), done, failed)
+
+    def cancel(self) -> None:
+        """Stop the question; the field stays if the worker listens."""
+        if self._question is not None:
+            self._question.cancel()
+
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._tags = []
+        self._forget()
+        if self._question is not None:
+            self._question.drop()
+
+    def _forget(self) -> None:
+        self._undoing.stop()
+        self._surfaces.clear()
+        self.undo.clear()
+
+    def _onStartClose(self, *_event: Any) -> None:
+        self._forget()
+        if self._question is not None:
+            text = "The scene was closed while its result was refined; nothing was added."
+            self._question.giveUp(Failure(text, kind="SceneClosed"))
+
+    def _onNodeRemoved(self, *_event: Any) -> None:
+        if self._question is not None:
+            self._question.check()
+
+    def _ask(
+        self,
+        shown: SceneResult,
+        makeRequest: Callable[[Task], Request],
+        apply: Apply,
+        observer: RefineObserver,
+    ) -> None:
+        self._checkFree()
+        record = readRecord(self._scene, shown)
+        needed = dict.fromkeys(
+            (shown.record, shown.refined, shown.coarse, shown.pointTable),
+            f"The result '{record.name}'",
+        )
+        if record.input:
+            needed[record.input] = f"The volume of '{record.name}'"
+        question = Question(
+            self._scene, self._runner, self._later,
+            apply=apply, needed=needed, observer=observer, ended=self._ended,
+        )  # fmt: skip
+        self._question = question
+        try:
+            question.ask(makeRequest)
+        except MorseError:
+            self._question = None
+            raise
+
+    def _checkFree(self) -> None:
+        if self.isBusy:
+            raise MorseError("The worker is busy with another question.")
+
+    def _ended(self) -> None:
+        self._question = None
+
+
+def _probability(message: Mapping[str, Any], folder: Path) -> tuple[np.ndarray, Geometry]:
+    """What the worker answered to *surface*: (K, J, I) float32, read when it is needed."""
+    file, grid = str(message["probability"]), message["geometry"]
+    if Path(file).name != file:
+        raise MorseError(f"'{file}' is not a plain file name.")
+    probability = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+    return probability, Geometry(tuple(grid["shape"]), np.asarray(grid["ijk_to_ras"]))

@@ -1,0 +1,75 @@
+"""What can be taken back, the last first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from MorseCore.system.steps import finished
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.stepping import Steps
+
+__all__ = ["TakenBack", "UndoStack"]
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """What came of taking a step back."""
+
+    title: str = ""
+    """Of the step; the stack fills it in."""
+    note: str = ""
+    """A sentence on what could not be taken back, or went with it; empty if nothing."""
+    look: SceneResult | None = None
+    """The result to look at again, if the step had brought another."""
+
+
+class UndoStack:
+    """Named steps back; one stack for all of *Refine further*, or one for each kind.
+
+    Example::
+
+        undo = UndoStack()
+        LocalWriter(scene, shown, undo).write(block, geometry)
+        undo.title          # "Re-rendered box", None if there is nothing to undo
+        undo.undo()         # takes it back: TakenBack("Re-rendered box")
+
+    :param limit: the oldest steps beyond it are forgotten.
+    """
+
+    def __init__(self, limit: int = 20) -> None:
+        if limit < 1:
+            raise ValueError(f"An undo stack needs room for one step at least; found {limit}.")
+        self._limit = limit
+        self._steps: list[tuple[str, Callable[[], Steps[TakenBack]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def title(self) -> str | None:
+        """What :meth:`undo` would take back; for the button's text."""
+        return self._steps[-1][0] if self._steps else None
+
+    def push(self, title: str, step: Callable[[], Steps[TakenBack]]) -> None:
+        """Remember how to take back what was just done."""
+        self._steps.append((title, step))
+        del self._steps[: -self._limit]
+
+    def undo(self) -> TakenBack | None:
+        """Take the last step back; None if there was none. Everything at once, for scripts.
+
+        :raises MorseError: if what it needs is no longer in the scene; the step is forgotten.
+        """
+        return finished(self.undoInSteps()) if self._steps else None
+
+    def undoInSteps(self) -> Steps[TakenBack]:
+        """As :meth:`undo`, in short pieces; the step is forgotten with the first of them.
+
+        :raises IndexError: if there is no step.
+        """
+        title, step = self._steps.pop()
+        back = yield from step()
+        return TakenBack(title, back.note, back.look)
+
+    def clear(self) -> None:
+        """Forget everything: the scene was closed."""
+        self._steps.clear()

@@ -1,0 +1,127 @@
+"""What the segments of a node hold, as arrays on a grid. In the node's own RAS, (K, J, I)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from MorseCore.errors import GeometryError
+from MorseCore.geometry import Geometry
+from MorseSegmentLib.scene.segments import emptyImage, segmentIDs
+
+__all__ = ["Slices", "filledBox", "labelsOf", "maskOf", "overlapOf", "voxelsOf"]
+
+_TOUCH = 1e-3  # voxels by which two lattices may differ and still be the same
+Slices = tuple[slice, ...]
+
+
+def labelsOf(node: vtk.vtkObject, geometry: Geometry) -> np.ndarray:
+    """Label map of all structures of a segmentation, whatever a person added to it.
+
+    Where a person let segments overlap, one of them is taken.
+    """
+    ids = segmentIDs(node)
+    labels = np.zeros(geometry.shape, np.uint8 if max(ids, default=0) < 256 else np.uint16)
+    layers: dict[vtk.vtkObject, dict[int, int]] = {}
+    for value, segmentID in ids.items():
+        image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
+        if image is not None and not image.IsEmpty():
+            inLayer = node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
+            layers.setdefault(image, {})[inLayer] = value
+    for image, meaning in layers.items():
+        overlap = overlapOf(image, geometry)
+        if overlap is None:
+            return _resampled(node, ids, geometry).astype(labels.dtype)
+        here, there = overlap
+        voxels = voxelsOf(image)[there]
+        table = np.zeros(max(int(voxels.max(initial=0)), *meaning) + 1, labels.dtype)
+        table[list(meaning)] = list(meaning.values())
+        found = table[voxels]
+        np.copyto(labels[here], found, where=found > 0)
+    return labels
+
+
+def maskOf(node: vtk.vtkObject, segmentID: str, geometry: Geometry) -> np.ndarray:
+    """Bool: where a segment is.
+
+    :raises GeometryError: if the segment's voxels are not voxels of ``geometry``.
+    """
+    image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
+    mask = np.zeros(geometry.shape, bool)
+    if image is None or image.IsEmpty():
+        return mask
+    overlap = overlapOf(image, geometry)
+    if overlap is None:
+        raise GeometryError(
+            f"The segment '{segmentID}' is on another grid than its segmentation; "
+            "a block cannot be written into it."
+        )
+    here, there = overlap
+    mask[here] = (
+        voxelsOf(image)[there] == node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
+    )
+    return mask
+
+
+def filledBox(
+    nodes: Sequence[vtk.vtkObject], grid: Geometry
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """A box (start, stop), both (K, J, I), outside of which no segment of the nodes has a voxel.
+
+    At least one voxel; all of ``grid`` if a segment is on another grid.
+    """
+    low, high = np.asarray(grid.shape), np.zeros(3, int)
+    for node in nodes:
+        for segmentID in node.GetSegmentation().GetSegmentIDs():
+            image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
+            if image is None or image.IsEmpty():
+                continue
+            overlap = overlapOf(image, grid)
+            if overlap is None:
+                return (0, 0, 0), grid.shape
+            low = np.minimum(low, [part.start for part in overlap[0]])
+            high = np.maximum(high, [part.stop for part in overlap[0]])
+    low = np.minimum(low, np.asarray(grid.shape) - 1)
+    high = np.maximum(high, low + 1)
+    return tuple(low.tolist()), tuple(high.tolist())
+
+
+def overlapOf(image: vtk.vtkObject, geometry: Geometry) -> tuple[Slices, Slices] | None:
+    """What a vtkOrientedImageData and a grid share, in each; None if the lattices differ."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    toGrid = np.linalg.inv(geometry.ijk_to_ras) @ slicer.util.arrayFromVTKMatrix(matrix)
+    offset = np.rint(toGrid[:3, 3])
+    extent = np.reshape(image.GetExtent(), (3, 2))
+    # How far the corners are from where whole steps of one voxel would lead.
+    drift = np.abs(toGrid[:3, :3] - np.eye(3)) @ np.abs(extent).max(axis=1)
+    if (drift + np.abs(toGrid[:3, 3] - offset) > _TOUCH).any():
+        return None
+    first = (extent[:, 0] + offset)[::-1].astype(int)
+    last = (extent[:, 1] + offset)[::-1].astype(int)
+    low = np.clip(first, 0, geometry.shape)
+    high = np.clip(last + 1, low, geometry.shape)
+    here = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    there = tuple(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True))
+    return here, there
+
+
+def voxelsOf(image: vtk.vtkObject) -> np.ndarray:
+    """(K, J, I) view of a vtkOrientedImageData."""
+    values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    return values.reshape(image.GetDimensions()[::-1])
+
+
+def _resampled(node: vtk.vtkObject, ids: dict[int, str], geometry: Geometry) -> np.ndarray:
+    """Label map of segments on other grids, by Slicer's nearest neighbour."""
+    values, names = vtk.vtkIntArray(), vtk.vtkStringArray()
+    for value, segmentID in ids.items():
+        values.InsertNextValue(value)
+        names.InsertNextValue(segmentID)
+    merged = slicer.vtkOrientedImageData()
+    extent = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+    grid = emptyImage(geometry)
+    node.GenerateMergedLabelmapForAllSegments(merged, extent, grid, names, values)
+    return voxelsOf(merged)

@@ -1,0 +1,267 @@
+"""Asks the worker and hands its answers on, whatever carries the bytes."""
+
+import shutil
+import tempfile
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from MorseCore.service.protocol import Cancel, Request, request_line
+from MorseSegmentLib.worker.launch import Failure, WorkerCommand, describeEnd, killProcess
+from MorseSegmentLib.worker.lines import EventLines
+
+__all__ = ["Listener", "Runner", "Task", "WorkerRunner"]
+
+_PATIENCE = 1.0  # seconds from asking for a stop to terminating
+_MORE_PATIENCE = 0.5  # and to killing: the whole is over within two seconds
+_REMEMBERED = 8192  # bytes of stderr
+
+
+class Listener(Protocol):
+    """Who asked. For each task, either onResult or onError is called, once."""
+
+    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None: ...
+
+    def onLog(self, level: str, message: str) -> None: ...
+
+    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
+        """The folder is removed afterwards."""
+
+    def onError(self, failure: Failure) -> None: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request's number, and a folder of its own that goes when it is answered."""
+
+    number: int
+    folder: Path
+
+
+class WorkerRunner(Protocol):
+    """What panels and scripts need.
+
+    Example::
+
+        task = runner.open(listener)
+        runner.send(Segment(id=task.number, output=str(task.folder), ...))
+        runner.cancel(task)
+    """
+
+    def open(self, listener: Listener) -> Task: ...
+
+    def send(self, request: Request) -> None: ...
+
+    def cancel(self, task: Task) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def isRunning(self) -> bool: ...
+
+    @property
+    def worker(self) -> int | None: ...
+
+
+@dataclass
+class _Entry:
+    listener: Listener
+    folder: Path
+    cancelled: bool = False
+
+
+class Runner(ABC):
+    """A worker that is started by the first request and kept; subclasses carry the bytes.
+
+    :param temporaryPath: where folders for the arrays are made; None: the system's place.
+    """
+
+    def __init__(self, command: WorkerCommand, temporaryPath: str | None = None) -> None:
+        self._command = command
+        self._temporaryPath = temporaryPath
+        self._number = 0
+        self._entries: dict[int, _Entry] = {}
+        self._leftBehind: list[Path] = []
+        self._forgetWorker()
+
+    def open(self, listener: Listener) -> Task:
+        """Number and folder for a request; :meth:`send` or :meth:`cancel` must follow.
+
+        :raises OSError: if the folder cannot be made.
+        """
+        self._removeFolders()
+        self._number += 1
+        folder = Path(tempfile.mkdtemp(prefix="morsesegment-", dir=self._temporaryPath))
+        self._entries[self._number] = _Entry(listener, folder)
+        return Task(self._number, folder)
+
+    def send(self, request: Request) -> None:
+        """Ask the worker, which is started if it is not there; cancelled tasks are skipped."""
+        if request.id not in self._entries:
+            return
+        line = request_line(request).encode() + b"\n"
+        if not self.isRunning():
+            self._forgetWorker()
+            self._unsent.append((request.id, line))
+            self._start()
+        elif self._pid is None:
+            self._unsent.append((request.id, line))
+        else:
+            self._write(line)
+            self._sent.add(request.id)
+
+    def cancel(self, task: Task) -> None:
+        """Stop a request; if the worker does not listen, end it."""
+        entry = self._entries.get(task.number)
+        if entry is None or entry.cancelled:
+            return
+        entry.cancelled = True
+        if task.number not in self._sent:
+            self._unsent = [item for item in self._unsent if item[0] != task.number]
+            self._fail(task.number, _cancelled())
+            return
+        self._number += 1
+        self._write(request_line(Cancel(id=self._number, target=task.number)).encode() + b"\n")
+        self._after(_PATIENCE, lambda: self._insist(task.number, self._terminate))
+        self._after(_PATIENCE + _MORE_PATIENCE, lambda: self._insist(task.number, self._killAll))
+
+    def stop(self) -> None:
+        """End the worker now; open requests are answered as cancelled."""
+        for entry in self._entries.values():
+            entry.cancelled = True
+        if self.isRunning():
+            self._killAll()
+        self._detach()
+        self._forgetWorker()
+        self._failAll(_cancelled())
+        self._removeFolders()
+
+    @property
+    def worker(self) -> int | None:
+        """The worker's process, once it listens; what it holds is lost with it."""
+        return self._pid
+
+    @abstractmethod
+    def isRunning(self) -> bool:
+        """Whether there is a worker."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start the process."""
+
+    @abstractmethod
+    def _write(self, data: bytes) -> None:
+        """Send it bytes."""
+
+    @abstractmethod
+    def _terminate(self) -> None:
+        """Ask it to end."""
+
+    @abstractmethod
+    def _kill(self) -> None:
+        """End the process that was started, and wait until it has."""
+
+    @abstractmethod
+    def _detach(self) -> None:
+        """Hear no more of the process."""
+
+    @abstractmethod
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call ``action`` after so many seconds, in the thread of the caller."""
+
+    def _forgetWorker(self) -> None:
+        self._lines = EventLines()
+        self._pid: int | None = None  # of the worker itself; what was started may be a launcher
+        self._unsent: list[tuple[int, bytes]] = []
+        self._sent: set[int] = set()
+        self._errors = b""
+
+    def _insist(self, number: int, action: Callable[[], None]) -> None:
+        if number in self._entries and self.isRunning():
+            action()
+
+    def _killAll(self) -> None:
+        if self._pid is not None:
+            killProcess(self._pid)
+        self._kill()
+
+    def _receivedErrors(self, data: bytes) -> None:
+        self._errors = (self._errors + data)[-_REMEMBERED:]  # pieces end anywhere in a line
+
+    def _received(self, data: bytes) -> None:
+        for event in self._lines.feed(data):
+            if isinstance(event, str):
+                self._receivedErrors(f"{event}\n".encode())
+                continue
+            try:
+                self._handle(event)
+            except (KeyError, TypeError, ValueError):  # a worker of another version
+                self._receivedErrors(traceback.format_exc().encode())
+
+    def _handle(self, event: Mapping[str, Any]) -> None:
+        kind, number = event["event"], event.get("id")
+        if kind == "ready":
+            self._pid = int(event["pid"])
+            for waiting, line in self._unsent:
+                self._write(line)
+                self._sent.add(waiting)
+            self._unsent = []
+        elif kind == "log":
+            for entry in list(self._entries.values()):
+                entry.listener.onLog(str(event["level"]), str(event["message"]))
+        elif number not in self._entries:
+            return  # the answer to a cancel, or to what was cancelled
+        elif kind == "progress":
+            self._entries[number].listener.onProgress(
+                str(event["stage"]), float(event["percent"]), event["seconds_left"]
+            )
+        elif kind == "result":
+            self._deliver(number, event)
+        elif kind == "error":
+            self._fail(
+                number, Failure(str(event["message"]), str(event["detail"]), str(event["kind"]))
+            )
+
+    def _deliver(self, number: int, event: Mapping[str, Any]) -> None:
+        entry = self._entries.pop(number)
+        try:
+            if entry.cancelled:  # the answer was already on its way
+                entry.listener.onError(_cancelled())
+            else:
+                entry.listener.onResult(event, entry.folder)
+        except Exception as error:
+            entry.listener.onError(
+                Failure(f"The result could not be shown: {error}", traceback.format_exc())
+            )
+        finally:
+            self._removeFolders(entry.folder)
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        entry = self._entries.pop(number)
+        try:
+            entry.listener.onError(failure)
+        finally:
+            self._removeFolders(entry.folder)
+
+    def _removeFolders(self, *folders: Path) -> None:
+        """Remove folders, and those that could not be: Windows keeps a file that is in use."""
+        waiting = [*self._leftBehind, *folders]
+        for folder in waiting:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._leftBehind = [folder for folder in waiting if folder.exists()]
+
+    def _ended(self, code: int, *, signalled: bool) -> None:
+        started, errors = self._pid is not None, self._errors.decode("utf-8", errors="replace")
+        self._forgetWorker()
+        self._failAll(describeEnd(code, signalled=signalled, started=started, errors=errors))
+
+    def _failAll(self, failure: Failure) -> None:
+        for number, entry in list(self._entries.items()):
+            if number in self._entries:  # a listener may have stopped the worker
+                self._fail(number, _cancelled() if entry.cancelled else failure)
+
+
+def _cancelled() -> Failure:
+    return Failure("Cancelled; nothing was changed.", kind="Cancelled")

@@ -1,0 +1,158 @@
+"""One case of the study *finer than the grid*: masks and surfaces from half the resolution.
+
+Array order (K, J, I). The image is shown to the network ``factor`` times coarser; what it says is
+compared with the label map at the image's own resolution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MorseCore.errors import DatasetError, MorseError
+from MorseCore.geometry import Geometry
+from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.inverse_resampling import to_input_grid_labels
+from MorseCore.images.preparation import prepare_scan
+from MorseCore.inference.assembly import finer
+from MorseCore.inference.sliding_window import predict_volume
+from MorseCore.metrics.scores import score_labels
+from MorseCore.network import Network
+from MorseCore.renderers import DenseConfig
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.training.dataset import Case, read_case
+from Training.research.evidence.surfaces import surface_distance, surface_of
+
+__all__ = ["MASKS", "SURFACES", "score_case"]
+
+MASKS = ("nearest", "trilinear", "field")
+"""The coarse label map repeated; its probabilities interpolated; the field asked in between."""
+SURFACES = ("label map", "probabilities", "field")
+"""Marching cubes of the coarse label map, of its probabilities, of the field asked in between."""
+MEASURES = ("dice", "hd95", "asd", "assd")
+_SAME = 1.01  # times the spacing
+Scores = dict[str, dict[str, dict[str, float]]]
+
+
+def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) -> Scores:
+    """``masks`` and ``surfaces``: variant -> measure -> mean over structures.
+
+    :param info: of the model that was trained ``factor`` times coarser.
+    :raises DatasetError: as :func:`read_case`.
+    """
+    dims = info.preparation.spatial_dims
+    pair = read_case(case, num_classes=info.num_classes)
+    image, label = (whole_cells(volume, factor, dims) for volume in pair)
+    array, grid = prepare_scan(image, info.preparation)
+    fine = finer(grid, factor, dims)
+
+    def predict(scale: int, *, dense: bool = False) -> Tensor:
+        renderer = DenseConfig() if dense else info.renderer
+        return predict_volume(
+            network, torch.from_numpy(np.ascontiguousarray(array)),
+            window=info.preparation.window_size, renderer=renderer.build(), windows=info.windows,
+            scale=scale, temperature=info.temperature,
+        ).refined  # fmt: skip
+
+    plain, asked = predict(1), predict(factor)
+    repeated = torch.from_numpy(one_hot(repeat(plain, factor, dims), len(plain)))
+    masks = {
+        name: to_input_grid_labels(p, model_geometry=g, input_geometry=label.geometry)
+        for name, (p, g) in zip(
+            MASKS, ((repeated, fine), (plain, grid), (asked, fine)), strict=True
+        )
+    }
+    values = range(1, info.num_classes)
+    spacing = label.geometry.spacing[::-1]
+    result: Scores = {"masks": {}, "surfaces": {}}
+    for name, mask in masks.items():
+        scores = score_labels(mask, label.array.astype(np.int64), values, spacing).values()
+        result["masks"][name] = {
+            m: float(np.mean([getattr(s, m) for s in scores])) for m in MEASURES
+        }
+    if min(label.geometry.shape) > 1:  # a single slice has no surface
+        result["surfaces"] = score_surfaces(
+            label, values, plain, predict(factor, dense=True), grid, fine
+        )
+    return result
+
+
+def check_is_finer(case: Case, spacing: Sequence[float]) -> None:
+    """Refuse labels that say nothing of the detail that is asked for.
+
+    :param spacing: of the finer grid, mm along x, y[, z].
+    :raises DatasetError: if they were drawn on a coarser grid, or cannot be read.
+    """
+    try:
+        drawn = read_volume(case.label).geometry
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
+    have, need = sorted(drawn.spacing[: len(spacing)]), sorted(spacing)
+    if any(a > _SAME * b for a, b in zip(have, need, strict=True)):
+        raise DatasetError(
+            f"Case '{case.name}': its labels have voxels of {_sizes(have)}, the finer grid of "
+            f"{_sizes(need)}: they say nothing of it."
+        )
+
+
+def _sizes(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing) + " mm"
+
+
+def whole_cells(volume: Volume, factor: int, dims: int) -> Volume:
+    """Without the last voxels of a side that is no multiple of ``factor``.
+
+    Then a fine voxel is a voxel of the label map, and nothing is interpolated a second time.
+    """
+    step = (factor if dims == 3 else 1, factor, factor)
+    k, j, i = (max(s, n - n % s) for n, s in zip(volume.geometry.shape, step, strict=True))
+    shape = tuple(min(a, b) for a, b in zip((k, j, i), volume.geometry.shape, strict=True))
+    stop = (shape[0], shape[1], shape[2])
+    array = volume.array[: stop[0], : stop[1], : stop[2]]
+    return replace(volume, array=array, geometry=volume.geometry.crop((0, 0, 0), stop))
+
+
+def repeat(probabilities: Tensor, factor: int, dims: int) -> np.ndarray:
+    """The label map of (C, K, J, I), each voxel ``factor`` times along every axis of the model."""
+    labels = probabilities.max(0).indices.numpy()
+    for axis in range(3 - dims, 3):
+        labels = labels.repeat(factor, axis=axis)
+    return labels
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(C, K, J, I) float32."""
+    classes = np.arange(num_classes).reshape(-1, 1, 1, 1)
+    return (labels[None] == classes).astype(np.float32)
+
+
+def score_surfaces(
+    label: Volume,
+    values: Sequence[int],
+    plain: Tensor,
+    dense: Tensor,
+    grid: Geometry,
+    fine: Geometry,
+) -> dict[str, dict[str, float]]:
+    """Variant -> distances in mm to the surface of the full-resolution label, where both are."""
+    coarse_labels = plain.max(0).indices.numpy()
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in SURFACES}
+    for value in values:
+        target = surface_of((label.array == value).astype(np.float32), label.geometry)
+        variants = (
+            ((coarse_labels == value).astype(np.float32), grid),
+            (plain[value].numpy(), grid),
+            (dense[value].numpy(), fine),
+        )
+        surfaces = [surface_of(array, geometry) for array, geometry in variants]
+        if target is None or any(surface is None for surface in surfaces):
+            continue  # the tables of the masks count what is missed
+        for name, surface in zip(SURFACES, surfaces, strict=True):
+            found[name].append(surface_distance(surface, target))
+    return {
+        name: {"assd": float(np.mean([d[0] for d in pairs])),
+               "hd95": float(np.mean([d[1] for d in pairs]))}
+        for name, pairs in found.items() if pairs
+    }  # fmt: skip

@@ -1,0 +1,145 @@
+"""Finer than the grid: train on coarser images, compare finer masks with the full-size labels.
+
+    python Training/research/finer_grid.py Training/configs/hippocampus-t1.json
+    python Training/research/finer_grid.py CONFIG optimisation.iterations=2000 --seeds 1,2,3
+    python Training/research/finer_grid.py CONFIG --quick
+
+The study of SwIPE's Table 2: the network is trained on images down-sampled by two (twice the
+spacing, half the window, by train.py) and gives masks twice as fine, in three ways: each voxel
+repeated, probabilities interpolated, the field asked between its voxels. Likewise three surfaces:
+marching cubes of the coarse label map, of its probabilities, of the field. All are compared with
+the label map at full resolution. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
+it again after an interruption and it goes on.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
+
+from tqdm import tqdm
+
+from MorseCore.config import apply_overrides, decode, read_json
+from MorseCore.errors import ConfigError, MorseError
+from MorseCore.store.model_folder import load_network, read_model
+from MorseCore.system.devices import resolve_device
+from MorseCore.system.files import prepare_output_directory, write_json
+from MorseCore.training.config import RunConfig
+from MorseCore.training.dataset import Case, open_dataset
+from Training.research.evidence.finerreport import draw, summarise, write_tables
+from Training.research.evidence.surfaces import check_vtk
+from Training.research.evidence.upsampling import Scores, check_is_finer, score_case
+from Training.research.study.claims import claim
+from Training.research.study.commandline import exit_code, whole_numbers
+from Training.research.study.running import Run, check_data, numbered, run_all
+from Training.research.study.scoredata import cases_of
+from Training.research.study.subjects import subjects_of
+
+QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.every=150"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0: done; 1: failed; 2: wrong usage."""
+    options = parser().parse_intermixed_args(arguments)
+    return exit_code(lambda: study(options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("config", type=Path, help="of a training at full resolution")
+    result.add_argument("overrides", nargs="*", metavar="key=value")
+    result.add_argument("--factor", type=int, default=2, choices=(2, 3, 4))
+    result.add_argument("--seeds", type=whole_numbers, default=[1337], metavar="N,N,…")
+    result.add_argument("--split", choices=("val", "test"), default="test")
+    result.add_argument("--quick", action="store_true", help="a short training, said so")
+    result.add_argument("--output", type=Path, default=Path("runs/finer-grid"), metavar="DIR")
+    return result
+
+
+def study(options: argparse.Namespace) -> int:
+    """Train what is missing, score what is missing, write the table."""
+    check_vtk()
+    data = apply_overrides(read_json(options.config), QUICK if options.quick else [])
+    data = apply_overrides(data, options.overrides)
+    config = coarser(decode(RunConfig, data, ""), options.factor)
+    runs = [
+        Run("coarse", seed, config.data.fold, numbered(
+            config, name=f"x{options.factor}-s{seed}", seed=seed, fold=config.data.fold,
+            output=options.output / "runs",
+        ))
+        for seed in options.seeds
+    ]  # fmt: skip
+    check_data(runs)
+    fine = [mm / options.factor for mm in config.preparation.spacing or ()]
+    where = config.data
+    data_set = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    cases = cases_of(data_set, options.split)
+    for case in cases:  # hours of training later is too late
+        check_is_finer(case, fine)
+    prepare_output_directory(options.output)
+    claim(options.output / "study.json", {"script": "finer_grid"}, found="another study")
+    if failures := run_all(runs):
+        raise MorseError(f"The training failed: {failures[0]}")
+    scores = {run.seed: score(run, cases, options) for run in runs}
+    rows = summarise(scores, subjects_of(Path(config.data.dataset)))
+    steps = config.optimisation
+    preparation = config.preparation
+    notes = [
+        f"{'Quick run: ' if options.quick else ''}{steps.iterations} iterations of "
+        f"{steps.batch_size * steps.accumulate}, spacing {list(preparation.spacing or ())} mm and "
+        f"window {list(preparation.window)}, {options.factor} times coarser than the labels; "
+        f"split '{options.split}', seeds {','.join(map(str, options.seeds))}."
+    ]
+    print(write_tables(options.output, rows, notes))
+    draw(options.output / "plot.png", rows)
+    print(f"written: {options.output / 'table.md'}, table.csv, plot.png")
+    return 0
+
+
+def coarser(config: RunConfig, factor: int) -> RunConfig:
+    """The same training on images ``factor`` times coarser.
+
+    The window shrinks with the image, up to the next size that the backbone can halve.
+
+    :raises ConfigError: if the configuration leaves the spacing to the images.
+    """
+    preparation = config.preparation
+    if preparation.spacing is None:
+        raise ConfigError("This study needs 'preparation.spacing', which it makes coarser.")
+    divisor = config.network.build(num_classes=2).divisor
+    window = tuple(divisor * -(-n // (factor * divisor)) for n in preparation.window)
+    spacing = tuple(mm * factor for mm in preparation.spacing)
+    return replace(config, preparation=replace(preparation, window=window, spacing=spacing))
+
+
+def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Scores]:
+    """Case -> scores, from its file or anew."""
+    model = run.folder / "model"
+    info = read_model(model)
+    folder = prepare_output_directory(run.folder / f"finer-{options.split}")
+    claim(
+        folder / "study.json",
+        {"sha256": info.sha256, "factor": options.factor},
+        found="scores of other cases or of another model",
+        cases=cases,
+        done={path.stem for path in folder.glob("*.json")},
+    )
+    network = None
+    found: dict[str, Scores] = {}
+    for case in tqdm(cases, desc=run.config.name, unit="case"):
+        path = folder / f"{case.name}.json"
+        if not path.is_file():
+            network = network or load_network(model, info, device=resolve_device(run.config.device))
+            write_json(path, score_case(case, network, info, factor=options.factor))
+        found[case.name] = read_json(path)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
