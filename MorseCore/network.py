@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from MorseCore.backbones import BACKBONES
+from MorseCore.backbones import BACKBONES, Backbone, BackboneConfig, Pyramid
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.heads import HEADS, Head
+from MorseCore.heads import HEADS, Head, HeadConfig
 
 __all__ = ["Network", "NetworkConfig"]
 
@@ -19,9 +19,9 @@ __all__ = ["Network", "NetworkConfig"]
 class NetworkConfig:
     """Which backbone with which head."""
 
-    backbone: Any = field(metadata={"registry": BACKBONES})
+    backbone: BackboneConfig = field(metadata={"registry": BACKBONES})
     """Registered backbone, e.g. ``{"name": "unet3d", "channels": [16, 32, 64, 128]}``."""
-    head: Any = field(metadata={"registry": HEADS})
+    head: HeadConfig = field(metadata={"registry": HEADS})
     """Registered head, e.g. ``{"name": "morse", "preset": "default"}``."""
     spatial_dims: Literal[2, 3] = 3
     """2 for slices, 3 for volumes."""
@@ -34,8 +34,6 @@ class NetworkConfig:
 
     def filled(self, network: "Network") -> "NetworkConfig":
         """With the sizes that a preset of the head stands for, as ``network`` was built with."""
-        if not hasattr(self.head, "filled"):
-            return self
         return replace(self, head=self.head.filled(network.backbone.spec))
 
     def build(self, *, num_classes: int) -> "Network":
@@ -53,21 +51,21 @@ class Network(nn.Module):
         field.logits(coords)                    # (B, P, D) -> (B, P, C)
     """
 
-    def __init__(self, backbone: nn.Module, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
     @property
     def divisor(self) -> int:
         """Every side of an image must be a multiple of this."""
-        return int(self.backbone.spec.divisor)  # type: ignore[union-attr, arg-type]
+        return self.backbone.spec.divisor
 
     def check_size(self, size: Sequence[int], *, what: str = "the image") -> None:
         """Refuse an image of this size, called ``what`` in the message.
 
         :raises ConfigError: if the backbone cannot take it.
         """
-        self.backbone.spec.check_size(size, what=what)  # type: ignore[union-attr, operator]
+        self.backbone.spec.check_size(size, what=what)
 
     def forward(
         self,
@@ -82,5 +80,6 @@ class Network(nn.Module):
         :raises ConfigError: if the backbone cannot take the image's size.
         """
         self.check_size(image.shape[2:])
-        pyramid = replace(self.backbone(image), to_source=to_source)
-        return self.head.prepare(pyramid, generator=generator)
+        pyramid: Pyramid = self.backbone(image)
+        pyramid = replace(pyramid, to_source=to_source)
+        return self.head.prepare(pyramid, image=image, generator=generator)

@@ -29,16 +29,17 @@ from MorseCore.config import apply_overrides, decode, encode
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
 from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, load_network, read_model
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory
+from MorseCore.training.curves import try_drawing
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
 from Training.research.study.claims import claim_model
 from Training.research.study.commandline import exit_code
 from Training.research.study.labelpairs import pair_labels, paired, without_background
-from Training.research.study.pictures import try_drawing
 from Training.research.study.scoredata import (
     PARTS,
     cases_of,
@@ -47,7 +48,7 @@ from Training.research.study.scoredata import (
     open_data,
 )
 from Training.research.study.scoreplot import draw_scores
-from Training.research.study.subjects import subjects_of, values_by_subject
+from Training.research.study.subjects import values_by_subject
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip

@@ -1,8 +1,6 @@
 """Backbones: image in, pyramid of decoder maps out. Adding one is a file and a line here."""
 
-from typing import Any
-
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, BackboneConfig, Pyramid, PyramidSpec
 from MorseCore.backbones.res2net import Res2NetConfig
 from MorseCore.backbones.resnet import ResNetConfig
 from MorseCore.backbones.strided_unet import StridedUNetConfig
@@ -13,9 +11,9 @@ from MorseCore.backbones.unet_bilinear import BilinearUNetConfig
 from MorseCore.backbones.unetr import UNETRConfig
 from MorseCore.config import Registry
 
-__all__ = ["BACKBONES", "Pyramid", "PyramidSpec"]
+__all__ = ["BACKBONES", "Backbone", "BackboneConfig", "Pyramid", "PyramidSpec"]
 
-BACKBONES: Registry[Any] = Registry("backbone")
+BACKBONES: Registry[BackboneConfig] = Registry("backbone")
 BACKBONES.register("unet", UNetConfig, "Ronneberger 2015, in MORSE (MICCAI 2023)")
 BACKBONES.register("unet3d", UNet3DConfig, "Cicek 2016, in MORSE (MICCAI 2023)")
 BACKBONES.register("strided_unet", StridedUNetConfig, "this project's whole-head network")

@@ -1,13 +1,15 @@
 """What every backbone hands to every head: maps from coarse to fine, of a decoder if it has one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from MorseCore.errors import ConfigError
 
-__all__ = ["Pyramid", "PyramidSpec"]
+__all__ = ["Backbone", "BackboneConfig", "Pyramid", "PyramidSpec"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,22 @@ class Pyramid:
     """(B, D, D + 1) affine map from coordinates in this image (a crop, a window) to coordinates in
     the image it was cut from, both in [-1, 1] and (x, y[, z]); the image is the whole if None.
     Only SwIPE's source coordinate p^S asks for it."""
+
+
+class Backbone(nn.Module, ABC):
+    """Image in, pyramid out. Network, trainer and predictor know no more of a backbone."""
+
+    spec: PyramidSpec
+    """Shape of the maps; set by the constructor."""
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Pyramid:
+        """(B, C_in, *S), of a size that :attr:`spec` allows -> maps of the whole batch."""
+
+
+class BackboneConfig(Protocol):
+    """Options of a backbone: a frozen dataclass that builds it."""
+
+    def build(self, *, in_channels: int, spatial_dims: int) -> Backbone:
+        """The network, with weights as at the start of a training."""
+        ...

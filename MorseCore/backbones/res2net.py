@@ -14,7 +14,7 @@ from MorseCore.backbones.layers import (
     initialise_convolutions,
     max_pool,
 )
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["Res2Net", "Res2NetConfig"]
@@ -71,7 +71,7 @@ class Res2NetConfig:
         return Res2Net(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class Res2Net(nn.Module):
+class Res2Net(Backbone):
     """Res2Net v1b (Gao 2019) with SwIPE's narrow stages and expansion 2 (SwIPE, E_b).
 
     Three 3x3 convolutions (the first of stride 2) and a max-pool, then stages of

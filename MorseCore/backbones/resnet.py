@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones.layers import batch_norm, conv, initialise_convolutions, max_pool
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["ResNet", "ResNetConfig"]
@@ -45,7 +45,7 @@ class ResNetConfig:
         return ResNet(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """ResNet (He 2016) without its classifier: 7x7 stem of stride 2, max-pool, four stages.
 
     An encoder only, as in I²Net's released Glas model (ResNet-18 of segmentation_models_pytorch,

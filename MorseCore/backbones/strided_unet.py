@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones.layers import conv
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["SampleNorm", "StridedUNet", "StridedUNetConfig"]
@@ -35,7 +35,7 @@ class StridedUNetConfig:
         return StridedUNet(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class StridedUNet(nn.Module):
+class StridedUNet(Backbone):
     """UNet with strided 2x2x2 convolutions in place of pooling and nearest up-sampling.
 
     Full resolution is where the time goes, so it has one convolution on the way down and one on the

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.backbones.resnetv2 import ResNetV2
 from MorseCore.backbones.transformer import TransformerBlock, check_transformer
 from MorseCore.errors import ConfigError
@@ -81,7 +81,7 @@ class TransUNetConfig:
         return TransUNet(self, in_channels=in_channels)
 
 
-class TransUNet(nn.Module):
+class TransUNet(Backbone):
     """R50-ViT-B/16 with its cascaded up-sampler (Chen 2021), MORSE's second backbone.
 
     A grey image is repeated to three channels, as officially (the stem is ImageNet's). The pyramid

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.layers import conv, max_pool
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["UNet", "UNetConfig"]
@@ -38,7 +38,7 @@ class UNetConfig:
         return UNet(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """Encoder-decoder with skip connections (Ronneberger 2015, in MORSE's released widths).
 
     The pyramid holds the bottleneck and all decoder maps, coarse to fine: for the default widths

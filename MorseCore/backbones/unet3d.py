@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones.layers import conv, max_pool
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["UNet3D", "UNet3DConfig"]
@@ -35,7 +35,7 @@ class UNet3DConfig:
         return UNet3D(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class UNet3D(nn.Module):
+class UNet3D(Backbone):
     """Volumetric UNet (Çiçek 2016) in the form that MORSE's code uses.
 
     Each block is twice (group normalisation, 3x3x3 convolution without bias, ReLU); the first

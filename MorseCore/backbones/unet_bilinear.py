@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones.layers import batch_norm, conv, max_pool
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 
 __all__ = ["BilinearUNet", "BilinearUNetConfig"]
@@ -31,7 +31,7 @@ class BilinearUNetConfig:
         return BilinearUNet(self, in_channels=in_channels, spatial_dims=spatial_dims)
 
 
-class BilinearUNet(nn.Module):
+class BilinearUNet(Backbone):
     """The common public U-Net with linear up-sampling instead of transposed convolutions.
 
     I²Net (Table 1) states 17.26 M parameters for its U-Net and no more; of the standard U-Nets this

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones.layers import conv, conv_transpose
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid, PyramidSpec
 from MorseCore.backbones.transformer import TransformerBlock, check_transformer
 from MorseCore.errors import ConfigError
 
@@ -71,7 +71,7 @@ class UNETRConfig:
         return UNETR(self, in_channels=in_channels)
 
 
-class UNETR(nn.Module):
+class UNETR(Backbone):
     """UNETR (Hatamizadeh 2022) as MONAI defines it, which MORSE's code copies.
 
     Queries, keys and values without bias, instance normalisation without parameters, residual

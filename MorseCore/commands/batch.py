@@ -16,7 +16,8 @@ from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import FORMATS, MaskFormat, complete_result, write_result
-from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.result import Segmentation
 from MorseCore.store.library import find_model
 from MorseCore.system.files import prepare_output_directory, printable
@@ -34,7 +35,7 @@ OnResult = Callable[[str, Segmentation, Volume], None]
 class BatchRun:
     """What a batch is made with."""
 
-    predictor: Predictor
+    predictor: VolumePredictor
     output: Path
     options: PredictOptions
     mask_format: MaskFormat = "nii.gz"
@@ -166,7 +167,7 @@ def run_batch(
     box = parse_roi(roi) if isinstance(roi, str) else roi
     options = PredictOptions(roi=box, points=points, passes=passes, scale=scale)
     cases = find_cases(inputs)
-    predictor = Predictor(find_model(model), device=device, engine=engine)
+    predictor = VolumePredictor(find_model(model), device=device, engine=engine)
     info = predictor.info  # a number that its renderer does not have fails here, not per case
     options.renderer(info.renderer, window=info.preparation.window_size)
     run = BatchRun(predictor, Path(output), options, mask_format, read)

@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -99,28 +100,35 @@ def _join_region(words: list[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m MorseCore",
+        prog="morsesegment",
         description="Segment CT and MR; render the boundary again where the network is unsure.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--verbose", action="store_true", help="details of unexpected errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_segment, _add_evaluate, _add_models, _add_preview, _add_methods,
-                _add_worker):  # fmt: skip
+    for add in (
+        _add_demo, _add_segment, _add_evaluate, _add_models, _add_preview, _add_train,
+        _add_methods, _add_worker,
+    ):  # fmt: skip
         add(commands)
     return parser
 
 
 def _add_demo(commands: Any) -> None:
-    parser = commands.add_parser("demo", help="segment a real brain MR and draw the result")
+    parser = commands.add_parser(
+        "demo", help="segment a real brain MR and draw the result",
+        epilog="example: morsesegment demo --output demo-output",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
     parser.set_defaults(run=_demo)
 
 
 def _add_segment(commands: Any) -> None:
     parser = commands.add_parser(
-        "segment", help="segment images, DICOM folders or folders of images"
-    )
+        "segment", help="segment images, DICOM folders or folders of images",
+        epilog="example: morsesegment segment brain.nii.gz --model hippocampus-t1 "
+        "--roi=-42,-6,-47,3,-32,6 --output left",
+    )  # fmt: skip
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT",
         help="image, DICOM folder, folder of images (not searched deeper), or pattern",
@@ -164,7 +172,10 @@ def _add_segment(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = commands.add_parser("evaluate", help="score masks against reference masks")
+    parser = commands.add_parser(
+        "evaluate", help="score masks against reference masks",
+        epilog="example: morsesegment evaluate --prediction left --reference labels",
+    )  # fmt: skip
     parser.add_argument("--prediction", required=True, type=Path, metavar="DIR",
                         help="what segment wrote, or one label map a case")  # fmt: skip
     parser.add_argument("--reference", required=True, type=Path, metavar="DIR",
@@ -185,7 +196,10 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    parser = commands.add_parser("models", help="list, show, import, verify or remove models")
+    parser = commands.add_parser(
+        "models", help="list, show, import, verify or remove models",
+        epilog="example: morsesegment models show hippocampus-t1",
+    )  # fmt: skip
     actions = parser.add_subparsers(required=True, metavar="list | show | import | verify | remove")
     actions.add_parser("list").set_defaults(run=_models_list)
     for name, run, metavar in (
@@ -200,7 +214,10 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_preview(commands: Any) -> None:
-    parser = commands.add_parser("preview", help="images generated from label maps, as a picture")
+    parser = commands.add_parser(
+        "preview", help="images generated from label maps, as a picture",
+        epilog="example: morsesegment preview my-labels --output grid.png",
+    )  # fmt: skip
     parser.add_argument(
         "labels", type=Path, metavar="LABELS",
         help="folder of label maps, dataset.json, or a configuration of Training/configs",
@@ -213,14 +230,36 @@ def _add_preview(commands: Any) -> None:
     parser.set_defaults(run=_preview)
 
 
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train", help="train a model by a configuration",
+        epilog="example: morsesegment train Training/configs/hippocampus-t1.json device=cuda:0",
+    )  # fmt: skip
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="JSON file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
+    )
+    parser.add_argument(
+        "--export", action="store_true",
+        help="do not train: write the model folder of the last checkpoint, marked preliminary",
+    )  # fmt: skip
+    parser.set_defaults(run=_train)
+
+
 def _add_methods(commands: Any) -> None:
-    parser = commands.add_parser("methods", help="everything a training configuration can name")
+    parser = commands.add_parser(
+        "methods", help="everything a training configuration can name",
+        epilog="example: morsesegment methods --json",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_methods)
 
 
 def _add_worker(commands: Any) -> None:
-    parser = commands.add_parser("worker", help="serve the Slicer module over stdin and stdout")
+    parser = commands.add_parser(
+        "worker", help="serve the Slicer module over stdin and stdout",
+        epilog="example: morsesegment worker   (one JSON object a line, see Documentation)",
+    )  # fmt: skip
     parser.set_defaults(run=_worker)
 
 
@@ -329,6 +368,15 @@ def _preview(options: argparse.Namespace) -> int:
     from MorseCore.commands.preview import run_preview
 
     return run_preview(options.labels, options.output, preset=options.preset, seed=options.seed)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from MorseCore.training.run import train
+
+    words = ["morsesegment", "train", options.config.as_posix(), *options.overrides]
+    return train(
+        options.config, options.overrides, command=shlex.join(words), export=options.export
+    )
 
 
 def _methods(options: argparse.Namespace) -> int:

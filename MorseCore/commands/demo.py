@@ -16,7 +16,8 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_volume
 from MorseCore.images.roi import Roi
 from MorseCore.inference.files import write_result
-from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.metrics.comparison import compare_masks, format_changes
 from MorseCore.result import RenderedPoints, Segmentation
 from MorseCore.store.library import find_model
@@ -42,7 +43,7 @@ def run_demo(output: Path) -> int:
     prepare_output_directory(output)
     volume = load_template()
     write_volume(output / "t1.nii.gz", volume.array, volume.geometry)
-    predictor = Predictor(find_model(MODEL))
+    predictor = VolumePredictor(find_model(MODEL))
     parts = {}
     with terminal_progress() as progress:
         for side, roi in REGIONS.items():

@@ -1,21 +1,40 @@
 """Heads: pyramid in, implicit field out. Adding one is a file and a line here."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from MorseCore.config import Registry
-from MorseCore.heads.head import Head
+from MorseCore.errors import ConfigError
+from MorseCore.heads.head import Head, HeadConfig
 from MorseCore.heads.i2net import I2NetConfig
 from MorseCore.heads.ifa import IfaConfig
 from MorseCore.heads.implicit_pointrend import ImplicitPointRendConfig
 from MorseCore.heads.iosnet import IosnetConfig
-from MorseCore.heads.morse import IarMoeConfig, MoeConfig, MorseConfig, SmoeConfig
+from MorseCore.heads.morse import IarConfig, IarMoeConfig, MoeConfig, MorseConfig, SmoeConfig
+from MorseCore.heads.morse_options import read_former
 from MorseCore.heads.plain import PlainConfig
-from MorseCore.heads.pointrend import IarConfig, PointRendConfig
-from MorseCore.heads.swipe.config import SwipeConfig
+from MorseCore.heads.pointrend import PointRendConfig
+from MorseCore.heads.swipe.head import SwipeConfig
 
-__all__ = ["HEADS", "Head"]
+__all__ = ["HEADS", "Head", "HeadConfig"]
 
-HEADS: Registry[Any] = Registry("head")
+
+class HeadRegistry(Registry[HeadConfig]):
+    """The heads that a configuration may name; reads what older releases wrote, too."""
+
+    def decode(self, data: Any, where: str) -> HeadConfig:
+        """See :meth:`Registry.decode` and :func:`read_former`."""
+        if isinstance(data, Mapping) and data.get("name") in list(self):
+            known = {item.name for item in fields(self[data["name"]])}
+            try:
+                data = read_former(data, known)
+            except ConfigError as error:
+                raise ConfigError(f"In '{where}': {error}") from None
+        return super().decode(data, where)
+
+
+HEADS = HeadRegistry("head")
 HEADS.register("plain", PlainConfig, "baseline of all papers")
 HEADS.register("morse", MorseConfig, "MORSE (MICCAI 2023)")
 HEADS.register(

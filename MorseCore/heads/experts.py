@@ -3,7 +3,6 @@
 ``B`` batch, ``E`` experts, ``W`` feature width, ``P`` points, ``*S`` space.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -26,7 +25,7 @@ from MorseCore.system.seeds import home_of
 
 __all__ = ["ExpertFeatures", "Routing", "StochasticExperts", "draw_expert_mask", "mix_weights"]
 
-Routing = Literal["renorm", "inverted", "released", "dense"]
+Routing = Literal["renorm", "released", "dense"]
 _GATE = -1  # the gate's rows, beside those of the experts 0, 1, …
 
 
@@ -40,8 +39,8 @@ def draw_expert_mask(
 ) -> Tensor:
     """Which experts take part in this training step: (B, E) bool, at least one in each row.
 
-    ``renorm`` and ``inverted``: each expert is left out with probability alpha = ``drop_rate``,
-    independently per sample; a row that would lose all keeps one drawn at random (with alpha 0.7
+    ``renorm``: each expert is left out with probability alpha = ``drop_rate``, independently per
+    sample; a row that would lose all keeps one drawn at random (with alpha 0.7
     that is 17 % of the rows for 5 experts and 34 % for 3). ``released``: the authors' code, which
     drops r ~ Uniform{0 … E-1} experts for the whole batch. ``dense``: all stay (MoE).
     """
@@ -60,14 +59,12 @@ def draw_expert_mask(
     return torch.where(keep.any(dim=1, keepdim=True), keep, spare.bool())
 
 
-def mix_weights(
-    gate: Tensor, mask: Tensor | None, *, routing: Routing, drop_rate: float, dim: int
-) -> Tensor:
+def mix_weights(gate: Tensor, mask: Tensor | None, *, routing: Routing, dim: int) -> Tensor:
     """Mixture weights from gate logits along ``dim`` (the experts), under an expert mask.
 
     ``renorm``: softmax over the surviving experts, so the weights sum to one in training and at
-    test alike (Eq. 1). ``inverted`` scales the survivors' weights by 1 / (1 - alpha) instead,
-    ``released`` does neither; both then change the scale of the features in training.
+    test alike (Eq. 1). ``released``: softmax over all experts, then the mask, which changes the
+    scale of the features in training.
 
     :param gate: logits with E along ``dim``; batch first.
     :param mask: (B, E) bool, or None for all experts.
@@ -79,20 +76,7 @@ def mix_weights(
     mask = mask.view(shape)
     if routing in ("renorm", "dense"):
         return gate.masked_fill(~mask, float("-inf")).softmax(dim)
-    scale = 1 / (1 - drop_rate) if routing == "inverted" else 1.0
-    return gate.softmax(dim) * mask * scale
-
-
-@dataclass(frozen=True)
-class ExpertSizes:
-    """Sizes of :class:`StochasticExperts`."""
-
-    experts: int
-    width: int
-    gate_depth: int
-    gate_stride: int
-    drop_rate: float
-    routing: Routing
+    return gate.softmax(dim) * mask
 
 
 class StochasticExperts(nn.Module):
@@ -109,34 +93,48 @@ class StochasticExperts(nn.Module):
     paper's gate, and then nothing is averaged or interpolated beyond the paper's up-sampling.
     """
 
-    def __init__(self, spec: PyramidSpec, sizes: ExpertSizes) -> None:
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        *,
+        experts: int,
+        width: int,
+        gate_depth: int,
+        gate_stride: int,
+        routing: Routing = "dense",
+        drop_rate: float = 0.0,
+    ) -> None:
+        """:param experts: E, of the finest maps.
+        :param width: W.
+        :param gate_depth: convolutions of the gate.
+        :param drop_rate: alpha, of ``routing`` renorm.
+        """
         super().__init__()
-        self.sizes = sizes
-        channels = spec.channels[-sizes.experts :]
-        width = sizes.width
+        self.width, self.gate_stride = width, gate_stride
+        self.routing, self.drop_rate = routing, drop_rate
+        channels = spec.channels[-experts:]
         self.experts = nn.ModuleList(PointwiseMLP([c, width, width]) for c in channels)
-        self.gate = _gate(spec.spatial_dims, sizes)
+        self.gate = _gate(spec.spatial_dims, experts=experts, width=width, depth=gate_depth)
         self.fuse = PointwiseMLP([width, width, width])
 
     def draw_mask(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Tensor:
         """Who takes part in a step of training: (B, E) bool, see :func:`draw_expert_mask`."""
-        image, sizes = pyramid.levels[-1], self.sizes
+        finest = pyramid.levels[-1]
         return draw_expert_mask(
-            image.shape[0], sizes.experts, drop_rate=sizes.drop_rate, routing=sizes.routing,
+            finest.shape[0], len(self.experts), drop_rate=self.drop_rate, routing=self.routing,
             generator=generator,
-        ).to(image.device)  # fmt: skip
+        ).to(finest.device)  # fmt: skip
 
     def forward(self, pyramid: Pyramid, mask: Tensor | None) -> "ExpertFeatures":
         """Everything the points share. ``mask``: (B, E) bool in training, None for all experts."""
-        levels = pyramid.levels[-self.sizes.experts :]
+        levels = pyramid.levels[-len(self.experts) :]
         fine = [tuple(level.shape[2:]) == pyramid.size for level in levels]
-        stride = self.sizes.gate_stride
-        grid = tuple(max(1, -(-n // stride)) for n in pyramid.size)
+        grid = tuple(max(1, -(-n // self.gate_stride)) for n in pyramid.size)
         values, inputs = [], []
         for expert, level, is_fine in zip(self.experts, levels, fine, strict=True):
             values.append(level if is_fine else expert.on_map(level))  # type: ignore[operator]
             inputs.append(_gate_input(expert, level, values[-1], grid))  # type: ignore[arg-type]
-        if mask is not None and self.sizes.routing != "released":
+        if mask is not None and self.routing != "released":
             # A dropped expert is not seen by the gate either; by the authors' it is.
             shape = (-1, 1, *[1] * len(grid))
             inputs = [x * mask[:, n].view(shape).to(x.dtype) for n, x in enumerate(inputs)]
@@ -209,10 +207,7 @@ class ExpertFeatures:
         return sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._values))
 
     def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
-        sizes = self._module.sizes
-        return mix_weights(
-            gate, self.mask, routing=sizes.routing, drop_rate=sizes.drop_rate, dim=dim
-        )
+        return mix_weights(gate, self.mask, routing=self._module.routing, dim=dim)
 
     def _pixels(self, coords: Tensor) -> Tensor | None:
         """Which pixels of the maps at full resolution are asked, if coordinates are centres.
@@ -243,19 +238,19 @@ def _add(total: Tensor | None, weight: Tensor, feature: Tensor) -> Tensor:
     return total.addcmul_(weight, feature)
 
 
-def _gate(spatial_dims: int, sizes: ExpertSizes) -> nn.Sequential:
+def _gate(spatial_dims: int, *, experts: int, width: int, depth: int) -> nn.Sequential:
     convolution = conv(spatial_dims)
     layers: list[nn.Module] = []
-    inputs = sizes.experts * sizes.width
-    for _ in range(sizes.gate_depth - 1):
-        groups = next(g for g in (8, 4, 2, 1) if sizes.width % g == 0)
+    inputs = experts * width
+    for _ in range(depth - 1):
+        groups = next(g for g in (8, 4, 2, 1) if width % g == 0)
         layers += [
-            convolution(inputs, sizes.width, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, sizes.width),
+            convolution(inputs, width, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, width),
             nn.ReLU(inplace=True),
         ]
-        inputs = sizes.width
-    last = convolution(inputs, sizes.experts, 3, padding=1)
+        inputs = width
+    last = convolution(inputs, experts, 3, padding=1)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)

@@ -106,7 +106,13 @@ class FeatureHead(Head):
         """The rendering head's, its encoding included."""
         return [] if self.render is None else list(self.render.parameters())
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """A :class:`FeatureField`; in training mode with one draw of channel dropout an image."""
         features = self.features(pyramid, generator=generator)
         if self._coarse_source == "backbone":

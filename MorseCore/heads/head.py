@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from MorseCore.backbones.pyramid import Pyramid
+from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.field import Field
 from MorseCore.losses import (
     ClassWeighting,
@@ -20,7 +22,7 @@ from MorseCore.points import labels_at
 from MorseCore.samplers import CoarseGrid, Sampler
 from MorseCore.system.seeds import home_of
 
-__all__ = ["Head"]
+__all__ = ["Head", "HeadConfig"]
 
 
 class Head(nn.Module, ABC):
@@ -35,9 +37,17 @@ class Head(nn.Module, ABC):
         return []
 
     @abstractmethod
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """Once per image: everything that all points share.
 
+        :param image: (B, C_in, *S), the network's input, for a head that looks at intensities at
+            the image's own resolution; None: the caller has only the pyramid.
         :param generator: source of the random draws of training (expert dropping, dropout).
         """
 
@@ -76,6 +86,25 @@ class Head(nn.Module, ABC):
             coords = sampler.select(field, targets, coarse=grid, generator=generator)
             result["rend"] = point_loss(field.logits(coords), labels_at(targets.labels, coords))
         return result
+
+
+@dataclass(frozen=True)
+class HeadConfig(ABC):
+    """Options of a head: a frozen dataclass whose fields are the keys of its JSON object."""
+
+    def filled(self, spec: PyramidSpec) -> Self:
+        """With a number for every size that is left to a preset or to the maps of the backbone.
+
+        :raises ConfigError: if the backbone does not allow what is asked.
+        """
+        return self
+
+    @abstractmethod
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> Head:
+        """The head, for the maps of a backbone.
+
+        :raises ConfigError: if the backbone does not allow what is asked.
+        """
 
 
 def _map_loss(

@@ -13,7 +13,7 @@ from torch import Tensor
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.heads.head import Head
+from MorseCore.heads.head import Head, HeadConfig
 from MorseCore.heads.i2decoder import Decoded, I2Decoder
 from MorseCore.heads.i2fields import I2GridField, I2PointField
 from MorseCore.heads.i2layer import gate_shaping, orthogonality
@@ -34,7 +34,7 @@ __all__ = ["I2Net", "I2NetConfig", "I2NetGrid", "I2NetPoints"]
 
 
 @dataclass(frozen=True)
-class I2NetConfig:
+class I2NetConfig(HeadConfig):
     """Sizes of an :class:`I2Net`; the defaults are those of the published Glas model."""
 
     learners: int = 3
@@ -183,7 +183,13 @@ class I2NetGrid(I2Net):
         super().__init__(config, spec, levels=levels, widths=widths, gate_widths=(128,))
         self.classify = PointwiseLinear(widths[-1] + spec.channels[-1], num_classes)
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """Evaluate the INR on its grid; the field interpolates what came out."""
         codes, stem = self.codes(pyramid), pyramid.levels[-1]
         grid = tuple(max(1, n // self.config.grid_stride) for n in pyramid.size)
@@ -236,7 +242,13 @@ class I2NetPoints(I2Net, PointHead):
             config, spec, levels=len(spec.channels), widths=widths, gate_widths=(256, 128)
         )
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """A field that decodes the codes of each point it is asked for."""
         return I2PointField(self.decoder, self.codes(pyramid), pyramid.size)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from MorseCore.backbones.pyramid import PyramidSpec
+from MorseCore.heads.head import HeadConfig
 from MorseCore.heads.i2net import I2Net, I2NetConfig
 from MorseCore.heads.latents import Ensemble, RelativeEncoding
 
@@ -11,7 +12,7 @@ __all__ = ["IfaConfig"]
 
 
 @dataclass(frozen=True)
-class IfaConfig:
+class IfaConfig(HeadConfig):
     """Sizes of IFA (ECCV 2022) as I²Net compares with it: one set of parameters for all points.
 
     f_Theta({z_i*, p - p_i*}_i) with one Theta: the same code as I²Net with K = 1. The defaults are

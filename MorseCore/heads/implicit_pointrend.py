@@ -20,6 +20,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.feature_head import PointFeatures
 from MorseCore.heads.fourier import FourierEncoding
+from MorseCore.heads.head import HeadConfig
 from MorseCore.heads.linear_pyramid import LinearPyramid
 from MorseCore.heads.pointhead import PointField, PointHead
 from MorseCore.losses import POINT_LOSSES
@@ -28,7 +29,7 @@ __all__ = ["ImplicitPointRendConfig", "ImplicitPointRendField", "ImplicitPointRe
 
 
 @dataclass(frozen=True)
-class ImplicitPointRendConfig:
+class ImplicitPointRendConfig(HeadConfig):
     """Sizes of an :class:`ImplicitPointRendHead`."""
 
     width: int = 64
@@ -100,7 +101,13 @@ class ImplicitPointRendHead(PointHead):
         )
         self._start(self.parameter_head[-1])
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """An :class:`ImplicitPointRendField`; nothing in it is random."""
         pooled = _pool(pyramid.levels[0], self.config.pool)
         parameters = self.parameter_head(pooled.flatten(1))

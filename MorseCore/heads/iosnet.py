@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
+from MorseCore.heads.head import HeadConfig
 from MorseCore.heads.pointhead import PointField, PointHead
 from MorseCore.heads.pointwise import PointwiseMLP
 from MorseCore.points import sample_rows, to_rows
@@ -20,7 +21,7 @@ __all__ = ["IosnetConfig", "IosnetField", "IosnetHead"]
 
 
 @dataclass(frozen=True)
-class IosnetConfig:
+class IosnetConfig(HeadConfig):
     """Sizes of an :class:`IosnetHead`."""
 
     widths: tuple[int, ...] = (1024, 1024, 1024)
@@ -51,8 +52,7 @@ class IosnetHead(PointHead):
     (there: the stem and four residual stages). Two deviations from the released code: it divides
     coordinates by n - 1 and then samples with ``align_corners=False``, which misplaces features by
     up to half a pixel; here both follow one convention. And its option to sample the input image
-    as one more level is left out, because a pyramid does not carry the image; a backbone with a
-    map at stride 1 is the nearest thing.
+    as one more level is left out; a backbone with a map at stride 1 is the nearest thing.
     """
 
     def __init__(self, config: IosnetConfig, spec: PyramidSpec, *, num_classes: int) -> None:
@@ -66,7 +66,13 @@ class IosnetHead(PointHead):
         self.hidden = PointwiseMLP((inputs, *config.widths))
         self.classify = nn.Linear(config.widths[-1], num_classes)
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """A field that samples the maps at each point it is asked for."""
         return IosnetField(self, pyramid)
 

@@ -1,77 +1,282 @@
-"""MORSE and its rows with experts: MoE, SMoE, IAR+MoE and MORSE = IAR+SMoE (Tables 1 and 2)."""
+"""MORSE and the rows of its Tables 1 and 2: MoE, SMoE, IAR, IAR+MoE and MORSE = IAR+SMoE.
 
+Each row has a dataclass of its own with the options that mean something to it. An option of several
+rows means the same in all; :class:`MorseConfig` has every one and explains it.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
-from MorseCore.heads.experts import ExpertFeatures, ExpertSizes, StochasticExperts
+from MorseCore.heads.experts import ExpertFeatures, Routing, StochasticExperts
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
+from MorseCore.heads.fourier import Encoding, FourierEncoding
+from MorseCore.heads.head import HeadConfig
 from MorseCore.heads.morse_options import (
-    FeatureOptions,
-    GateOptions,
-    RenderingOptions,
-    RoutingOptions,
+    Preset,
+    check_options,
+    choose_residual,
+    fill_sizes,
 )
+from MorseCore.heads.plain import refuse_encoder
+from MorseCore.heads.pointrend import PointRendHead
+from MorseCore.heads.rendering_head import RenderingHead
 
-__all__ = ["IarMoeConfig", "MixtureOptions", "MoeConfig", "MorseConfig", "MorseHead", "SmoeConfig"]
+__all__ = ["IarConfig", "IarMoeConfig", "MoeConfig", "MorseConfig", "MorseHead", "SmoeConfig"]
 
 
 @dataclass(frozen=True)
-class MixtureOptions(GateOptions, FeatureOptions):
-    """What the rows with experts share."""
+class MorseConfig(HeadConfig):
+    """``MORSE``: rendering on the feature of a stochastic mixture."""
+
+    preset: Preset = "default"
+    """Fills what is left at 0. ``paper``: width 256, gate of four 3x3 convolutions at full
+    resolution (573 GFLOP for a 256x256 slice, 16 TFLOP for a 96^3 window), not residual. ``wide``:
+    gate at stride 4, width 256 in 2D and 64 in 3D. ``default``: width 64 and gate at stride 8 in
+    2D, 32 and 4 in 3D, rendering width 128. ``custom``: nothing, all sizes are given."""
+    experts: int = 0
+    """N, the finest N maps of the pyramid; 0 takes all."""
+    width: int = 0
+    """Width of x_out, and of experts, gate and fuse MLP (256 in the paper)."""
+    dropout: float = 0.1
+    """Channel dropout of x_out before the coarse classifier."""
+    gate_depth: int = 4
+    """3x3 convolutions of the gate (the released code has 2)."""
+    gate_stride: int = 0
+    """Stride r at which the gate runs; 1 is the paper's."""
+    drop_rate: float = 0.7
+    """alpha: probability that an expert is left out in a training step."""
+    routing: Routing = "renorm"
+    """How left-out experts are handled, see :func:`draw_expert_mask`; ``dense`` is plain MoE."""
+    frequencies: int = 128
+    """L: the positional encoding has 2L features."""
+    sigma: float = 1.0
+    """Standard deviation of the encoding's frequencies at the start."""
+    positional_encoding: Encoding = "trainable"
+    """``trainable`` is Eq. 3, ``uniform_fixed`` the released code, see :class:`FourierEncoding`."""
+    render_width: int = 0
+    """Width of the rendering head's three hidden layers (the released code has 512)."""
+    reinject: bool = True
+    """Feed the coarse logits to every layer of the rendering head (as the released code does)."""
+    residual: bool | None = None
+    """Rendered logits = coarse logits + head. A deviation from the paper: rendering starts as the
+    identity, so a head that trained for only half of a short run does no harm. null: the preset's,
+    which is false in ``paper`` and true elsewhere; true is refused in ``paper``."""
+    coarse_source: CoarseSource = "mixture"
+    """Coarse logits v: ``mixture`` classifies x_out, of whatever it is made; ``backbone`` the
+    finest decoder map, as the released 2D code does, see :class:`FeatureHead`."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _settle_residual(self)
+
+    def filled(self, spec: PyramidSpec) -> "MorseConfig":
+        """With the preset's sizes; ``coarse_source`` backbone is refused on an encoder."""
+        _check_coarse_source(self.coarse_source, spec)
+        return fill_sizes(self, spec)
 
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "MorseHead":
         """The head."""
-        return MorseHead(self.filled(spec), spec, num_classes=num_classes)
+        filled = self.filled(spec)
+        return MorseHead(
+            spec, _experts(filled, spec, routing=filled.routing, drop_rate=filled.drop_rate),
+            num_classes=num_classes, dropout=filled.dropout, coarse_source=filled.coarse_source,
+            rendering=partial(_rendering, filled, spec, num_classes=num_classes),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class MoeConfig(MixtureOptions):
-    """``+MoE``: all experts in every step, no rendering."""
+class IarMoeConfig(HeadConfig):
+    """``+IAR+MoE``: rendering on the feature of a dense mixture; see :class:`MorseConfig`."""
+
+    preset: Preset = "default"
+    """Fills what is left at 0."""
+    experts: int = 0
+    """N, the finest N maps; 0 takes all."""
+    width: int = 0
+    """Width of x_out, experts, gate and fuse MLP."""
+    dropout: float = 0.1
+    """Channel dropout of x_out before the coarse classifier."""
+    gate_depth: int = 4
+    """3x3 convolutions of the gate."""
+    gate_stride: int = 0
+    """Stride at which the gate runs."""
+    frequencies: int = 128
+    """L, of the positional encoding."""
+    sigma: float = 1.0
+    """Standard deviation of its frequencies at the start."""
+    positional_encoding: Encoding = "trainable"
+    """Whether they are trained, and how they are drawn."""
+    render_width: int = 0
+    """Width of the rendering head."""
+    reinject: bool = True
+    """Feed the coarse logits to every layer of the rendering head."""
+    residual: bool | None = None
+    """Add the coarse logits to its answer; null: the preset's."""
+    coarse_source: CoarseSource = "mixture"
+    """Coarse logits of x_out or of the finest decoder map."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _settle_residual(self)
+
+    def filled(self, spec: PyramidSpec) -> "IarMoeConfig":
+        """See :meth:`MorseConfig.filled`."""
+        _check_coarse_source(self.coarse_source, spec)
+        return fill_sizes(self, spec)
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "MorseHead":
+        """The head."""
+        filled = self.filled(spec)
+        return MorseHead(
+            spec, _experts(filled, spec), num_classes=num_classes, dropout=filled.dropout,
+            coarse_source=filled.coarse_source,
+            rendering=partial(_rendering, filled, spec, num_classes=num_classes),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class SmoeConfig(RoutingOptions, MixtureOptions):
-    """``+SMoE``: stochastic routing, no rendering."""
+class IarConfig(HeadConfig):
+    """``+IAR``: rendering on the feature of a linear pyramid; see :class:`MorseConfig`."""
+
+    preset: Preset = "default"
+    """Fills what is left at 0."""
+    experts: int = 0
+    """The finest maps that x_out is made of; 0 takes all."""
+    width: int = 0
+    """Width of x_out."""
+    dropout: float = 0.1
+    """Channel dropout of x_out before the coarse classifier."""
+    frequencies: int = 128
+    """L, of the positional encoding."""
+    sigma: float = 1.0
+    """Standard deviation of its frequencies at the start."""
+    positional_encoding: Encoding = "trainable"
+    """Whether they are trained, and how they are drawn."""
+    render_width: int = 0
+    """Width of the rendering head."""
+    reinject: bool = True
+    """Feed the coarse logits to every layer of the rendering head."""
+    residual: bool | None = None
+    """Add the coarse logits to its answer; null: the preset's."""
+    coarse_source: CoarseSource = "mixture"
+    """Coarse logits of x_out or of the finest decoder map."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _settle_residual(self)
+
+    def filled(self, spec: PyramidSpec) -> "IarConfig":
+        """See :meth:`MorseConfig.filled`."""
+        _check_coarse_source(self.coarse_source, spec)
+        return fill_sizes(self, spec)
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
+        """The head."""
+        filled = self.filled(spec)
+        return PointRendHead(
+            spec, num_classes=num_classes, levels=filled.experts, width=filled.width,
+            dropout=filled.dropout, coarse_source=filled.coarse_source,
+            rendering=partial(_rendering, filled, spec, num_classes=num_classes),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class IarMoeConfig(RenderingOptions, MixtureOptions):
-    """``+IAR+MoE``: rendering on the feature of a dense mixture."""
+class SmoeConfig(HeadConfig):
+    """``+SMoE``: stochastic routing, no rendering; see :class:`MorseConfig`."""
+
+    preset: Preset = "default"
+    """Fills what is left at 0."""
+    experts: int = 0
+    """N, the finest N maps; 0 takes all."""
+    width: int = 0
+    """Width of x_out, experts, gate and fuse MLP."""
+    dropout: float = 0.1
+    """Channel dropout of x_out before the classifier."""
+    gate_depth: int = 4
+    """3x3 convolutions of the gate."""
+    gate_stride: int = 0
+    """Stride at which the gate runs."""
+    drop_rate: float = 0.7
+    """alpha: probability that an expert is left out in a training step."""
+    routing: Routing = "renorm"
+    """How left-out experts are handled."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def filled(self, spec: PyramidSpec) -> "SmoeConfig":
+        """With the preset's sizes."""
+        return fill_sizes(self, spec)
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "MorseHead":
+        """The head."""
+        filled = self.filled(spec)
+        experts = _experts(filled, spec, routing=filled.routing, drop_rate=filled.drop_rate)
+        return MorseHead(spec, experts, num_classes=num_classes, dropout=filled.dropout)
 
 
 @dataclass(frozen=True)
-class MorseConfig(RenderingOptions, RoutingOptions, MixtureOptions):
-    """``MORSE``: rendering on the feature of a stochastic mixture."""
+class MoeConfig(HeadConfig):
+    """``+MoE``: all experts in every step, no rendering; see :class:`MorseConfig`."""
+
+    preset: Preset = "default"
+    """Fills what is left at 0."""
+    experts: int = 0
+    """N, the finest N maps; 0 takes all."""
+    width: int = 0
+    """Width of x_out, experts, gate and fuse MLP."""
+    dropout: float = 0.1
+    """Channel dropout of x_out before the classifier."""
+    gate_depth: int = 4
+    """3x3 convolutions of the gate."""
+    gate_stride: int = 0
+    """Stride at which the gate runs."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def filled(self, spec: PyramidSpec) -> "MoeConfig":
+        """With the preset's sizes."""
+        return fill_sizes(self, spec)
+
+    def build(self, spec: PyramidSpec, *, num_classes: int) -> "MorseHead":
+        """The head."""
+        filled = self.filled(spec)
+        experts = _experts(filled, spec)
+        return MorseHead(spec, experts, num_classes=num_classes, dropout=filled.dropout)
+
+
+_Mixture = MorseConfig | IarMoeConfig | SmoeConfig | MoeConfig
+_Rendering = MorseConfig | IarMoeConfig | IarConfig
 
 
 class MorseHead(FeatureHead):
     """MORSE = SMoE + IAR, and what is left of it without stochastic routing or without rendering.
 
-    x_out is the output of a mixture of experts; the configuration says whether experts are left out
-    in training and whether there is a rendering head.
+    x_out is the output of a mixture of experts; experts may be left out in training, and there may
+    be a rendering head.
     """
 
-    def __init__(self, config: MixtureOptions, spec: PyramidSpec, *, num_classes: int) -> None:
-        """:param config: with the preset's values filled in."""
-        rendering = None
-        coarse_source: CoarseSource = "mixture"
-        if isinstance(config, RenderingOptions):
-            coarse_source = config.coarse_source
-            rendering = partial(
-                config.build_rendering, spec, features=config.width, num_classes=num_classes
-            )
-        super().__init__(dropout=config.dropout, coarse_source=coarse_source)
-        self.config = config
-        routing = config if isinstance(config, RoutingOptions) else RoutingOptions(routing="dense")
-        sizes = ExpertSizes(
-            config.experts, config.width, config.gate_depth, config.gate_stride,
-            routing.drop_rate, routing.routing,
-        )  # fmt: skip
-        self.experts = StochasticExperts(spec, sizes)
-        self.set_answers(spec, width=config.width, num_classes=num_classes, rendering=rendering)
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        experts: StochasticExperts,
+        *,
+        num_classes: int,
+        dropout: float,
+        coarse_source: CoarseSource = "mixture",
+        rendering: Callable[[], RenderingHead] | None = None,
+    ) -> None:
+        """:param dropout: of the channels of x_out before the coarse classifier.
+        :param rendering: makes the rendering head; None for none.
+        """
+        super().__init__(dropout=dropout, coarse_source=coarse_source)
+        self.experts = experts
+        self.set_answers(spec, width=experts.width, num_classes=num_classes, rendering=rendering)
 
     def features(
         self, pyramid: Pyramid, *, generator: torch.Generator | None = None
@@ -79,3 +284,33 @@ class MorseHead(FeatureHead):
         """x_out; in training mode with one draw of experts an image."""
         mask = self.experts.draw_mask(pyramid, generator=generator) if self.training else None
         return self.experts(pyramid, mask)
+
+
+def _settle_residual(config: _Rendering) -> None:
+    """At once rather than in ``filled``, so that a model folder says what the model does."""
+    residual = choose_residual(config.preset, config.residual)
+    object.__setattr__(config, "residual", residual)  # the class is frozen
+
+
+def _check_coarse_source(source: CoarseSource, spec: PyramidSpec) -> None:
+    if source == "backbone":
+        refuse_encoder(spec, what="The 'coarse_source' backbone")
+
+
+def _experts(
+    filled: _Mixture, spec: PyramidSpec, *, routing: Routing = "dense", drop_rate: float = 0.0
+) -> StochasticExperts:
+    return StochasticExperts(
+        spec, experts=filled.experts, width=filled.width, gate_depth=filled.gate_depth,
+        gate_stride=filled.gate_stride, routing=routing, drop_rate=drop_rate,
+    )  # fmt: skip
+
+
+def _rendering(filled: _Rendering, spec: PyramidSpec, *, num_classes: int) -> RenderingHead:
+    encoding = FourierEncoding(
+        spec.spatial_dims, filled.frequencies, sigma=filled.sigma, kind=filled.positional_encoding
+    )
+    return RenderingHead(
+        filled.width, width=filled.render_width, num_classes=num_classes, encoding=encoding,
+        reinject=filled.reinject, residual=bool(filled.residual),
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from torch import Tensor
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.heads.head import Head
+from MorseCore.heads.head import Head, HeadConfig
 from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.points import Axes, sample_grid, sample_rows, to_rows
 
@@ -33,7 +33,7 @@ def refuse_encoder(spec: PyramidSpec, *, what: str) -> None:
 
 
 @dataclass(frozen=True)
-class PlainConfig:
+class PlainConfig(HeadConfig):
     """The plain head has nothing to choose."""
 
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "PlainHead":
@@ -54,7 +54,13 @@ class PlainHead(Head):
         super().__init__()
         self.classify = PointwiseLinear(spec.channels[-1], num_classes)
 
-    def prepare(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Field:
+    def prepare(
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Field:
         """A field that interpolates the logits of the finest map."""
         return PlainField(self.classify.on_map(pyramid.levels[-1]), pyramid.size)
 

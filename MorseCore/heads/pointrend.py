@@ -1,4 +1,4 @@
-"""PointRend as MORSE compares with it, and MORSE's row IAR, which adds a positional encoding."""
+"""PointRend as MORSE compares with it; MORSE's row IAR adds a positional encoding to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,32 +9,16 @@ import torch
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
+from MorseCore.heads.head import HeadConfig
 from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
-from MorseCore.heads.morse_options import RenderingOptions
 from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.rendering_head import RenderingHead
 
-__all__ = ["IarConfig", "PointRendConfig", "PointRendHead"]
+__all__ = ["PointRendConfig", "PointRendHead"]
 
 
 @dataclass(frozen=True)
-class IarConfig(RenderingOptions):
-    """``+IAR``: MORSE's rendering on the feature of a linear pyramid."""
-
-    def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
-        """The head."""
-        filled = self.filled(spec)
-        return PointRendHead(
-            spec, num_classes=num_classes, levels=filled.experts, width=filled.width,
-            dropout=filled.dropout, coarse_source=filled.coarse_source,
-            rendering=partial(
-                filled.build_rendering, spec, features=filled.width, num_classes=num_classes
-            ),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PointRendConfig:
+class PointRendConfig(HeadConfig):
     """``+PointRend``; the defaults are those of MORSE's released code."""
 
     width: int = 256

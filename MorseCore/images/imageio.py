@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK
@@ -22,7 +22,14 @@ from MorseCore.images.imageheaders import (
 from MorseCore.images.itkpath import itk_path
 from MorseCore.system.files import atomic_path, printable
 
-__all__ = ["Volume", "read_volume", "write_itk_image", "write_labels", "write_volume"]
+__all__ = [
+    "Volume",
+    "read_volume",
+    "volume_from_itk",
+    "write_itk_image",
+    "write_labels",
+    "write_volume",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +52,19 @@ class Volume:
     modality: str = ""
     """DICOM's code (CT, MR, …); empty where the file does not say."""
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The voxels, for numpy's functions."""
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    def to_sitk(self) -> SimpleITK.Image:
+        """The volume as an image of SimpleITK's, a copy in LPS."""
+        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(self.array))
+        spacing, origin, direction = self.geometry.lps()
+        image.SetSpacing(spacing)
+        image.SetOrigin(origin)
+        image.SetDirection(direction)
+        return image
+
 
 def read_volume(path: Path) -> Volume:
     """Read a NIfTI, NRRD, MetaImage, DICOM or picture file, or a folder with one DICOM series.
@@ -62,19 +82,28 @@ def read_volume(path: Path) -> Volume:
         image = _read(path, files=files)
         is_dicom = path.is_dir() or image.HasMetaDataKey(MODALITY)
         modality = modality_of(files[0]) if is_dicom else ""
-    image = _as_scalar(image, path)
+    volume = replace(volume_from_itk(image, path.name), modality=modality)
+    if np.issubdtype(volume.array.dtype, np.floating) and path.is_file() and is_nifti(path):
+        missing = read_missing_voxels(path)
+        if missing is not None:
+            volume.array[missing.reshape(volume.array.shape)] = np.nan
+    _warn_about_geometry(volume, path)
+    return volume
+
+
+def volume_from_itk(image: SimpleITK.Image, source: str) -> Volume:
+    """A volume of an image of SimpleITK's; its voxels are copied.
+
+    :param source: what messages call it.
+    :raises ImageError: if it has several values a voxel, more than three axes, or complex voxels.
+    :raises GeometryError: if its grid is impossible.
+    """
+    image = _as_scalar(image, Path(source))
     array = SimpleITK.GetArrayFromImage(image)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    if np.issubdtype(array.dtype, np.floating) and path.is_file() and is_nifti(path):
-        missing = read_missing_voxels(path)
-        if missing is not None:
-            array[missing.reshape(array.shape)] = np.nan
     geometry = geometry_of(image)
-    values = array.reshape(geometry.shape)
-    volume = Volume(values, geometry, path.name, image.GetDimension(), modality)
-    _warn_about_geometry(volume, path)
-    return volume
+    return Volume(array.reshape(geometry.shape), geometry, source, image.GetDimension())
 
 
 def write_volume(
@@ -115,11 +144,7 @@ def write_itk_image(
         raise GeometryError(f"A map of shape {array.shape} does not fit the grid {geometry.shape}.")
     if not _is_text(path):
         raise OutputError(f"{printable(path.name)}: the path has bytes that are no UTF-8 text.")
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
-    spacing, origin, direction = geometry.lps()
-    image.SetSpacing(spacing)
-    image.SetOrigin(origin)
-    image.SetDirection(direction)
+    image = Volume(array, geometry, path.name).to_sitk()
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
     with atomic_path(path) as temporary, _quiet_itk():

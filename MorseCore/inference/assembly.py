@@ -1,4 +1,4 @@
-"""What was predicted on the model's grid, as a segmentation on the scan's own grid."""
+"""Turn what was predicted on the model's grid into a segmentation on the scan's own grid."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,10 +45,17 @@ class Placement:
 
 
 class Assembler:
-    """Masks, uncertainty, points and what changed; outside of the part all is background.
+    """Collects masks, uncertainty, points and what changed; outside of the part is background.
 
     Takes a prediction whole or in slabs (:func:`predict_slabs`) and keeps of each what the result
     needs, so that no map of probabilities is held.
+
+    Example::
+
+        assembler = Assembler(place, info.result_structures())
+        for slab in predict_slabs(network, image, settings, rolling=assembler.takes_slabs):
+            assembler.add(slab)
+        segmentation = assembler.result()
     """
 
     def __init__(self, place: Placement, structures: Sequence[Structure]) -> None:
@@ -100,7 +107,7 @@ class Assembler:
         return round(self._left / max(1, self._foreground), 4)
 
     def result(self) -> Segmentation:
-        """The segmentation, once all rows were added."""
+        """The segmentation, once all rows were added; its maps are (K, J, I) of the whole."""
         place, whole, maps = self._place, self._whole, self._restorer.maps
         if self._part.shape != whole.shape:
             start = _scaled(place.start, place.scale, place.spatial_dims)
@@ -165,7 +172,10 @@ def _pieces(part: GridPrediction) -> Iterator[GridPrediction]:
 
 
 def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
-    """The same extent with ``scale`` times as many voxels; slices stay in 2D."""
+    """The same extent with ``scale`` times as many voxels an axis.
+
+    :param dims: 2 leaves the slices (K) as they are.
+    """
     if scale == 1:
         return geometry
     steps = np.array([scale, scale, scale if dims == 3 else 1], dtype=np.float64)  # i, j, k

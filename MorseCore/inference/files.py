@@ -1,4 +1,4 @@
-"""A segmentation as files: written whole or not at all, read back as it was."""
+"""Write a segmentation as files, whole or not at all, and read it back as it was."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +32,7 @@ _FILES = ("uncertainty.nii.gz", "points.csv", "points.mrk.json", REPORT)
 def write_result(
     folder: Path, result: Segmentation, *, mask_format: MaskFormat = "nii.gz"
 ) -> dict[str, Any]:
-    """Write the files of one case; returns what ``report.json`` holds.
+    """Write the files of one case; return what ``report.json`` holds.
 
     ``coarse`` and ``refined`` label maps, ``uncertainty.nii.gz``, ``points.csv``,
     ``points.mrk.json`` (the 8192 most uncertain ones, for Slicer), ``report.json``, which marks the
@@ -154,7 +154,6 @@ def _markups(points: RenderedPoints) -> dict[str, Any]:
             )
         )
     ]  # fmt: skip
-    uncertainty = [round(float(x), 5) for x in points.uncertainty]
     markup = {
         "type": "Fiducial",
         "coordinateSystem": "LPS",
@@ -162,18 +161,14 @@ def _markups(points: RenderedPoints) -> dict[str, Any]:
         "controlPoints": controls,
         "measurements": [
             {
-                "name": "uncertainty",
-                "enabled": True,
-                "printFormat": "%.3f",
-                "controlPointValues": uncertainty,
+                "name": "uncertainty", "enabled": True, "printFormat": "%.3f",
+                "controlPointValues": [round(float(x), 5) for x in points.uncertainty],
             }
         ],
         "display": {
-            "pointLabelsVisibility": False,
-            "glyphType": "Sphere3D",
-            "useGlyphScale": True,
+            "pointLabelsVisibility": False, "glyphType": "Sphere3D", "useGlyphScale": True,
             "glyphScale": 1.0,
         },
-    }
+    }  # fmt: skip
     schema = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
     return {"@schema": schema, "markups": [markup]}

@@ -1,6 +1,6 @@
-"""The backbone computed by OpenVINO on a CPU; the head, and whatever cannot be converted, by torch.
+"""Compute the backbone with OpenVINO on a CPU; torch computes the head and what is not converted.
 
-OpenVINO is an extra (``pip install -e ".[cpu]"``), and used where it is asked for. On two
+OpenVINO is an extra (``pip install -e ".[cpu]"``) that runs only where it is asked for. On two
 cores it took 0.49 times torch's time for a window of the shipped model's 3D-UNet in float32, and
 0.62 times in bf16 (``Training/research/benchmarks/engines.py``). Converting takes seconds, so it
 pays for large images and for batches.
@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.backbones.pyramid import Backbone, Pyramid
 from MorseCore.errors import ConfigError, DeviceError
 from MorseCore.network import Network
 
@@ -32,7 +32,9 @@ def use_engine(
 ) -> str:
     """Have the backbone computed by an engine; the network is changed in place.
 
-    :param window: size of the images that it will see; conversion is tried, and compared, on it.
+    :param engine: ``torch`` or ``openvino``.
+    :param window: size in voxels, array order, of the images that it will see; the conversion is
+        compared with torch on one of them.
     :param channels: of an image.
     :return: what computes it, with its version. A backbone that OpenVINO cannot convert stays with
         torch, and a warning says so.
@@ -60,20 +62,18 @@ def use_engine(
     return f"torch {torch.__version__}"
 
 
-class OpenVinoBackbone(nn.Module):
+class OpenVinoBackbone(Backbone):
     """A backbone whose maps OpenVINO computes, as :class:`Pyramid`, like the original's.
 
     For images of the window's size; each batch size is compiled when it first occurs, in some
     tenths of a second. The precision is that of the autocast around the call.
     """
 
-    spec: PyramidSpec
-
-    def __init__(self, backbone: nn.Module, window: Sequence[int], *, channels: int = 1) -> None:
+    def __init__(self, backbone: Backbone, window: Sequence[int], *, channels: int = 1) -> None:
         """:raises Exception: if it cannot be converted, or gives other maps than torch."""
         super().__init__()
         openvino = _import_openvino()
-        self.spec = backbone.spec  # type: ignore[assignment]
+        self.spec = backbone.spec
         noise = torch.Generator().manual_seed(0)
         example = torch.randn((1, channels, *window), generator=noise)
         self._model = _convert(openvino, backbone, example)
@@ -137,12 +137,12 @@ class _Levels(nn.Module):
 
 
 def _import_openvino() -> ModuleType:
-    """OpenVINO, kept from reporting its use, as it does when it is imported: we send nothing.
+    """Import OpenVINO with its telemetry switched off.
 
     :raises ConfigError: if it is not installed.
     """
     if "openvino" not in sys.modules:
-        # Without this package, which is only for telemetry, OpenVINO takes a stub of its own.
+        # OpenVINO reports its use when it is imported; without this package it takes a stub.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         import openvino

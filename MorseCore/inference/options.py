@@ -1,21 +1,40 @@
-"""What a user may choose for one run."""
+"""What a run is given: what the user chose, how windows are computed, and who watches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
-from MorseCore.errors import ConfigError
+from MorseCore.errors import Cancelled, ConfigError
 from MorseCore.images.roi import Roi
-from MorseCore.renderers import RENDERERS, RendererConfig
+from MorseCore.renderers import RENDERERS, Renderer, RendererConfig
+from MorseCore.store.model_folder import ModelInfo, WindowConfig
 from MorseCore.system.devices import Precision
 
-__all__ = ["PredictOptions", "points_asked", "renderer_parameters"]
+__all__ = [
+    "UNWATCHED",
+    "PredictOptions",
+    "RunMonitor",
+    "ShouldStop",
+    "StageProgress",
+    "WindowSettings",
+    "points_asked",
+    "renderer_parameters",
+]
+
+ShouldStop = Callable[[], bool]
+"""Answers yes when the caller wants the run to end."""
+StageProgress = Callable[[str, float], None]
+"""Called with the stage of a run (``prepare``, ``network``, ``restore``) and its share, 0..1."""
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What a user may choose for one run; None takes the model's default."""
+    """What a user may choose for one run; None takes the model's default.
+
+    :raises ConfigError: if a number makes no sense.
+    """
 
     roi: Roi | None = None
     """Segment only inside this box."""
@@ -27,6 +46,7 @@ class PredictOptions:
     scale: int = 1
     """Output grid this many times finer than the input's, asked from the field."""
     precision: Precision = "auto"
+    """Of the computation; ``auto`` takes what the device computes fastest."""
 
     def __post_init__(self) -> None:
         if self.scale not in (1, 2, 3, 4):
@@ -42,7 +62,8 @@ class PredictOptions:
     def renderer(self, default: Any, *, window: Sequence[int]) -> Any:
         """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.
 
-        :param window: the model's, of which its points may be a share.
+        :param default: the model's renderer.
+        :param window: the model's, array order, of which its points may be a share.
         :raises ConfigError: if a number is chosen that this renderer does not have.
         """
         wanted = {"points": self.points, "passes": self.passes}
@@ -62,12 +83,92 @@ class PredictOptions:
                 result = replace(result, certain_margin=0.0)
         return result
 
+    def window_settings(self, info: ModelInfo) -> "WindowSettings":
+        """How a model's windows are computed with these options.
+
+        :raises ConfigError: as :meth:`renderer`.
+        """
+        window = info.preparation.window_size
+        return WindowSettings(
+            window, self.renderer(info.renderer, window=window).build(), info.windows,
+            scale=self.scale, temperature=info.temperature, precision=self.precision,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSettings:
+    """How the windows of a volume are computed, rendered and blended."""
+
+    window: Sequence[int]
+    """Size of a window in voxels, array order; two sizes for a 2D network."""
+    renderer: Renderer
+    """Asks each window's field."""
+    windows: WindowConfig
+    """How windows overlap, and how many are computed at once."""
+    scale: int = 1
+    """Ask the fields on a grid this many times finer; a 2D network leaves K as it is."""
+    temperature: float = 1.0
+    """Of the probabilities, softmax(logits / temperature)."""
+    precision: Precision = "auto"
+    """Of network and renderer."""
+
+
+@dataclass(frozen=True)
+class RunMonitor:
+    """Who watches a run: told how far it is, asked whether it shall go on.
+
+    Example::
+
+        monitor = RunMonitor(bar.update, should_stop=button.is_pressed)
+        for n, window in enumerate(windows, start=1):
+            monitor.check()
+            compute(window)
+            monitor.tell(n / len(windows))
+    """
+
+    progress: Callable[[float], None] | None = None
+    """Called with the share that is done, 0..1."""
+    should_stop: ShouldStop | None = None
+    """Asked before each piece of work."""
+
+    @classmethod
+    def of_stage(
+        cls, stage: str, progress: StageProgress | None, should_stop: ShouldStop | None
+    ) -> "RunMonitor":
+        """The monitor of one stage, for a caller who follows several."""
+        return cls(None if progress is None else partial(progress, stage), should_stop)
+
+    def part(self, index: int, count: int) -> "RunMonitor":
+        """The monitor of one of ``count`` equal parts of the run."""
+        return RunMonitor(lambda share: self.tell((index + share) / count), self.should_stop)
+
+    def tell(self, share: float) -> None:
+        """Report the share that is done, 0..1."""
+        if self.progress is not None:
+            self.progress(share)
+
+    def check(self, task: str = "The segmentation") -> None:
+        """Go on only if nobody wants to stop.
+
+        :param task: what the error names, the beginning of a sentence.
+        :raises Cancelled: if ``should_stop`` answers yes.
+        """
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled(f"{task} was cancelled.")
+
+
+UNWATCHED = RunMonitor()
+"""Nobody watches."""
+
 
 def points_asked(renderer: RendererConfig, *, window: Sequence[int]) -> int | None:
-    """Points that are rendered in a window at most; None for a renderer that sets no number."""
+    """Most points that are rendered in a window; None for a renderer that sets no number.
+
+    :param window: size in voxels.
+    """
     return renderer.most_points(prod(window))
 
 
 def renderer_parameters(renderer: Any) -> dict[str, Any]:
-    """Of a report: the renderer's name and numbers."""
+    """The renderer's name and numbers, as a report holds them."""
     return {"renderer": RENDERERS.name_of(renderer), **asdict(renderer)}

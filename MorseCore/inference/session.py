@@ -1,7 +1,5 @@
-"""One image and its fields: its first segmentation, and every further question to them."""
+"""One scan and its fields: segment it once, then ask the fields again without a backbone pass."""
 
-from collections.abc import Callable
-from dataclasses import asdict
 from math import prod
 from typing import Any
 
@@ -13,8 +11,9 @@ from MorseCore.images.imageio import Volume
 from MorseCore.images.modelgrid import model_grid
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import Assembler, Placement
-from MorseCore.inference.options import PredictOptions, renderer_parameters
-from MorseCore.inference.predictor import Predictor, cut_region
+from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
+from MorseCore.inference.predictor import VolumePredictor, cut_region
+from MorseCore.inference.report import report_rendering
 from MorseCore.inference.sliding_window import KeptFields
 from MorseCore.inference.stitching import GridPrediction
 from MorseCore.renderers import DenseConfig, Renderer
@@ -25,12 +24,14 @@ __all__ = ["Session"]
 
 FIELD_LIMIT = 4 * 2**30  # bytes of fields kept; more than a workstation has to spare is not kept
 _Index = tuple[int, int, int]
-Tell = Callable[[str, float], None]
-ShouldStop = Callable[[], bool]
 
 
 class Session:
     """Segments one image and keeps its fields.
+
+    :param options: of the first segmentation; its region bounds every later question.
+    :param limit: bytes of fields kept at most; less where a GPU has less to spare.
+    :raises GeometryError: if the region lies outside the image.
 
     Example::
 
@@ -42,7 +43,7 @@ class Session:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: VolumePredictor,
         volume: Volume,
         options: PredictOptions,
         *,
@@ -50,7 +51,6 @@ class Session:
     ) -> None:
         self._predictor, self._options = predictor, options
         self._part = cut_region(volume, options.roi)[0].geometry
-        self._whole = volume.geometry
         info = predictor.info
         if (free := free_gpu_memory(predictor.device)) is not None:
             limit = min(limit, free // 3)  # the fields lie there, and computing needs the most
@@ -63,9 +63,12 @@ class Session:
         self._grid = self._part  # the model's, once it is known
 
     def segment(
-        self, *, progress: Tell | None = None, should_stop: ShouldStop | None = None
+        self, *, progress: StageProgress | None = None, should_stop: ShouldStop | None = None
     ) -> Segmentation:
-        """The first question; see :meth:`Predictor.segment` for its errors."""
+        """Segment the image, once; see :meth:`VolumePredictor.segment` for arguments and errors.
+
+        :raises MorseError: if it has been segmented already.
+        """
         if self._volume is None:
             raise MorseError("This image has been segmented already.")
         result = self._predictor.segment(
@@ -79,37 +82,31 @@ class Session:
         self,
         options: PredictOptions,
         *,
-        progress: Tell | None = None,
+        progress: StageProgress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Segmentation:
         """Render a box, or all that was segmented, with other numbers; no backbone pass.
 
-        :return: on the grid of the box, ``options.scale`` times finer.
+        :param options: ``roi`` is the box.
+        :param progress: called with the stage ``network`` and 0..1.
+        :param should_stop: asked before each window.
+        :return: on the grid of the box, ``options.scale`` times finer; maps are (K, J, I).
         :raises GeometryError: if the box lies outside of what was segmented.
+        :raises ConfigError: if a number is chosen that the model's renderer does not have.
         :raises MorseError: if there is nothing to ask, or the image was too large to keep.
+        :raises DeviceError: if the answer does not fit into memory.
+        :raises Cancelled: if ``should_stop`` answered yes.
         """
         info = self._predictor.info
-        chosen = options.renderer(info.renderer, window=info.preparation.window_size)
-        prediction, place = self._ask(
-            chosen.build(), options.roi, options.scale, progress, should_stop
-        )
-        report = self._segmented().report
+        renderer = options.renderer(info.renderer, window=info.preparation.window_size).build()
+        monitor = RunMonitor.of_stage("network", progress, should_stop)
+        prediction, place = self._ask(renderer, options.roi, options.scale, monitor)
         with out_of_memory_explained(self._predictor.device):
             assembler = Assembler(place, info.result_structures())
             assembler.add(prediction)
             result = assembler.result()
-        result.report.update(
-            {key: report[key] for key in ("model", "input", "versions", "device", "seed")},
-            parameters={
-                **report["parameters"], **renderer_parameters(chosen),
-                "scale": options.scale, "roi": asdict(options.roi) if options.roi else None,
-            },
-            windows=assembler.windows,
-            points={
-                "evaluated": assembler.evaluations,
-                "rendered_voxels": assembler.rendered_voxels,
-            },
-        )  # fmt: skip
+        first = self._segmented().report
+        result.report.update(report_rendering(first, options, assembler, info=info))
         return result
 
     def probability(
@@ -117,26 +114,25 @@ class Session:
         value: int,
         *,
         scale: int = 1,
-        progress: Tell | None = None,
+        progress: StageProgress | None = None,
         should_stop: ShouldStop | None = None,
     ) -> tuple[np.ndarray, Geometry]:
         """The rendered probability of a structure around it, and its grid (the model's own).
 
+        :param value: of the structure.
+        :param scale: the grid is this many times finer than the model's.
         :return: float32 (K, J, I); every voxel rendered, so that its surface is the field's.
         :raises MorseError: as :meth:`render`, or if the structure was not found in the image.
         """
         roi = self._around(value)
-        prediction, place = self._ask(DenseConfig().build(), roi, scale, progress, should_stop)
+        monitor = RunMonitor.of_stage("network", progress, should_stop)
+        prediction, place = self._ask(DenseConfig().build(), roi, scale, monitor)
         return prediction.refined[value].numpy(), place.fine(place.grid)
 
     def _ask(
-        self,
-        renderer: Renderer,
-        roi: Roi | None,
-        scale: int,
-        progress: Tell | None,
-        should_stop: ShouldStop | None,
+        self, renderer: Renderer, roi: Roi | None, scale: int, monitor: RunMonitor
     ) -> tuple[GridPrediction, Placement]:
+        """What the fields say inside a region, and where that belongs."""
         self._segmented()
         if not self._kept.is_complete:
             raise MorseError(
@@ -148,11 +144,8 @@ class Session:
             part = part.crop(start, stop)
         box = _cover(part, self._grid)
         self._check_memory(box, scale)
-        tell = None if progress is None else (lambda share: progress("network", share))
         with out_of_memory_explained(self._predictor.device):
-            prediction = self._kept.render(
-                renderer, box, scale=scale, progress=tell, should_stop=should_stop
-            )
+            prediction = self._kept.render(renderer, box, scale=scale, monitor=monitor)
         dims = self._predictor.info.preparation.spatial_dims
         place = Placement(self._grid.crop(*box), part, part, (0, 0, 0), dims, scale=scale)
         return prediction, place

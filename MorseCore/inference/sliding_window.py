@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby, islice
 
 import torch
 from torch import Tensor
 
-from MorseCore.errors import Cancelled
 from MorseCore.field import Field
+from MorseCore.inference.options import UNWATCHED, RunMonitor, WindowSettings
 from MorseCore.inference.stitching import (
     Crops,
     GridBox,
@@ -19,37 +20,31 @@ from MorseCore.inference.stitching import (
 )
 from MorseCore.network import Network
 from MorseCore.renderers import Renderer
-from MorseCore.store.model_folder import WindowConfig
 from MorseCore.system.devices import Precision, autocast
 
 __all__ = [
-    "GridPrediction",
     "KeptFields",
+    "join",
     "predict_slabs",
     "predict_volume",
+    "window_to_source",
 ]
 
 
 def predict_volume(
     network: Network,
     volume: Crops,
+    settings: WindowSettings,
     *,
-    window: Sequence[int],
-    renderer: Renderer,
-    windows: WindowConfig,
-    scale: int = 1,
-    temperature: float = 1.0,
-    precision: Precision = "auto",
     keep: "KeptFields | None" = None,
-    progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    monitor: RunMonitor = UNWATCHED,
 ) -> GridPrediction:
-    """All parts of :func:`predict_slabs`, which has the same arguments, as one."""
-    parts = predict_slabs(
-        network, volume, window=window, renderer=renderer, windows=windows, scale=scale,
-        temperature=temperature, precision=precision, rolling=False, keep=keep,
-        progress=progress, should_stop=should_stop,
-    )  # fmt: skip
+    """All parts of :func:`predict_slabs`, which takes the same arguments, as one.
+
+    :return: maps on (K, J, I) times ``settings.scale``.
+    :raises Cancelled: if the monitor wants to stop.
+    """
+    parts = predict_slabs(network, volume, settings, rolling=False, keep=keep, monitor=monitor)
     return join(list(parts))
 
 
@@ -57,63 +52,70 @@ def predict_volume(
 def predict_slabs(
     network: Network,
     volume: Crops,
+    settings: WindowSettings,
     *,
-    window: Sequence[int],
-    renderer: Renderer,
-    windows: WindowConfig,
-    scale: int = 1,
-    temperature: float = 1.0,
-    precision: Precision = "auto",
     rolling: bool = True,
     keep: "KeptFields | None" = None,
-    progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    monitor: RunMonitor = UNWATCHED,
 ) -> Iterator[GridPrediction]:
     """Slide the window over a volume, render in each window, blend with Gaussian weights.
 
-    Rendering happens on each window's field before blending (the released code does the same). What
-    no further window touches is given out and forgotten, so memory grows neither with the number of
-    windows nor with K. A 2D network goes slice by slice.
+    Each window's field is rendered before windows are blended (the released code does the same).
+    Rows that no further window touches are given out and forgotten, so memory grows neither with
+    the number of windows nor with K. A 2D network goes slice by slice.
 
     :param volume: (K, J, I) float32, normalised; a tensor, or :class:`LazyImage`.
-    :param window: array order; two sizes for a 2D network.
-    :param scale: ask the fields on a grid this many times finer; a 2D network leaves K as it is.
-    :param temperature: of the probabilities, see :class:`Stitcher`.
     :param rolling: give out rows as they are done; otherwise a 3D network's answer is one part.
     :param keep: collects the fields, so that they can be asked again; one window at a time then.
-    :param progress: called with 0..1.
-    :param should_stop: asked before each batch of windows.
-    :return: parts of the map on (K, J, I) times ``scale``, in the order of their rows, each to be
-        used before the next is asked for; a 2D network's have one row.
-    :raises Cancelled: if ``should_stop`` answered yes.
+    :param monitor: checked before each batch of windows, told after it.
+    :return: parts of the map on (K, J, I) times ``settings.scale``, in the order of their rows,
+        each to be used before the next is asked for; a 2D network's have one row.
+    :raises Cancelled: if the monitor wants to stop.
     """
-    tell = progress or (lambda share: None)
-    count = 1 if len(window) == 3 else volume.shape[0]
-    layers = [volume] if len(window) == 3 else (volume[n] for n in range(count))
-    device = next(network.parameters()).device
-    box, starts = lay_windows(volume.shape[-len(window) :], window, overlap=windows.overlap)
+    is_flat = len(settings.window) == 2
+    layers = (volume[n] for n in range(volume.shape[0])) if is_flat else [volume]
+    count = volume.shape[0] if is_flat else 1
     for n, layer in enumerate(layers):
-        is_rolling = rolling and len(window) == 3
-        stitcher = Stitcher(window, box, scale=scale, temperature=temperature, rolling=is_rolling)
-        done = 0
-        for batch in batches(starts, windows.batch if keep is None else 1):
-            if should_stop is not None and should_stop():
-                raise Cancelled("The segmentation was cancelled.")
-            if is_rolling and (part := stitcher.finished(batch[0][0])) is not None:
-                yield part
-            begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
-            crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
-            places = torch.stack([window_to_source(box, s, window) for s in batch])
-            with autocast(device, precision):
-                field = network(crops.to(device), to_source=places.to(device))
-                stitcher.add(field, batch, renderer)
-            if keep is not None:
-                keep.add(n, begins[0], field)
-            del field, crops  # before the next pass, whose peak they would raise
-            done += len(batch)
-            tell((n + done / len(starts)) / count)
-        part = stitcher.result()
-        yield part if len(window) == 3 else as_row(part, n)
+        parts = _slabs_of_layer(
+            network, layer, settings, rolling=rolling and not is_flat,
+            keep=None if keep is None else partial(keep.add, n), monitor=monitor.part(n, count),
+        )  # fmt: skip
+        for part in parts:
+            yield as_row(part, n) if is_flat else part
+
+
+def _slabs_of_layer(
+    network: Network,
+    layer: Crops,
+    settings: WindowSettings,
+    *,
+    rolling: bool,
+    keep: Callable[[tuple[int, ...], Field], None] | None,
+    monitor: RunMonitor,
+) -> Iterator[GridPrediction]:
+    """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I)."""
+    window, device = settings.window, next(network.parameters()).device
+    box, starts = lay_windows(layer.shape, window, overlap=settings.windows.overlap)
+    stitcher = Stitcher(
+        window, box, scale=settings.scale, temperature=settings.temperature, rolling=rolling
+    )
+    done = 0
+    for batch in batches(starts, settings.windows.batch if keep is None else 1):
+        monitor.check()
+        if rolling and (part := stitcher.finished(batch[0][0])) is not None:
+            yield part
+        begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
+        crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
+        places = torch.stack([window_to_source(box, s, window) for s in batch])
+        with autocast(device, settings.precision):
+            field = network(crops.to(device), to_source=places.to(device))
+            stitcher.add(field, batch, settings.renderer)
+        if keep is not None:
+            keep(begins[0], field)
+        del field, crops  # before the next pass, whose peak they would raise
+        done += len(batch)
+        monitor.tell(done / len(starts))
+    yield stitcher.result()
 
 
 def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
@@ -126,8 +128,9 @@ def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple
 def window_to_source(box: GridBox, start: Sequence[int], window: Sequence[int]) -> Tensor:
     """(D, D + 1) map from coordinates in a window to those in the image, (x, y[, z]).
 
-    :param box: where the image lies, and :param start: where the window begins, in voxels of the
-        padded image.
+    :param box: where the image lies, (start, stop) in voxels of the padded image, array order.
+    :param start: where the window begins, in voxels of the padded image, array order.
+    :param window: size of a window in voxels, array order.
     """
     low, high = (torch.tensor(edge, dtype=torch.float32) for edge in box)
     length, size = torch.tensor(window, dtype=torch.float32), high - low
@@ -141,12 +144,14 @@ class KeptFields:
     Example::
 
         kept = KeptFields(window, limit=2 * 2**30)
-        for part in predict_slabs(network, volume, window=window, ..., keep=kept): ...
+        for part in predict_slabs(network, volume, settings, keep=kept): ...
         if kept.is_complete:
             finer = kept.render(renderer, box, scale=2)
 
+    :param window: size of a window in voxels, array order; two sizes for a 2D network.
     :param limit: bytes; beyond it nothing is kept and :attr:`is_complete` is false.
     :param temperature: of the probabilities, see :class:`Stitcher`.
+    :param precision: in which the fields are asked, that in which they were computed.
     """
 
     def __init__(
@@ -170,7 +175,8 @@ class KeptFields:
     def add(self, layer: int, start: tuple[int, ...], field: Field) -> None:
         """Keep the field of one window, a batch of one.
 
-        :param start: in voxels of the volume, may be negative.
+        :param layer: the slice's number along K for a 2D network, else 0.
+        :param start: in voxels of the volume, array order; may be negative.
         """
         self._bytes += field.memory()
         if self._bytes > self._limit:
@@ -186,14 +192,15 @@ class KeptFields:
         box: GridBox,
         *,
         scale: int = 1,
-        progress: Callable[[float], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
+        monitor: RunMonitor = UNWATCHED,
     ) -> GridPrediction:
         """Render a box of the volume again.
 
         :param box: (start, stop) in voxels of the volume, (K, J, I).
-        :return: maps on the box times ``scale``.
-        :raises Cancelled: if ``should_stop`` answered yes.
+        :param scale: ask the fields on a grid this many times finer.
+        :param monitor: checked before each window, told after it.
+        :return: maps on the box, (K, J, I) times ``scale``; a 2D network leaves K as it is.
+        :raises Cancelled: if the monitor wants to stop.
         """
         is_flat = len(self._window) == 2
         layers = range(box[0][0], box[1][0]) if is_flat else range(1)
@@ -208,12 +215,10 @@ class KeptFields:
             if layer in stitchers and stitchers[layer].overlaps(start)
         ]
         for n, (stitcher, start, field) in enumerate(asked):
-            if should_stop is not None and should_stop():
-                raise Cancelled("Rendering was cancelled.")
+            monitor.check("Rendering")
             with autocast(field.device, self._precision):
                 stitcher.add(field, [start], renderer)
-            if progress is not None:
-                progress((n + 1) / len(asked))
+            monitor.tell((n + 1) / len(asked))
         parts = [stitcher.result() for stitcher in stitchers.values()]
         return join([as_row(part, n) for n, part in enumerate(parts)] if is_flat else parts)
 

@@ -1,4 +1,4 @@
-"""Windows of an image put together: what each window's field says, blended into one map.
+"""Cut an image into windows, and blend what each window's field says into one map.
 
 ``C`` classes, ``*S`` space of the image (2 or 3 axes, array order). A *box* is a part of the image,
 ``(start, stop)`` in voxels, array order.
@@ -27,7 +27,6 @@ __all__ = [
     "gaussian_weight",
     "lay_windows",
     "window_slices",
-    "window_starts",
 ]
 
 _SIGMA = 1 / 8  # of the window's length
@@ -56,8 +55,11 @@ def gaussian_weight(window: Sequence[int], *, device: torch.device | str = "cpu"
 def lay_windows(
     size: Sequence[int], window: Sequence[int], *, overlap: float
 ) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, ...]]]:
-    """Windows over an image (*S), padded evenly along axes on which a window does not fit.
+    """Lay windows over an image (*S), padded evenly along axes on which a window does not fit.
 
+    :param size: of the image in voxels, array order.
+    :param window: its size in voxels, array order.
+    :param overlap: share of a window that neighbours have in common, in [0, 1).
     :return: where the image lies in the padded one, (start, stop), and where the windows begin in
         the padded one.
     """
@@ -68,7 +70,7 @@ def lay_windows(
 
 
 class Crops(Protocol):
-    """What windows are cut from: a tensor, or something that is read part by part."""
+    """What windows are cut from: a tensor (*S), or something that is read part by part."""
 
     @property
     def shape(self) -> Sequence[int]:
@@ -79,7 +81,10 @@ class Crops(Protocol):
 
 
 def crop_window(image: Crops, start: Sequence[int], window: Sequence[int]) -> Tensor:
-    """One window (*window); what reaches beyond the image, also before its first voxel, is 0."""
+    """One window (*window) of an image (*S); 0 where it reaches beyond the image at either end.
+
+    :param start: its first voxel, array order; may be negative.
+    """
     sizes = list(zip(start, window, image.shape, strict=True))
     part = image[tuple(slice(max(0, a), min(a + n, size)) for a, n, size in sizes)]
     missing = [(max(0, -a), max(0, a + n - size)) for a, n, size in sizes]
@@ -90,6 +95,10 @@ def crop_window(image: Crops, start: Sequence[int], window: Sequence[int]) -> Te
 
 class WindowAccumulator:
     """Weighted mean of overlapping windows.
+
+    :param num_classes: ``C``.
+    :param shape: ``*S`` of the map.
+    :param dtype: of the sums.
 
     Example::
 
@@ -213,7 +222,10 @@ class Stitcher:
         return all(a < b for a, b in zip(*self._common(start), strict=True))
 
     def add(self, field: Field, starts: Sequence[Sequence[int]], renderer: Renderer) -> None:
-        """Render a field of one window, or of several whole ones, and blend what it says."""
+        """Render a field of one window, or of several whole ones, and blend what it says.
+
+        :param starts: first voxel of each window of the field's batch, array order.
+        """
         self._drop_spent()
         low, high = self._common(starts[0])
         axes = [
@@ -248,12 +260,17 @@ class Stitcher:
         """The rows that no window touches which begins at row ``before`` of the image or later.
 
         Views, valid until the next window is added; every row is given out once.
+
+        :raises ValueError: if a voxel was in no window.
         """
         reached = (before - self._box[0][0]) * self._scale
         return self._give(reached) if self._blends and reached > self._first else None
 
     def result(self) -> GridPrediction:
-        """What is left; without :meth:`finished` everything. The stitcher is spent afterwards."""
+        """The rows that are left; without :meth:`finished` all. The stitcher is spent afterwards.
+
+        :raises ValueError: if a voxel was in no window.
+        """
         self._drop_spent()
         return self._give(self._rows)
 

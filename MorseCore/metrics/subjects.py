@@ -9,7 +9,7 @@ import numpy as np
 from MorseCore.errors import DatasetError
 from MorseCore.images.names import name_without_suffix
 
-__all__ = ["mean_by_subject", "read_subjects"]
+__all__ = ["mean_by_subject", "read_subjects", "subjects_of"]
 
 
 def read_subjects(path: Path) -> dict[str, str]:
@@ -47,3 +47,15 @@ def mean_by_subject(values: Mapping[str, float], subjects: Mapping[str, str]) ->
     for case in sorted(values):
         grouped.setdefault(subjects.get(case, case), []).append(values[case])
     return {subject: float(np.mean(found)) for subject, found in grouped.items()}
+
+
+def subjects_of(dataset: Path) -> dict[str, str]:
+    """Case -> subject by ``cases.csv`` beside ``dataset.json``; empty if it does not say.
+
+    Two cases of one subject are no two independent observations. A case whose subject is left
+    empty is not in it.
+
+    :raises DatasetError: if the file is no table with a column ``case``.
+    """
+    path = dataset.parent / "cases.csv"
+    return read_subjects(path) if path.is_file() else {}

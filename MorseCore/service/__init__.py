@@ -1,1 +1,1 @@
-"""A loaded model that answers one question after another: the session and its worker process."""
+"""A process beside Slicer that keeps a model loaded and answers one request after another."""

@@ -132,7 +132,7 @@ class Worker:
 
     def _segment(self, request: Segment) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
-        from MorseCore.inference.predictor import PredictOptions
+        from MorseCore.inference.options import PredictOptions
         from MorseCore.inference.session import Session
 
         self._session = None  # its fields are of no use any more, and memory is
@@ -152,7 +152,7 @@ class Worker:
 
     def _render(self, request: Render) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
-        from MorseCore.inference.predictor import PredictOptions
+        from MorseCore.inference.options import PredictOptions
 
         options = PredictOptions(
             roi=parse_roi(request.box) if request.box else None,
@@ -176,14 +176,14 @@ class Worker:
         return self._session
 
     def _load_model(self, name: str, device: str) -> Any:
-        from MorseCore.inference.predictor import Predictor
+        from MorseCore.inference.predictor import VolumePredictor
         from MorseCore.store.library import find_model
 
         folder = find_model(name)
         stamp = (folder / "model.json").stat().st_mtime_ns
         if self._loaded != (str(folder), device, stamp):
             self._predictor = self._loaded = None
-            self._predictor = Predictor(folder, device=device)
+            self._predictor = VolumePredictor(folder, device=device)
             self._loaded = (str(folder), device, stamp)
         return self._predictor
 

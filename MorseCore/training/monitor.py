@@ -26,6 +26,7 @@ from MorseCore.images.imagechecks import clean_voxels
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.preparation import Preparation, prepare_scan
+from MorseCore.inference.options import WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.metrics.scores import overlap
 from MorseCore.network import Network
@@ -95,11 +96,12 @@ class Monitor:
         voxels, _ = clean_voxels(volume.array)
         scan = Volume(voxels, volume.geometry, volume.source)
         array, grid = prepare_scan(scan, self._preparation)
-        prediction = predict_volume(
-            network, torch.from_numpy(np.ascontiguousarray(array)),
-            window=self._preparation.window_size, renderer=_COARSE.build(), windows=self._windows,
+        settings = WindowSettings(
+            self._preparation.window_size, _COARSE.build(), self._windows,
             precision=self._precision,
         )  # fmt: skip
+        image = torch.from_numpy(np.ascontiguousarray(array))
+        prediction = predict_volume(network, image, settings)
         result: dict[str, dict[str, float]] = {}
         mine, where = np.zeros(0), None
         for reference in case.references:

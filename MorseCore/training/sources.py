@@ -1,16 +1,28 @@
 """Where a training's samples come from: scans with labels, or label maps alone."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from tqdm import tqdm
 
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
+from MorseCore.system.seeds import generator_for
 from MorseCore.training.config import RunConfig
-from MorseCore.training.dataset import Decathlon, PreparedCase, absent_labels, prepare_case
+from MorseCore.training.dataset import (
+    Decathlon,
+    PreparedCase,
+    absent_labels,
+    open_dataset,
+    prepare_case,
+)
 from MorseCore.training.distributed import World
-from MorseCore.training.export import measure_cases
+from MorseCore.training.export import describe_structures, measure_cases
 from MorseCore.training.generated.images import GeneratedDataset, ImageGenerator
 from MorseCore.training.generated.label_maps import (
     LabelMap,
@@ -22,7 +34,7 @@ from MorseCore.training.generated.validation import GeneratedValidation
 from MorseCore.training.samples import CropDataset, Samples
 from MorseCore.training.validation import CaseValidation, DataFacts, Validation, Validator
 
-__all__ = ["GeneratedSource", "ImageSource", "Source"]
+__all__ = ["GeneratedSource", "ImageSource", "Source", "open_source", "with_share"]
 
 log = logging.getLogger(__name__)
 
@@ -170,3 +182,42 @@ def extent(cases: list[PreparedCase]) -> tuple[float, ...]:
 def _length(config: RunConfig, world: World) -> int:
     options = config.optimisation
     return options.iterations * options.batch_size * options.accumulate * world.size
+
+
+def open_source(config: RunConfig, world: World) -> Source:
+    """The data that a configuration names.
+
+    A mistake in what the card says of them is found now, not after the training.
+
+    :raises DatasetError: if the data cannot be used.
+    :raises ConfigError: if the configuration does not fit them.
+    """
+    if config.data.source == "generated":
+        source: Source = GeneratedSource(config, world)
+        describe_structures(config, source.labels)
+        return source
+    path = Path(config.data.dataset)
+    data = open_dataset(path, Path(config.data.split), fold=config.data.fold)
+    data = with_share(data, subjects_of(path), config)
+    describe_structures(config, data.labels)
+    return ImageSource(data, config, world)
+
+
+def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) -> Decathlon:
+    """The data set with ``data.share`` of its training subjects (rounded up), all their cases.
+
+    One seed puts the subjects in one order, of which each share is the beginning: what 25 % hold,
+    50 % hold too. Validation and test stay whole. A case whose subject is not known is one of its
+    own.
+    """
+    share = config.data.share
+    if share == 1:
+        return data
+    train = data.splits["train"]
+    names = sorted({subjects.get(case.name, case.name) for case in train})
+    order = torch.randperm(len(names), generator=generator_for(config.seed, "share")).tolist()
+    count = ceil(share * len(names) - 1e-9)  # 0.1 * 30 is a little more than 3
+    chosen = {names[n] for n in order[:count]}
+    kept = tuple(case for case in train if subjects.get(case.name, case.name) in chosen)
+    log.info("train: %d of %d subjects", count, len(names))
+    return replace(data, splits={**data.splits, "train": kept})

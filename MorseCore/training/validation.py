@@ -10,6 +10,7 @@ from torch import Tensor
 
 from MorseCore.errors import Cancelled
 from MorseCore.images.inverse_resampling import to_input_grid_labels
+from MorseCore.inference.options import UNWATCHED, RunMonitor, WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.metrics.casetable import CaseScore
 from MorseCore.metrics.scores import (
@@ -109,12 +110,13 @@ class Validator:
         cases: Sequence[PreparedCase],
         *,
         world: World = ALONE,
-        should_stop: Callable[[], bool] | None = None,
+        monitor: RunMonitor = UNWATCHED,
     ) -> dict[str, list[CaseScore]]:
         """Per stage, one score a case.
 
         :param world: processes that share the cases out; all get all scores.
-        :raises Cancelled: on every process, if ``should_stop`` answered yes on one.
+        :param monitor: checked before each batch of windows.
+        :raises Cancelled: on every process, if the monitor of one wants to stop.
         """
         network.eval()
         table = torch.zeros(
@@ -123,7 +125,7 @@ class Validator:
         stopped = False
         try:
             for n in world.share_of(range(len(cases))):
-                table[n] = self._score(network, cases[n], should_stop)
+                table[n] = self._score(network, cases[n], monitor)
         except Cancelled:
             stopped = True
         if world.any(stopped):
@@ -146,22 +148,16 @@ class Validator:
         cases: Sequence[PreparedCase],
         *,
         world: World = ALONE,
-        should_stop: Callable[[], bool] | None = None,
+        monitor: RunMonitor = UNWATCHED,
     ) -> dict[str, Summary]:
         """Per stage, means over structures and cases; see :meth:`scores`."""
-        scores = self.scores(network, cases, world=world, should_stop=should_stop)
+        scores = self.scores(network, cases, world=world, monitor=monitor)
         return {stage: summarise_cases(parts) for stage, parts in scores.items()}
 
-    def _score(
-        self, network: Network, case: PreparedCase, should_stop: Callable[[], bool] | None
-    ) -> Tensor:
+    def _score(self, network: Network, case: PreparedCase, monitor: RunMonitor) -> Tensor:
         """(stages, structures + 1, numbers) of one case; the last row begins with background's."""
-        prediction = predict_volume(
-            network, torch.from_numpy(np.ascontiguousarray(case.image)), window=self.window,
-            renderer=self.renderer, windows=self.windows, temperature=self.temperature,
-            precision=self.precision,
-            should_stop=should_stop,
-        )  # fmt: skip
+        image = torch.from_numpy(np.ascontiguousarray(case.image))
+        prediction = predict_volume(network, image, self._settings(), monitor=monitor)
         rows = []
         for stage in STAGES:
             mask, labels, spacing = _on_drawn_grid(getattr(prediction, stage), case)
@@ -170,6 +166,12 @@ class Validator:
             last = [background] + [0.0] * (_NUMBERS - 1)
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
         return torch.tensor(rows, dtype=torch.float64)
+
+    def _settings(self) -> WindowSettings:
+        return WindowSettings(
+            self.window, self.renderer, self.windows,
+            temperature=self.temperature, precision=self.precision,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,8 @@ class CaseValidation:
         should_stop: Callable[[], bool] | None = None,
     ) -> Figures:
         """See :class:`MorseCore.training.validation.Validation`."""
-        summaries = self.validator.summary(
-            network, self.cases, world=world, should_stop=should_stop
-        )
+        monitor = RunMonitor(should_stop=should_stop)
+        summaries = self.validator.summary(network, self.cases, world=world, monitor=monitor)
         means = {
             stage: {name: getattr(summary.mean, name).mean for name in _SHOWN}
             for stage, summary in summaries.items()

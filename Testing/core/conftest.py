@@ -1,15 +1,11 @@
-"""Helpers of these tests lie beside them; what is slow to make is made once."""
+"""What is slow to make is made once."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from cli_client import CommandLine, write_scan
-
 from MorseCore.store.library import find_model
 
 
@@ -28,17 +24,17 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def predictor() -> Any:
     """phantom-tiny on the CPU."""
-    from MorseCore.inference.predictor import Predictor
+    from MorseCore.inference.predictor import VolumePredictor
 
-    return Predictor(find_model("phantom-tiny"), device="cpu")
+    return VolumePredictor(find_model("phantom-tiny"), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def slice_predictor() -> Any:
     """phantom-tiny-2d on the CPU."""
-    from MorseCore.inference.predictor import Predictor
+    from MorseCore.inference.predictor import VolumePredictor
 
-    return Predictor(find_model("phantom-tiny-2d"), device="cpu")
+    return VolumePredictor(find_model("phantom-tiny-2d"), device="cpu")
 
 
 @pytest.fixture(scope="session")

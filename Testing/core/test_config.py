@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from training_runs import REPOSITORY, run_config, run_data
 
 from MorseCore.config import Registry, apply_overrides, decode, encode, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.training.config import RunConfig
+from training_runs import REPOSITORY, run_config, run_data
 
 CONFIGS = sorted((REPOSITORY / "Training" / "configs").glob("*.json"))
 

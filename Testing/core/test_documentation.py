@@ -1,8 +1,10 @@
 """What the documentation tells a reader to write is understood."""
 
+import ast
 import importlib
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,12 @@ from MorseCore.errors import ConfigError
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
+from MorseCore.service.protocol import REQUESTS
+from MorseCore.store.model_folder import ModelInfo
 from MorseCore.training.config import RunConfig
 
-FOLDER = Path(__file__).resolve().parents[2] / "Documentation"
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "Documentation"
 FENCE = re.compile(r"```json\n(.*?)```", re.DOTALL)
 
 
@@ -79,7 +84,7 @@ def test_there_are_pages_to_test():
 
 
 def components() -> list[str]:
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (FOLDER / "components.md").read_text(encoding="utf-8")
     table = text.split("| component |")[1]
     cells = [line.split("|")[3] for line in table.splitlines() if line.startswith("| ")]
     return [name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)]
@@ -98,3 +103,63 @@ def test_what_the_table_of_components_names_is_there(name):
 
 def test_every_head_backbone_sampler_and_renderer_has_its_paper():
     assert [m.name for m in list_methods() if m.paper == "not stated"] == []
+
+
+def test_every_page_is_in_the_table_of_contents():
+    index = (FOLDER / "index.md").read_text(encoding="utf-8")
+    listed = [
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
+    pages = {page.stem for page in FOLDER.glob("*.md")} - {"index"}
+    assert sorted(listed) == sorted(pages)
+    for page in pages:
+        assert f"]({page}.md)" in index, f"the tables of index.md lack {page}.md"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *sorted(FOLDER.glob("*.md")),
+    ],
+    ids=lambda page: page.stem,
+)
+def test_files_that_a_page_links_to_exist(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_holds_its_two_commands_and_an_example_of_five_lines():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for marker in ("<!-- demo command -->\n```bash\n", "<!-- test command -->\n```bash\n"):
+        assert text.count(marker) == 1
+    example = re.search(r"<!-- python example -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    assert isinstance(ast.parse(example.group(1)).body[0], ast.ImportFrom)
+    assert len(example.group(1).splitlines()) <= 5
+
+
+def test_the_page_on_the_protocol_has_every_request_and_key():
+    text = (FOLDER / "protocol.md").read_text(encoding="utf-8")
+    for name, request in REQUESTS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        for item in fields(request):
+            assert item.name == "id" or f"`{item.name}`" in row, (name, item.name)
+
+
+def test_the_page_on_model_folders_has_every_key():
+    text = (FOLDER / "model-folder.md").read_text(encoding="utf-8")
+    for item in fields(ModelInfo):
+        assert f"| `{item.name}` |" in text, item.name
+
+
+def test_files_that_the_page_on_the_house_names_exist():
+    text = (FOLDER / "house.md").read_text(encoding="utf-8")
+    roots = [REPOSITORY / name for name in ("", "MorseCore", "MorseSegment", "Training")]
+    roots += [REPOSITORY / "MorseCore" / "heads", REPOSITORY / "MorseSegment" / "MorseSegmentLib"]
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", text)
+    assert named
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []

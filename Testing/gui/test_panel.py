@@ -19,13 +19,9 @@ from MorseSegmentLib.panels.costs import costText
 from MorseSegmentLib.scene.record import findResults
 from MorseSegmentLib.worker.catalog import Model
 from MorseSegmentLib.worker.runtimes import RunTimes
+from panel_fixtures import a_volume
 
-
-@pytest.fixture
-def a_volume(a_scene: Any) -> Any:
-    voxels = np.zeros((8, 9, 10), np.int16)
-    voxels[2:5, 3:6, 4:7] = 100
-    return slicer.util.addVolumeFromArray(voxels, name="Scan")
+__all__ = ["a_volume"]  # fixtures
 
 
 def test_every_control_has_a_tool_tip(a_widget: Any) -> None:

@@ -13,7 +13,7 @@ from slicerqt import install, processEvents, waitFor
 install()
 
 from MorseSegmentLib.scene.record import findResults
-from test_panel import a_volume
+from panel_fixtures import a_volume
 
 __all__ = ["a_volume"]  # fixtures
 

@@ -61,12 +61,12 @@ def test_a_phantom_is_segmented_in_the_scene_as_by_the_library(a_widget: Any, a_
     (shown,) = findResults(a_scene)
     from MorseCore.geometry import Geometry
     from MorseCore.images.imageio import Volume
-    from MorseCore.inference.predictor import Predictor
+    from MorseCore.inference.predictor import VolumePredictor
     from MorseCore.store.library import find_model
 
     image = slicer.util.arrayFromVolume(volume)
     geometry = Geometry(image.shape, slicer.util.arrayFromVTKMatrix(ijk_to_ras(volume)))
-    expected = Predictor(find_model("phantom-tiny"), device="cpu").segment(
+    expected = VolumePredictor(find_model("phantom-tiny"), device="cpu").segment(
         Volume(image, geometry, "Phantom")
     )
     refined = a_scene.GetNodeByID(shown.refined)

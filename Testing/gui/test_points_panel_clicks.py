@@ -12,7 +12,7 @@ from slicerqt import install, processEvents
 install()
 
 from MorseSegmentLib.scene.record import SceneResult
-from test_points_panel import a_result, shown
+from panel_fixtures import a_result, shown
 
 __all__ = ["a_result", "shown"]  # fixtures
 

@@ -17,8 +17,8 @@ from MorseCore.result import Segmentation
 from MorseSegmentLib.worker import launch
 from MorseSegmentLib.worker.launch import WorkerCommand, describeEnd, workerCommand
 from MorseSegmentLib.worker.runner import Runner
-from test_panel import a_volume, choose, press_segment, wait_until_idle
-from test_points_panel import a_result, ranks, shown
+from panel import choose, press_segment, ranks, wait_until_idle
+from panel_fixtures import a_result, a_volume, shown
 
 __all__ = ["a_result", "a_volume", "shown"]  # fixtures
 

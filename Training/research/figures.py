@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from MorseCore.errors import OutputError
 from MorseCore.images.imageio import read_volume
 from MorseCore.images.roi import parse_roi
-from MorseCore.inference.predictor import PredictOptions, Predictor, cut_region
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.store.library import find_model
 from Training.research.study.commandline import exit_code
 from Training.research.study.gatemaps import draw_gates, gate_maps
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """Draw."""
     check_target(options.output, options.image)
     roi = parse_roi(options.roi) if options.roi else None
-    predictor = Predictor(find_model(options.model), device=options.device)
+    predictor = VolumePredictor(find_model(options.model), device=options.device)
     volume = read_volume(options.image)
     if options.kind == "points":
         result = predictor.segment(volume, PredictOptions(roi=roi))

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory, write_json
@@ -36,7 +37,6 @@ from Training.research.study.claims import claim
 from Training.research.study.commandline import exit_code, whole_numbers
 from Training.research.study.running import Run, check_data, numbered, run_all
 from Training.research.study.scoredata import cases_of
-from Training.research.study.subjects import subjects_of
 
 QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.every=150"]
 

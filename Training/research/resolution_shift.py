@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError
-from MorseCore.inference.predictor import Predictor
+from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.metrics.casetable import read_cases, write_cases
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.dataset import Case, Decathlon
@@ -32,7 +33,6 @@ from Training.research.study.commandline import exit_code
 from Training.research.study.scoredata import PARTS, cases_of, compare_by_number, open_data
 from Training.research.study.shifts import Shift, score_shift
 from Training.research.study.shifttable import Cases, collect_lines, write_shifts
-from Training.research.study.subjects import subjects_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> str:
         raise ConfigError("'--inputs' and '--outputs' are both empty: there is nothing to score.")
     where, data = open_data(options.config)
     chosen = cases_of(data, options.split)
-    predictor = Predictor(find_model(options.model), device=options.device)
+    predictor = VolumePredictor(find_model(options.model), device=options.device)
     compare_by_number(predictor.info, data)
     subjects = subjects_of(Path(where.dataset))
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
@@ -100,7 +100,7 @@ def shifts(kind: Literal["input", "output"], values: Sequence[float]) -> list[Sh
 
 
 def score_cases(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     data: Decathlon,
     chosen: Sequence[Case],
     shift: Shift,

@@ -27,7 +27,10 @@ from tqdm import tqdm
 
 from MorseCore.config import encode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.inference.sliding_window import GridPrediction, predict_volume
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.sliding_window import predict_volume
+from MorseCore.inference.stitching import GridPrediction
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import INFO, ModelInfo, load_network, read_model
@@ -52,7 +55,6 @@ from Training.research.study.scoredata import (
     default_split,
     open_data,
 )
-from Training.research.study.subjects import subjects_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,12 +158,9 @@ class Study:
         if self._network is None:
             self._network = load_network(self._options.model, info, device=self._device)
         prepared = prepare_case(case, info.preparation, num_classes=info.num_classes)
-        prediction = predict_volume(
-            self._network, torch.from_numpy(np.ascontiguousarray(prepared.image)),
-            window=info.preparation.window_size, renderer=info.renderer.build(),
-            windows=info.windows, temperature=temperature,
-        )  # fmt: skip
-        return prepared, prediction
+        settings = replace(PredictOptions().window_settings(info), temperature=temperature)
+        image = torch.from_numpy(np.ascontiguousarray(prepared.image))
+        return prepared, predict_volume(self._network, image, settings)
 
     def _errors(self, case: PreparedCase, prediction: GridPrediction) -> dict[str, Any]:
         """Of one case: what uncertainty finds, and calibration without a temperature."""

@@ -1,18 +1,14 @@
 """SwIPE's field: which patch a point lies in, and what the decoders say there."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from MorseCore.field import Field
 from MorseCore.heads.fourier import sinusoids
+from MorseCore.heads.swipe.decoder import OccupancyDecoder
 from MorseCore.heads.swipe.neck import Embeddings
 from MorseCore.heads.swipe.patches import gather_rows, local_coords, neighbourhood, patch_at
 from MorseCore.points import to_rows
-
-if TYPE_CHECKING:
-    from MorseCore.heads.swipe.head import SwipeHead
 
 __all__ = ["SwipeField"]
 
@@ -22,27 +18,41 @@ class SwipeField(Field):
 
     Without an image decoder both are D^P's. ``K`` neighbours of a patch, ``d`` embedding width.
 
+    :param patch_decoder: D^P.
+    :param image_decoder: D^I, None for none.
     :param to_source: (B, D, D + 1), see :class:`Pyramid`; None is the identity.
+    :param neighbours: con, how many patches count as neighbours.
+    :param frequencies: an axis of p^P, given to D^P beside it.
+    :param image_in_patch: give z^I and p^I to D^P.
+    :param source_coordinate: give p^S to D^P.
     :param blend: average the logits of a point over its patch and the neighbours.
     """
 
     def __init__(
         self,
-        head: "SwipeHead",
         embeddings: Embeddings,
+        patch_decoder: OccupancyDecoder,
+        image_decoder: OccupancyDecoder | None,
         *,
         size: tuple[int, ...],
         to_source: Tensor | None,
+        neighbours: int,
+        frequencies: int,
+        image_in_patch: bool,
+        source_coordinate: bool,
         blend: bool,
     ) -> None:
         self.size, self.batch = size, embeddings.image.shape[0]
         self.grid = tuple(embeddings.patches.shape[2:])
         self.patches, self.image = to_rows(embeddings.patches), embeddings.image
-        self.near = neighbourhood(self.grid, head.config.neighbours, device=self.device)
-        self._head, self._to_source, self._blend = head, to_source, blend
-        self._for_patch = head.patch_decoder.project(self._patch_codes())
-        decoder = head.image_decoder
-        self._for_image = None if decoder is None else decoder.project(self.image[:, None])
+        self.near = neighbourhood(self.grid, neighbours, device=self.device)
+        self._patch_decoder, self._image_decoder = patch_decoder, image_decoder
+        self._to_source, self._blend, self._frequencies = to_source, blend, frequencies
+        self._image_in_patch, self._source_coordinate = image_in_patch, source_coordinate
+        self._for_patch = patch_decoder.project(self._patch_codes())
+        self._for_image = (
+            None if image_decoder is None else image_decoder.project(self.image[:, None])
+        )
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +63,7 @@ class SwipeField(Field):
         return patch_at(coords, self.grid)
 
     def coarse(self, coords: Tensor) -> Tensor:
-        decoder = self._head.image_decoder
+        decoder = self._image_decoder
         if decoder is None or self._for_image is None:
             return self.logits(coords)
         answer: Tensor = decoder(coords, self._for_image)
@@ -72,16 +82,15 @@ class SwipeField(Field):
         :param patch: (B, P).
         :return: (B, P, C).
         """
-        config = self._head.config
         local = local_coords(coords, patch, self.grid)
         parts = [local]
-        if config.frequencies:
-            parts.append(sinusoids(local, config.frequencies))
-        if config.image_in_patch:
+        if self._frequencies:
+            parts.append(sinusoids(local, self._frequencies))
+        if self._image_in_patch:
             parts.append(coords)
-        if config.source_coordinate:
+        if self._source_coordinate:
             parts.append(self.source_coords(coords))
-        answer: Tensor = self._head.patch_decoder(torch.cat(parts, -1), self._for_patch, patch)
+        answer: Tensor = self._patch_decoder(torch.cat(parts, -1), self._for_patch, patch)
         return answer
 
     def source_coords(self, coords: Tensor) -> Tensor:
@@ -122,7 +131,7 @@ class SwipeField(Field):
 
     def _patch_codes(self) -> Tensor:
         """(B, N, c): z^P and, with ``image_in_patch``, z^I."""
-        if not self._head.config.image_in_patch:
+        if not self._image_in_patch:
             return self.patches
         image = self.image[:, None].expand(-1, self.patches.shape[1], -1)
         return torch.cat([self.patches, image], dim=-1)

@@ -15,24 +15,9 @@ from MorseCore.heads.swipe.patches import patch_grid
 from MorseCore.heads.swipe.rfb import RFBLite, conv_norm
 from MorseCore.points import pixel_axes, sample_grid
 
-__all__ = ["Embeddings", "Neck", "NeckSizes", "Resize", "resize_map"]
+__all__ = ["Embeddings", "Neck", "Resize", "resize_map"]
 
 Resize = Literal["before", "after", "none"]
-
-
-@dataclass(frozen=True)
-class NeckSizes:
-    """Sizes and switches of a :class:`Neck`; :class:`SwipeConfig` says what they mean."""
-
-    levels: int
-    hidden: int
-    embedding: int
-    patch_stride: int
-    resize: Resize
-    rfb: bool
-    cascade: bool
-    mea: Fusion
-    image_embedding: Literal["coarsest", "patches"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,26 +38,41 @@ class Neck(nn.Module):
     brought to the S-grid (see :func:`resize_map`).
     """
 
-    def __init__(self, spec: PyramidSpec, sizes: NeckSizes) -> None:
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        *,
+        levels: int,
+        hidden: int,
+        embedding: int,
+        patch_stride: int,
+        resize: Resize,
+        rfb: bool,
+        cascade: bool,
+        mea: Fusion,
+        image_embedding: Literal["coarsest", "patches"],
+    ) -> None:
+        """Sizes and switches, as :class:`SwipeConfig` explains them."""
         super().__init__()
-        self.sizes, dims = sizes, spec.spatial_dims
-        channels = spec.channels[: sizes.levels][::-1]  # fine to coarse, as the cascade runs
-        strides = spec.strides[: sizes.levels][::-1]
+        self.resize, self.patch_stride = resize, patch_stride
+        self.cascade, self.image_embedding = cascade, image_embedding
+        dims = spec.spatial_dims
+        channels = spec.channels[:levels][::-1]  # fine to coarse, as the cascade runs
+        strides = spec.strides[:levels][::-1]
         self.factors = [b // a for a, b in pairwise(strides)]
-        hidden, width = sizes.hidden, sizes.embedding
         self.levels = nn.ModuleList(
-            RFBLite(dims, c, hidden) if sizes.rfb
+            RFBLite(dims, c, hidden) if rfb
             else nn.Sequential(conv_norm(dims, c, hidden, 1), nn.ReLU())
             for c in channels
         )  # fmt: skip
         # Without MEA only the coarsest embedding is used.
-        self.used = range(len(channels))[-1:] if sizes.mea == "off" else range(len(channels))
-        self.embed = nn.ModuleList(conv(dims)(hidden, width, 1) for _ in self.used)
-        self.fuse = build_fusion(sizes.mea, dims, width=width, hidden=hidden, levels=len(self.used))
+        self.used = range(len(channels))[-1:] if mea == "off" else range(len(channels))
+        self.embed = nn.ModuleList(conv(dims)(hidden, embedding, 1) for _ in self.used)
+        self.fuse = build_fusion(mea, dims, width=embedding, hidden=hidden, levels=len(self.used))
 
     def forward(self, pyramid: Pyramid) -> Embeddings:
         """z^P on the patch grid and z^I."""
-        levels = pyramid.levels[: self.sizes.levels][::-1]
+        levels = pyramid.levels[: len(self.levels)][::-1]
         coarse = levels[-1]
         if self.training and coarse.shape[0] == 1 and coarse[0, 0].numel() == 1:
             raise ConfigError(
@@ -81,17 +81,16 @@ class Neck(nn.Module):
                 "or batch."
             )
         maps = [module(level) for module, level in zip(self.levels, levels, strict=True)]
-        joined = aggregate(maps, self.factors, cascade=self.sizes.cascade)
+        joined = aggregate(maps, self.factors, cascade=self.cascade)
         embedded = [layer(joined[n]) for n, layer in zip(self.used, self.embed, strict=True)]
-        resize = self.sizes.resize
         grid = (
             tuple(coarse.shape[2:])
-            if resize == "none"
-            else patch_grid(pyramid.size, self.sizes.patch_stride)
+            if self.resize == "none"
+            else patch_grid(pyramid.size, self.patch_stride)
         )
-        inputs = [resize_map(e, grid) for e in embedded] if resize == "before" else embedded
+        inputs = [resize_map(e, grid) for e in embedded] if self.resize == "before" else embedded
         patches = resize_map(self.fuse(inputs), grid)
-        source = embedded[-1] if self.sizes.image_embedding == "coarsest" else patches
+        source = embedded[-1] if self.image_embedding == "coarsest" else patches
         return Embeddings(patches, source.flatten(2).mean(2))
 
 

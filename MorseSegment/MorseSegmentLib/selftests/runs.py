@@ -47,13 +47,13 @@ class RunTests(WorkerTestCase):
     def test_anObliqueVolumeIsSegmentedOnItsOwnGrid(self) -> None:
         """The masks are those that the library computes for these voxels in this place."""
         from MorseCore.images.imageio import Volume
-        from MorseCore.inference.predictor import Predictor
+        from MorseCore.inference.predictor import VolumePredictor
         from MorseCore.store.library import find_model
 
         volumeNode, _ = addPhantom(obliqueMatrix())
         voxels = slicer.util.arrayFromVolume(volumeNode)
         volume = Volume(voxels, Geometry(voxels.shape, obliqueMatrix()), "Phantom")
-        expected = Predictor(find_model(MODEL), device="cpu").segment(volume)
+        expected = VolumePredictor(find_model(MODEL), device="cpu").segment(volume)
         shown = Panel().segment(volumeNode)
         checkPlace(self, shown, volumeNode, onCentres=False)
         for nodeID, masks in ((shown.coarse, expected.coarse), (shown.refined, expected.refined)):

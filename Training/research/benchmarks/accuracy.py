@@ -30,6 +30,7 @@ from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
 from MorseCore.metrics.evaluation import bootstrap_difference, evaluate_folder
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, read_model
 from MorseCore.system.files import atomic_path, prepare_output_directory, write_json, write_text
@@ -39,7 +40,7 @@ from Training.research.benchmarks.measuring import Figure, Sample
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
 from Training.research.study.claims import claim
 from Training.research.study.commandline import positive
-from Training.research.study.subjects import subjects_of, values_by_subject
+from Training.research.study.subjects import values_by_subject
 from Training.score import MEASURES, score
 
 HERE = Path(__file__).resolve().parent

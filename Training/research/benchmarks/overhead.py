@@ -27,6 +27,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.heads.morse_options import Preset
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
+from MorseCore.inference.options import WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.renderers import RefineConfig
 from MorseCore.store.library import find_model
@@ -87,10 +88,8 @@ def measure_one(
         passes = 2 if name == "MORSE" else 0
         stride = 2 if name == "MORSE" else 1
         renderer = RefineConfig(points=points, passes=passes, coarse_stride=stride).build()
-        predict_volume(
-            networks[name], volume, window=window, renderer=renderer, windows=WindowConfig(),
-            precision=options.precision,
-        )  # fmt: skip
+        settings = WindowSettings(window, renderer, WindowConfig(), precision=options.precision)
+        predict_volume(networks[name], volume, settings)
 
     title = f"{dims}D {device.type}"
     compare(predict, title, f"{side}^{dims}", device, options, report, target=TARGETS[dims])
@@ -112,11 +111,12 @@ def measure_shipped(
     renderers = {"MORSE": info.renderer.build(), "backbone": RefineConfig(passes=0).build()}
 
     def predict(name: str) -> None:
+        settings = WindowSettings(
+            info.preparation.window_size, renderers[name], info.windows,
+            precision=options.precision,
+        )  # fmt: skip
         for volume in volumes:
-            predict_volume(
-                networks[name], volume, window=info.preparation.window_size,
-                renderer=renderers[name], windows=info.windows, precision=options.precision,
-            )  # fmt: skip
+            predict_volume(networks[name], volume, settings)
 
     compare(predict, f"{SHIPPED} {device.type}", f"{len(volumes)} images", device, options, report,
             target=TARGETS[dims])  # fmt: skip

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a chec
 
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
+from MorseCore.inference.options import WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.renderers import RefineConfig
 from MorseCore.store.model_folder import WindowConfig
@@ -94,10 +95,8 @@ def segmenting(preset: str, side: int, precision: Precision, *, smoke: bool) -> 
     network = make_network(backbone, head, dims=2, num_classes=5)
     renderer = RefineConfig(points=64 if smoke else 4096, coarse_stride=2).build()
     volume = noise([1, side, side])
-    return lambda: predict_volume(
-        network, volume, window=[side, side], renderer=renderer, windows=WindowConfig(),
-        precision=precision,
-    )  # fmt: skip
+    settings = WindowSettings([side, side], renderer, WindowConfig(), precision=precision)
+    return lambda: predict_volume(network, volume, settings)
 
 
 def child(task: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from MorseCore.system.files import prepare_output_directory, write_json, write_text
+from MorseCore.training.curves import try_drawing
 from Training.research.benchmarks.measuring import Figure, Sample, machine
 from Training.research.benchmarks.operation_shares import draw_shares
 from Training.research.study.commandline import exit_code, positive
-from Training.research.study.pictures import try_drawing
 
 __all__ = ["Report", "arguments", "markdown", "run_benchmark"]
 

@@ -34,7 +34,8 @@ from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.store.library import find_model
 from MorseCore.system.allocation import SMALL, keep_freed_memory
 from MorseCore.system.files import atomic_path, prepare_output_directory, sha256, write_json
@@ -154,7 +155,9 @@ def child(task: dict[str, Any]) -> dict[str, Any]:
     """Segment once: seconds, peak memory, and what was held before the image was there."""
     keep_freed_memory(largest=SMALL)  # as `segment` does
     torch.set_num_threads(task["threads"])
-    predictor = Predictor(find_model("phantom-tiny" if task["smoke"] else MODEL), device="cpu")
+    predictor = VolumePredictor(
+        find_model("phantom-tiny" if task["smoke"] else MODEL), device="cpu"
+    )
     options = PredictOptions(points=task["points"], passes=task["passes"], scale=task["scale"])
     predictor.segment(scan(WARM), options)  # libraries are loaded, one window's buffers allocated
     loaded = peak_bytes()

@@ -17,6 +17,7 @@ from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.inference.assembly import finer
+from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.metrics.scores import score_labels
 from MorseCore.network import Network
@@ -49,12 +50,11 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
     fine = finer(grid, factor, dims)
 
     def predict(scale: int, *, dense: bool = False) -> Tensor:
-        renderer = DenseConfig() if dense else info.renderer
-        return predict_volume(
-            network, torch.from_numpy(np.ascontiguousarray(array)),
-            window=info.preparation.window_size, renderer=renderer.build(), windows=info.windows,
-            scale=scale, temperature=info.temperature,
-        ).refined  # fmt: skip
+        settings = PredictOptions(scale=scale).window_settings(info)
+        if dense:
+            settings = replace(settings, renderer=DenseConfig().build())
+        image = torch.from_numpy(np.ascontiguousarray(array))
+        return predict_volume(network, image, settings).refined
 
     plain, asked = predict(1), predict(factor)
     repeated = torch.from_numpy(one_hot(repeat(plain, factor, dims), len(plain)))

@@ -15,7 +15,8 @@ from MorseCore.field import Field
 from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
-from MorseCore.inference.predictor import Predictor, modality_warning, view_warning
+from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.report import modality_warning, view_warning
 from MorseCore.inference.sliding_window import window_to_source
 from MorseCore.inference.stitching import crop_window, lay_windows
 from MorseCore.points import grid_coords
@@ -42,7 +43,7 @@ class GateMaps:
 
 
 @torch.inference_mode()
-def gate_maps(predictor: Predictor, volume: Volume) -> GateMaps:
+def gate_maps(predictor: VolumePredictor, volume: Volume) -> GateMaps:
     """The gates on the slice with most foreground, by the coarse answer, of all windows.
 
     :raises ConfigError: if the model's head has no gates.

@@ -15,12 +15,13 @@ from MorseCore.errors import DatasetError
 from MorseCore.metrics.casetable import CaseScore, read_cases
 from MorseCore.metrics.cost import Cost, measure_cost
 from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import DenseConfig
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import open_dataset
 from Training.research.study.running import Run
-from Training.research.study.subjects import subjects_of, values_by_subject
+from Training.research.study.subjects import values_by_subject
 
 __all__ = ["Difference", "RowResult", "collect", "compare", "cost_of"]
 

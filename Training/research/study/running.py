@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
+from MorseCore.metrics.subjects import subjects_of
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import open_dataset
-from Training.research.study.subjects import subjects_of
 
 __all__ = ["Run", "check_data", "numbered", "run_all"]
 

@@ -17,7 +17,8 @@ from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.modelgrid import model_grid
 from MorseCore.images.preparation import Preparation, prepare_scan
 from MorseCore.inference.assembly import finer
-from MorseCore.inference.predictor import PredictOptions, Predictor
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.metrics.casetable import CaseScore
 from MorseCore.metrics.scores import overlap, score_labels
@@ -55,7 +56,9 @@ class Shift:
         return f"{self.kind} x {self.factor:g}"
 
 
-def score_shift(predictor: Predictor, case: Case, shift: Shift) -> dict[str, CaseScore] | None:
+def score_shift(
+    predictor: VolumePredictor, case: Case, shift: Shift
+) -> dict[str, CaseScore] | None:
     """Scores by stage; None if the case has no labels at the resolution of the output.
 
     :raises DatasetError: as :func:`read_case`.
@@ -82,7 +85,7 @@ def shifted_image(image: Volume, factor: float, *, spatial_dims: int) -> Volume:
 
 
 def _score_input(
-    predictor: Predictor, image: Volume, label: Volume, factor: float
+    predictor: VolumePredictor, image: Volume, label: Volume, factor: float
 ) -> dict[str, CaseScore]:
     """A shifted image against the labels as they were drawn.
 
@@ -100,7 +103,7 @@ def _score_input(
 
 
 def _score_output(
-    predictor: Predictor, case: Case, image: Volume, factor: float
+    predictor: VolumePredictor, case: Case, image: Volume, factor: float
 ) -> dict[str, CaseScore] | None:
     """The field asked on a finer or coarser grid than the model's, against labels on that grid.
 
@@ -128,18 +131,15 @@ def _grid(geometry: Geometry, preparation: Preparation) -> Geometry:
 
 
 def _segment(
-    predictor: Predictor, image: Volume, *, scale: int, onto: Geometry
+    predictor: VolumePredictor, image: Volume, *, scale: int, onto: Geometry
 ) -> dict[str, np.ndarray]:
-    """Masks by stage on the grid ``onto``: what :meth:`Predictor.segment` does on the input's."""
+    """Masks by stage on the grid ``onto``: what the predictor does on the input's."""
     info, options = predictor.info, PredictOptions(scale=scale)
     dims = info.preparation.spatial_dims
     array, grid = prepare_scan(image, info.preparation)
     prediction = predict_volume(
         predictor.network, torch.from_numpy(np.ascontiguousarray(array)),
-        window=info.preparation.window_size,
-        renderer=options.renderer(info.renderer, window=info.preparation.window_size).build(),
-        windows=info.windows, scale=scale, temperature=info.temperature,
-        precision=options.precision,
+        options.window_settings(info),
     )  # fmt: skip
     return {
         stage: to_input_grid_labels(
@@ -151,7 +151,7 @@ def _segment(
 
 
 def _score(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     masks: dict[str, np.ndarray],
     labels: np.ndarray,
     spacing: tuple[float, float, float],

@@ -1,0 +1,174 @@
+"""What ``report.json`` says of a run: its model, input, numbers and warnings."""
+
+import logging
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from MorseCore import __version__
+from MorseCore.images.imageio import Volume
+from MorseCore.inference.assembly import Assembler
+from MorseCore.inference.options import PredictOptions, points_asked, renderer_parameters
+from MorseCore.store.model_folder import ModelInfo
+from MorseCore.system.devices import describe_device, resolve_precision
+from MorseCore.system.files import printable
+
+__all__ = [
+    "modality_warning",
+    "report_rendering",
+    "report_segmentation",
+    "view_warning",
+    "warn_about_scan",
+]
+
+_LARGE = 1.6  # times the field of view of the training images that calls for a region of interest
+_SMALL = 0.3  # times it: a side that short is no region that somebody meant
+_MODALITIES = dict.fromkeys(("CR", "DX", "MG", "XA", "RF"), "XR") | {"OT": ""}  # DICOM's -> ours
+_KEPT = ("model", "input", "versions", "device", "seed")  # what a rendering shares with its scan
+log = logging.getLogger(__name__)
+
+
+def report_segmentation(
+    volume: Volume,
+    part: Volume,
+    options: PredictOptions,
+    assembled: Assembler,
+    *,
+    info: ModelInfo,
+    device: torch.device,
+    engine: str,
+    seed: int,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """The report of one segmentation; timings and what rendering changed are added elsewhere.
+
+    :param volume: the whole scan.
+    :param part: what of it was segmented.
+    :param options: those that were used in the end.
+    :param assembled: all rows of the prediction.
+    :param engine: what computed the backbone, with its version.
+    :param warnings: sentences for a person.
+    """
+    window = info.preparation.window_size
+    renderer = options.renderer(info.renderer, window=window)
+    asked = points_asked(renderer, window=window)
+    return {
+        "model": {"name": info.name, "sha256": info.sha256},
+        "input": _input(volume, part),
+        "versions": _versions(),
+        "device": describe_device(device),
+        "engine": engine,
+        "seed": seed,
+        "parameters": {
+            **renderer_parameters(renderer),
+            "scale": options.scale, "overlap": info.windows.overlap,
+            "precision": resolve_precision(device, options.precision),
+            "roi": asdict(options.roi) if options.roi else None,
+        },
+        "attention": assembled.attention,
+        "windows": assembled.windows,
+        "points": {"asked": None if asked is None else asked * assembled.windows,
+                   **_rendered(assembled)},
+        "warnings": warnings,
+    }  # fmt: skip
+
+
+def report_rendering(
+    first: dict[str, Any], options: PredictOptions, assembled: Assembler, *, info: ModelInfo
+) -> dict[str, Any]:
+    """The report of a rendering that asked kept fields again.
+
+    :param first: the report of the segmentation that filled them.
+    :param options: of the rendering.
+    """
+    renderer = options.renderer(info.renderer, window=info.preparation.window_size)
+    return {
+        **{key: first[key] for key in _KEPT},
+        "parameters": {
+            **first["parameters"], **renderer_parameters(renderer),
+            "scale": options.scale, "roi": asdict(options.roi) if options.roi else None,
+        },
+        "windows": assembled.windows,
+        "points": _rendered(assembled),
+    }  # fmt: skip
+
+
+def _input(volume: Volume, part: Volume) -> dict[str, Any]:
+    return {
+        "name": printable(volume.source),
+        "shape_kji": list(volume.geometry.shape),
+        "spacing_mm_ijk": [round(x, 6) for x in volume.geometry.spacing],
+        "segmented_shape_kji": list(part.geometry.shape),
+    }
+
+
+def _rendered(assembled: Assembler) -> dict[str, int]:
+    return {"evaluated": assembled.evaluations, "rendered_voxels": assembled.rendered_voxels}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "MorseSegment": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def warn_about_scan(part: Volume, info: ModelInfo, *, lost: int) -> list[str]:
+    """Sentences about what may spoil the result; logs those that are not logged yet.
+
+    :param part: what of the scan will be segmented.
+    :param lost: voxels without a value, about which reading has logged already.
+    """
+    found = [view_warning(part, info)]
+    if part.ndim == 2 and info.preparation.spatial_dims == 3:
+        found.append(f"'{info.name}' was trained on volumes; the image is one slice.")
+    found.append(modality_warning(part, info))
+    texts = [text for text in found if text]
+    for text in texts:
+        log.warning("%s: %s", printable(part.source), text)
+    if lost:
+        texts.append(f"{lost} voxels without a value were taken as background.")
+    return texts
+
+
+def modality_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if the file says that it is of another modality than the model's, else nothing."""
+    modality = _MODALITIES.get(part.modality, part.modality)
+    if not modality or info.modality in ("any", modality):
+        return ""
+    return (
+        f"The image is {modality}, the model '{info.name}' was trained on {info.modality}: what it "
+        "finds may mean nothing."
+    )
+
+
+def view_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if the image is much larger or smaller than the training images, else nothing."""
+    if info.field_of_view is None:
+        return ""
+    view = info.field_of_view
+    extent = [n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)]
+    # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
+    seen = sorted(extent[: info.preparation.spatial_dims])
+    pairs = list(zip(seen, sorted(view), strict=True))
+    is_picture = part.ndim < info.preparation.spatial_dims  # which is said anyway
+    if not is_picture and any(a < _SMALL * b for a, b in pairs):
+        return (
+            f"What is segmented measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the training "
+            f"images of '{info.name}' up to {' x '.join(f'{x:.0f}' for x in view)} mm: in so small "
+            "a part it has little to go by; choose a larger region."
+        )
+    if all(a <= _LARGE * b for a, b in pairs):
+        return ""
+    return (
+        f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "
+        f"'{info.name}' was trained on at most {' x '.join(f'{x:.0f}' for x in view)} mm; "
+        "outside of such a box it may find structures where there are none: choose a region of "
+        "interest."
+    )
