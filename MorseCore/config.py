@@ -122,6 +122,8 @@ def decode(cls: type[T], data: Any, where: str) -> T:
     hints = get_type_hints(cls)
     known = {item.name: item for item in fields(cls) if item.init}  # type: ignore[arg-type]
     for key in data:
+        if key in getattr(cls, "GONE", {}):
+            raise ConfigError(f"The key '{_join(where, key)}' {cls.GONE[key]}.")
         if key not in known:
             raise ConfigError(
                 f"Unknown key '{_join(where, key)}'{nearest(key, known)}; "

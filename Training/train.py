@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.training.run import train
+from MorseCore.commands.train import train
 
 
 def main(arguments: list[str] | None = None) -> int:

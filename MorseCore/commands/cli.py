@@ -20,19 +20,19 @@ from typing import Any, NoReturn
 from MorseCore import __version__
 from MorseCore.commands.terminal import print_any_letter, terminal_progress
 from MorseCore.errors import (
-    Cancelled,
     ConfigError,
     DatasetError,
     DeviceError,
     ModelError,
-    MorseError,
     lacking,
 )
 from MorseCore.system.allocation import SMALL, keep_freed_memory
+from MorseCore.system.exits import exit_code_of
 from MorseCore.system.signals import terminating
 
 __all__ = ["main"]
 
+_STOPPED = "interrupted; finished cases are kept, run it again to go on"
 _USAGE_ERRORS = (ConfigError, DeviceError, ModelError)  # wrong before any scan was looked at
 
 
@@ -44,16 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         keep_freed_memory(largest=SMALL)
         with terminating(), _speaking(is_verbose=options.verbose):
-            return int(options.run(options))
-    except KeyboardInterrupt:
-        print("interrupted; finished cases are kept, run it again to go on", file=sys.stderr)
+            return exit_code_of(lambda: options.run(options), usage=_USAGE_ERRORS, stopped=_STOPPED)
     except BrokenPipeError:  # the reader of our output, e.g. head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Cancelled as error:
-        print(error, file=sys.stderr)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, _USAGE_ERRORS) else 1
     except ModuleNotFoundError as error:
         print(lacking(error), file=sys.stderr)
     except Exception as error:
@@ -371,7 +364,7 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from MorseCore.training.run import train
+    from MorseCore.commands.train import train
 
     words = ["morsesegment", "train", options.config.as_posix(), *options.overrides]
     return train(

@@ -1,7 +1,7 @@
 """What every head does: prepare a field from a pyramid, and say what it should have answered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
@@ -60,7 +60,6 @@ class Head(nn.Module, ABC):
         active: Collection[str],
         stride: int = 1,
         weighting: ClassWeighting = "none",
-        point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Scalar losses by name, of those in ``active``.
@@ -72,7 +71,6 @@ class Head(nn.Module, ABC):
             anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
             3D and makes the head's share of a step eight times smaller.
         :param weighting: of the classes in L_sup.
-        :param point_loss: of ``rend``; of points (B, P, C) and labels (B, P).
         """
         phases = _draw_phases(len(field.size), stride, generator)
         axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
@@ -84,7 +82,8 @@ class Head(nn.Module, ABC):
         if "rend" in active and "rend" in self.loss_weights:
             grid = CoarseGrid(coarse.detach(), axes)
             coords = sampler.select(field, targets, coarse=grid, generator=generator)
-            result["rend"] = point_loss(field.logits(coords), labels_at(targets.labels, coords))
+            labels = labels_at(targets.labels, coords)
+            result["rend"] = point_cross_entropy(field.logits(coords), labels)
         return result
 
 

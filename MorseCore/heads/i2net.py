@@ -3,7 +3,7 @@
 ``B`` batch, ``P`` points, ``D`` dimensions of space, ``K`` pattern learners, ``C`` classes.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ from MorseCore.heads.latents import (
 )
 from MorseCore.heads.pointhead import PointHead
 from MorseCore.heads.pointwise import PointwiseLinear
-from MorseCore.losses import ClassWeighting, Targets, point_cross_entropy, point_region_loss
+from MorseCore.losses import ClassWeighting, Targets, point_region_loss
 from MorseCore.points import grid_coords, pixel_axes, sample_grid
 from MorseCore.samplers import Sampler
 
@@ -212,7 +212,6 @@ class I2NetGrid(I2Net):
         active: Collection[str],
         stride: int = 1,
         weighting: ClassWeighting = "none",
-        point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """See :class:`Head`: ``sup`` is taken on the map, ``gs`` and ``lo`` on the INR's grid."""

@@ -1,6 +1,6 @@
 """The base of heads that are trained at points only: INRs, whose answer is the same everywhere."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from types import MappingProxyType
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from MorseCore.field import Field
 from MorseCore.heads.head import Head
-from MorseCore.losses import ClassWeighting, Targets, point_cross_entropy, point_region_loss
+from MorseCore.losses import ClassWeighting, Targets, point_region_loss
 from MorseCore.points import labels_at
 from MorseCore.samplers import Sampler
 
@@ -41,10 +41,9 @@ class PointHead(Head):
         active: Collection[str],
         stride: int = 1,
         weighting: ClassWeighting = "none",
-        point_loss: Callable[[Tensor, Tensor], Tensor] = point_cross_entropy,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """See :class:`Head`; ``stride``, ``weighting`` and ``point_loss`` have no meaning here."""
+        """See :class:`Head`; ``stride`` and ``weighting`` have no meaning here."""
         coords = self.select(field, targets, sampler=sampler, generator=generator)
         labels = labels_at(targets.labels, coords)
         return self.point_losses(field, coords, labels, active=active, generator=generator)

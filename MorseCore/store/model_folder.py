@@ -30,6 +30,7 @@ from MorseCore.system.files import (
 )
 
 __all__ = [
+    "LocatorInfo",
     "ModelInfo",
     "StructureInfo",
     "WindowConfig",
@@ -42,7 +43,8 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT = 1
+FORMAT = 2  # of what is written; 1 had no optional blocks and is read for ever
+_BLOCKS = ("locator", "verdict", "plan", "channels")
 MAX_STRUCTURES = 65_535  # what a label map can hold
 MAX_SIZE, MAX_LENGTH = 65_536, 64
 _NAME = re.compile(r"\w[\w .+-]{0,79}")
@@ -65,6 +67,25 @@ class WindowConfig:
             raise ConfigError(f"'overlap' must lie in [0, 1); found {self.overlap}.")
         if self.batch < 1:
             raise ConfigError(f"'batch' must be positive; found {self.batch}.")
+
+
+@dataclass(frozen=True)
+class LocatorInfo:
+    """Whose structures tell where a model works."""
+
+    model: str
+    """Name of the model that finds them in a whole scan."""
+    structures: tuple[str, ...]
+    """Each gives a box of its own."""
+    margin: float = 10.0
+    """mm around each."""
+
+    def __post_init__(self) -> None:
+        check_model_name(self.model)
+        if not self.structures:
+            raise ConfigError("'structures' must name at least one.")
+        if not 0 <= self.margin <= 100:
+            raise ConfigError(f"'margin' must lie between 0 and 100 mm; found {self.margin}.")
 
 
 @dataclass(frozen=True)
@@ -114,6 +135,14 @@ class ModelInfo:
     temperature: float = 1.0
     """Of the probabilities, softmax(logits / temperature), fitted by
     ``Training/research/uncertainty.py``; 1 leaves them as the network was trained to give them."""
+    locator: LocatorInfo | None = None
+    """Where in a whole scan the model works; null: where the person says."""
+    verdict: dict[str, Any] | None = None
+    """What results of its training cases were like, to tell a result that is not."""
+    plan: dict[str, Any] | None = None
+    """Why it was trained as it was."""
+    channels: tuple[str, ...] | None = None
+    """Names of its image channels, where there are several; null: one image."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -130,8 +159,13 @@ class ModelInfo:
         _check_sizes("preparation.window", self.preparation.window)
         if self.preparation.spatial_dims != self.network.spatial_dims:
             raise ConfigError("'preparation.window' and 'network.spatial_dims' disagree.")
-        if self.format != FORMAT:
-            raise ConfigError(f"'format' must be {FORMAT}; found {self.format}.")
+        if not 1 <= self.format <= FORMAT:
+            raise ConfigError(
+                f"'format' is {self.format}, and this release reads 1 to {FORMAT}: the model needs "
+                "a newer release of MorseSegment."
+            )
+        if self.format == 1 and (early := [n for n in _BLOCKS if getattr(self, n) is not None]):
+            raise ConfigError(f"'{early[0]}' belongs to format 2; found format 1.")
         if not 0 < self.temperature < math.inf:
             raise ConfigError(f"'temperature' must be positive; found {self.temperature}.")
         if self.network.in_channels != 1:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import Preparation
@@ -68,6 +68,11 @@ class DataConfig:
 class OptimisationConfig:
     """Optimiser, its learning rate over time, and how a step is made."""
 
+    GONE: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("finishing", "finishing_rate", "finishing_loss"),
+        "is gone; train the head alone on a finished model: initialise=MODEL train=head",
+    )
+    """Keys of earlier releases, and the way out."""
     iterations: int = 30_000
     """T (30 K in the paper)."""
     batch_size: int = 2
@@ -115,13 +120,6 @@ class OptimisationConfig:
     first steps follow faster. 0: none. Not in the papers."""
     precision: Precision = "auto"
     """``auto``: bf16 or fp16 on a GPU that has it, else fp32."""
-    finishing: int = 0
-    """Further steps in which the rendering head alone is trained, on features as they are at
-    inference (see :mod:`MorseCore.training.finishing`). Not in the paper."""
-    finishing_rate: float = 5e-4
-    """Learning rate of these steps at their start."""
-    finishing_loss: Literal["ce", "dice_ce"] = "dice_ce"
-    """Loss of the points in these steps: cross-entropy as in training, or half of it, half Dice."""
 
     def __post_init__(self) -> None:
         for name, most in (("hold", 1.0), ("class_weighting_until", 1.0), ("average", 0.99999)):
@@ -130,7 +128,7 @@ class OptimisationConfig:
         for name in ("iterations", "batch_size", "accumulate", "supervision_stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
-        for name in ("learning_rate", "clip", "finishing_rate"):
+        for name in ("learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
         if self.warmup >= self.iterations or not 0 <= self.momentum < 1:
@@ -146,7 +144,7 @@ class OptimisationConfig:
         if self.final_learning_rate > self.learning_rate:
             raise ConfigError("'final_learning_rate' must not exceed 'learning_rate'.")
         for name in (
-            "power", "render_weight", "weight_decay", "finishing", "warmup", "final_learning_rate",
+            "power", "render_weight", "weight_decay", "warmup", "final_learning_rate",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")

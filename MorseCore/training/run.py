@@ -6,64 +6,28 @@ interrupted goes on where it stopped, on a CPU to the bit.
 """
 
 import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 
-from MorseCore.config import apply_overrides, decode, read_json
-from MorseCore.errors import ConfigError, MorseError
-from MorseCore.losses import POINT_LOSSES
 from MorseCore.network import Network
-from MorseCore.system.allocation import keep_freed_memory
 from MorseCore.system.devices import resolve_precision
 from MorseCore.system.files import only_training_in, prepare_output_directory, write_json
-from MorseCore.system.memory import is_out_of_memory
 from MorseCore.system.seeds import seed_for
 from MorseCore.training.config import RunConfig
 from MorseCore.training.curves import draw_curves, try_drawing
-from MorseCore.training.distributed import ALONE, World, join_world
+from MorseCore.training.distributed import World, join_world
 from MorseCore.training.export import export_model
-from MorseCore.training.finishing import finish_rendering
 from MorseCore.training.initialise import with_warm_up
 from MorseCore.training.monitor import Monitor, open_monitor
 from MorseCore.training.sources import Source, open_source
 from MorseCore.training.trainer import Trainer
 
-__all__ = ["build_network", "run", "train"]
+__all__ = ["build_network", "run"]
 
 log = logging.getLogger("train")
-
-
-def train(path: Path, overrides: Sequence[str], *, command: str, export: bool = False) -> int:
-    """Train by a configuration file; every failure becomes one sentence on stderr.
-
-    :param overrides: ``key=value``; ``a.b=value`` replaces a key.
-    :param command: what was typed, for the model's card.
-    :param export: do not train; write the model folder of the last checkpoint.
-    :return: the process's exit code: 0 finished, 1 failed or stopped, 2 a faulty configuration.
-    """
-    keep_freed_memory()
-    try:
-        config = decode(RunConfig, apply_overrides(read_json(path), list(overrides)), "")
-        return run(config, command=command, export=export)
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(
-            "error: There is too little memory; halve optimisation.batch_size and double "
-            "optimisation.accumulate, or choose a smaller preparation.window.",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("error: Stopped; what was done since the last checkpoint is lost.", file=sys.stderr)
-        return 1
 
 
 def run(config: RunConfig, *, command: str, export: bool = False) -> int:
@@ -91,8 +55,6 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
         world.leave()
         if is_finished and world.is_main:
             network.load_state_dict(trainer.chosen_weights())
-            if not export:
-                finish(config, network, trainer, source)
             facts = source.facts(network, folder)
             export_model(folder / "model", config, facts, network, command=command, steps=steps)
             write_json(folder / "figures.json", facts.figures)
@@ -110,28 +72,6 @@ def monitor_of(config: RunConfig, source: Source) -> Monitor | None:
         Path(config.validation.monitor), source.labels, preparation=config.preparation,
         windows=config.windows, precision=config.optimisation.precision,
     )  # fmt: skip
-
-
-def finish(config: RunConfig, network: Network, trainer: Trainer, source: Source) -> None:
-    """Train the rendering head alone, if asked to; undone if the validation split gets worse."""
-    options, validation = config.optimisation, source.validation()
-    if not options.finishing or not network.head.rendering_parameters():
-        return
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    measured = [] if validation is None else [validation.measure(network, world=ALONE)]
-    finish_rendering(
-        network, trainer.further_batches(options.finishing), sampler=config.sampler.build(),
-        steps=options.finishing, learning_rate=options.finishing_rate, clip=options.clip,
-        seed=config.seed, stride=options.supervision_stride,
-        point_loss=POINT_LOSSES[options.finishing_loss],
-    )  # fmt: skip
-    if validation is not None:
-        measured.append(validation.measure(network, world=ALONE))
-        scores = [figures.means["refined"]["dice"] for figures in measured]
-        log.info("finishing: DSC of the refined masks %.5f before, %.5f after", *scores)
-        if scores[1] < scores[0]:
-            network.load_state_dict(before)
-            log.info("finishing did not help on the validation split and is undone")
 
 
 @contextmanager

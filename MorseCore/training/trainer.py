@@ -7,14 +7,14 @@ gradients (of pooling, of up-sampling) are sums in no fixed order: the last bits
 
 import logging
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from MorseCore.errors import Cancelled, ConfigError, ModelError, MorseError
 from MorseCore.network import Network
@@ -111,13 +111,6 @@ class Trainer:
             raise MorseError(f"There is no checkpoint in '{self.store.folder}'.")
         self._restore(state)
         return self.step
-
-    def further_batches(self, count: int) -> Iterator[Minibatch]:
-        """Batches as in training, of samples that no step has drawn."""
-        size = self.config.optimisation.batch_size
-        first = len(self._samples)
-        for n in range(count):
-            yield default_collate([self._samples[first + n * size + k] for k in range(size)])
 
     def _loop(self) -> None:
         total, every = self.config.optimisation.iterations, self.config.validation.every

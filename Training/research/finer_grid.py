@@ -38,7 +38,7 @@ from Training.research.study.commandline import exit_code, whole_numbers
 from Training.research.study.running import Run, check_data, numbered, run_all
 from Training.research.study.scoredata import cases_of
 
-QUICK = ["optimisation.iterations=300", "optimisation.finishing=0", "validation.every=150"]
+QUICK = ["optimisation.iterations=300", "validation.every=150"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -234,3 +234,39 @@ def test_a_failed_export_keeps_the_older_model(model: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         read_model(tmp_path / "none")
+
+
+def test_a_model_of_the_first_format_is_read_and_has_no_blocks(model: Path):
+    edit(model, lambda data: data.update(format=1))
+    info = read_model(model)
+    assert info.format == 1
+    assert (info.locator, info.verdict, info.plan, info.channels) == (None,) * 4
+
+
+def test_the_blocks_of_the_second_format_survive_writing_and_reading(model: Path, tmp_path: Path):
+    locator = {"model": "brain-mr", "structures": ["Left hippocampus"], "margin": 8.0}
+    edit(model, lambda data: data.update(format=2, locator=locator, plan={"why": "a test"}))
+    info = read_model(model)
+    assert info.locator is not None
+    assert (info.locator.model, info.locator.margin) == ("brain-mr", 8.0)
+    again = write_model(tmp_path / "copy", info, load_file(model / WEIGHTS), card="A copy.")
+    assert (again.locator, again.plan, again.format) == (info.locator, {"why": "a test"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (set_at("format", value=3), "needs a newer release"),
+        (set_at("format", value=0), "reads 1 to 2"),
+        (set_at("plan", value={}), "'plan' belongs to format 2"),
+        (set_at("locator", value={"model": "a/b", "structures": ["x"]}), "plain folder name"),
+        (set_at("locator", value={"model": "a", "structures": []}), "at least one"),
+        (set_at("locator", value={"model": "a", "structures": ["x"], "margin": -1}), "'margin'"),
+    ],
+)
+def test_a_format_or_block_that_makes_no_sense_is_one_sentence(model: Path, change, expected):
+    edit(model, lambda data: data.update(format=1))
+    edit(model, change)
+    with pytest.raises(ModelError, match=expected) as caught:
+        read_model(model)
+    assert "\n" not in str(caught.value)

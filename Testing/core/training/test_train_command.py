@@ -168,13 +168,6 @@ def assert_one_sentence(text: str, expected: str) -> None:
     assert "Traceback" not in text
 
 
-def test_finishing_is_measured_on_the_validation_split(home: Path):
-    assert train("optimisation.finishing=3", "name=finished") == 0
-    text = (home / "runs" / "finished" / "train.log").read_text(encoding="utf-8")
-    assert "finishing: DSC of the refined masks" in text
-    read_model(home / "runs" / "finished" / "model")
-
-
 def test_a_second_training_in_one_folder_is_refused_while_the_first_one_runs(
     home: Path, capsys, monkeypatch
 ):
@@ -220,3 +213,8 @@ def test_a_forked_loader_does_not_keep_a_finished_training_s_folder(tmp_path: Pa
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_key_that_went_says_the_way_out(home: Path, capsys):
+    assert train("optimisation.finishing=3") == 2
+    assert_one_sentence(capsys.readouterr().err, "'optimisation.finishing' is gone; train the head")

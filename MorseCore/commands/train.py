@@ -1,0 +1,43 @@
+"""The command that trains: a configuration file in, a model folder out."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from MorseCore.config import apply_overrides, decode, read_json
+from MorseCore.system.allocation import keep_freed_memory
+from MorseCore.system.exits import exit_code_of
+from MorseCore.system.memory import is_out_of_memory
+from MorseCore.training.config import RunConfig
+from MorseCore.training.run import run
+
+__all__ = ["train"]
+
+_TOO_LITTLE = (
+    "error: There is too little memory; halve optimisation.batch_size and double "
+    "optimisation.accumulate, or choose a smaller preparation.window."
+)
+_STOPPED = "error: Stopped; what was done since the last checkpoint is lost."
+
+
+def train(path: Path, overrides: Sequence[str], *, command: str, export: bool = False) -> int:
+    """Train by a configuration file.
+
+    :param overrides: ``key=value``; ``a.b=value`` replaces a key.
+    :param command: what was typed, for the model's card.
+    :param export: do not train; write the model folder of the last checkpoint.
+    :return: exit code: 0 finished, 1 failed or stopped, 2 a faulty configuration.
+    """
+    keep_freed_memory()
+
+    def work() -> int:
+        config = decode(RunConfig, apply_overrides(read_json(path), list(overrides)), "")
+        return run(config, command=command, export=export)
+
+    try:
+        return exit_code_of(work, stopped=_STOPPED)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(_TOO_LITTLE, file=sys.stderr)
+        return 1
