@@ -121,9 +121,10 @@ def decode(cls: type[T], data: Any, where: str) -> T:
         raise ConfigError(f"'{where}' must be an object; found {_show(data)}.")
     hints = get_type_hints(cls)
     known = {item.name: item for item in fields(cls) if item.init}  # type: ignore[arg-type]
+    gone: dict[str, str] = getattr(cls, "GONE", {})
     for key in data:
-        if key in getattr(cls, "GONE", {}):
-            raise ConfigError(f"The key '{_join(where, key)}' {cls.GONE[key]}.")
+        if key in gone:
+            raise ConfigError(f"The key '{_join(where, key)}' {gone[key]}.")
         if key not in known:
             raise ConfigError(
                 f"Unknown key '{_join(where, key)}'{nearest(key, known)}; "
