@@ -40,6 +40,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
                  if stage in r["validation"]]  # fmt: skip
         dice.plot([step for step, _ in found], [value for _, value in found],
                   marker="o", label=stage)  # fmt: skip
+    _draw_monitor(dice, [r for r in records if "monitor" in r])
     dice.set(ylabel="validation DSC", xlabel="step")
     for axes in (losses, dice):
         axes.grid(alpha=0.3)
@@ -47,6 +48,19 @@ def draw_curves(metrics: Path, picture: Path) -> None:
             axes.legend()
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+
+
+def _draw_monitor(axes: Any, looks: Sequence[dict[str, Any]]) -> None:
+    """DSC with each reference of the scans that are watched, the mean over scans."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for look in looks:
+        cases = look["monitor"].values()
+        for name in dict.fromkeys(name for case in cases for name in case):
+            values = [case[name]["mean"] for case in cases if name in case]
+            found.setdefault(name, []).append((look["step"], float(np.mean(values))))
+    for name, points in found.items():
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, marker="x", linestyle="--", label=f"watched: {name}")
 
 
 def _medians(records: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,19 @@ def test_regions_are_merged_without_losing_points():
     assert merged.points.uncertainty.tolist() == pytest.approx([0.9, 0.2])
     assert merged.report["points"] == {"evaluated": 4, "rendered_voxels": 2}
     assert merged.report["structures"][0]["refined_ml"] == pytest.approx(0.032)
+
+
+def test_the_readme_s_five_lines_of_python_run(demo_folder, tmp_path, monkeypatch, capsys):
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    code = text.split("<!-- python example -->")[1].split("```python\n")[1].split("```")[0]
+    assert len(code.strip().splitlines()) <= 5
+    (tmp_path / "demo-output").mkdir()
+    shutil.copy(demo_folder / "t1.nii.gz", tmp_path / "demo-output")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Anterior hippocampus" in capsys.readouterr().out
+    saved = read_result(tmp_path / "left")
+    inside = read_result(demo_folder / "result").refined
+    left = saved.refined > 0
+    assert left.any()
+    assert ((inside > 0) & left).sum() == left.sum()  # the demo's left half is the same run
