@@ -24,7 +24,8 @@ from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.inputs import regionText
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters, writeParameters
 from MorseSegmentLib.logic.waiting import segmentAndWait
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 
 __all__ = [
     "MorseSegment",
@@ -60,34 +61,34 @@ class MorseSegmentWidget(ScriptedLoadableModuleWidget):
         """Build the panel from its .ui file."""
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = MorseSegmentLogic()
-        self.board: Any = None
+        self.panels: Any = None
         self.uiWidget: Any = None  # the .ui file's own widget, with the key's focus
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MorseSegment.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.uiWidget = uiWidget
-        from MorseSegmentLib.panels.board import Board  # widgets, so not for scripts
+        from MorseSegmentLib.panels.panelset import PanelSet  # widgets, so not for scripts
 
-        self.board = Board(self.ui, self.logic)
+        self.panels = PanelSet(self.ui, self.logic)
         if self.parent.property("isEntered"):  # a reload does not call enter() again
             self.enter()
 
     def enter(self) -> None:
         """The module comes to the front."""
-        if self.board is not None:
-            self.board.enter(slicer.util.mainWindow() or self.uiWidget)
+        if self.panels is not None:
+            self.panels.enter(slicer.util.mainWindow() or self.uiWidget)
 
     def exit(self) -> None:
         """Another module comes to the front."""
-        if self.board is not None:
-            self.board.exit()
+        if self.panels is not None:
+            self.panels.exit()
 
     def cleanup(self) -> None:
         """The panel is about to go: so do the worker, the key and all observers."""
-        if self.board is not None:
-            self.board.close()
-            self.board = None
+        if self.panels is not None:
+            self.panels.close()
+            self.panels = None
         if self.uiWidget is not None:
             # After a reload, Slicer only hides the old widgets: their node selectors would follow
             # the scene for ever, and write what they choose into the new panel's settings.

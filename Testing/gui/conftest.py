@@ -61,14 +61,14 @@ def a_widget(a_scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import slicer
 
     from listeners import children
-    from MorseSegmentLib.panels import board
+    from MorseSegmentLib.panels import panelset
     from MorseSegmentLib.worker.launch import WorkerCommand
     from panel import close_widget, open_widget
     from slicerqt import waitFor
 
     fake = str(Path(__file__).with_name("fake_worker.py"))
     command = WorkerCommand(sys.executable, ("-u", fake))
-    monkeypatch.setattr(board, "workerCommand", lambda: command)
+    monkeypatch.setattr(panelset, "workerCommand", lambda: command)
     widget = open_widget()
     waitFor(lambda: widget.ui.modelSelector.count > 0, seconds=60)
     yield widget

@@ -6,28 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from MorseSegmentLib.worker.launch import Failure
+from MorseSegmentLib.worker.runner import Task
 
 
 class Recorder:
-    """Keeps what it is told."""
+    """Keeps what the signals of a task tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: Task) -> None:
         self.progress: list[tuple[str, float, float | None]] = []
         self.logs: list[str] = []
         self.results: list[tuple[Mapping[str, Any], list[str]]] = []
         self.failures: list[Failure] = []
+        task.signals.connect("progress", self._onProgress)
+        task.signals.connect("log", lambda _level, message: self.logs.append(message))
+        task.signals.connect("result", self._onResult)
+        task.signals.connect("failed", self.failures.append)
 
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+    def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         self.progress.append((stage, percent, secondsLeft))
 
-    def onLog(self, level: str, message: str) -> None:
-        self.logs.append(message)
-
-    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
+    def _onResult(self, message: Mapping[str, Any], folder: Path) -> None:
         self.results.append((message, sorted(path.name for path in folder.iterdir())))
-
-    def onError(self, failure: Failure) -> None:
-        self.failures.append(failure)
 
     def isAnswered(self) -> bool:
         """A result or an error has come."""

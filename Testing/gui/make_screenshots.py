@@ -75,7 +75,7 @@ def _run(widget: Any, volume_node: Any, model: str, box: Any) -> None:
     if box is not None:
         ui.regionSelector.setCurrentNode(_region(box))
     ui.segmentButton.click()
-    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=600)
+    waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=600)
     if not ui.structureTable.rowCount:
         raise RuntimeError(f"There is no result. {ui.messageLabel.text}")
     ui.pointTable.selectRow(0)

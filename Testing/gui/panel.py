@@ -51,7 +51,7 @@ def press_segment(widget: Any, volume: Any, model: str) -> None:
 
 
 def wait_until_idle(widget: Any) -> None:
-    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=30)
+    waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=30)
     processEvents()
 
 

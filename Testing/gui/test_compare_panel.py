@@ -57,7 +57,7 @@ def line(widget: Any, row: int) -> list[str]:
 
 def settle(widget: Any) -> None:
     """Until what is to be measured has been."""
-    panel = widget.board.compare
+    panel = widget.panels.compare
     waitFor(lambda: not panel._timer.isActive() and not panel._steps.isBusy, seconds=10)
 
 
@@ -88,7 +88,7 @@ def test_the_key_flips_between_two_masks_and_both_is_a_choice_of_its_own(
     def views(presses: int) -> list[str]:
         seen = []
         for _ in range(presses):
-            a_widget.board.compare.flip()
+            a_widget.panels.compare.flip()
             seen.append(readParameters(parameterNode(a_scene)).view)
         return seen
 
@@ -135,7 +135,7 @@ def test_the_numbers_follow_a_local_rendering_and_its_undo(
 def test_many_changes_are_measured_once(
     a_widget: Any, shown: SceneResult, a_scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    panel, works = a_widget.board.compare, []
+    panel, works = a_widget.panels.compare, []
     work = panel._work
     monkeypatch.setattr(panel, "_work", lambda result: (works.append(1), work(result))[1])
     for depth in (2, 3, 4, 5):
@@ -149,7 +149,7 @@ def test_many_changes_are_measured_once(
 def test_a_change_that_is_none_is_not_measured(
     a_widget: Any, shown: SceneResult, a_scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    panel, works = a_widget.board.compare, []
+    panel, works = a_widget.panels.compare, []
     monkeypatch.setattr(panel, "_work", lambda result: works.append(1) or iter(()))
     a_scene.GetNodeByID(shown.refined).SetName("Mine")
     a_scene.GetNodeByID(shown.refined).Modified()
@@ -231,7 +231,7 @@ def test_structure_difference_and_view_survive_save_and_reload(
 ) -> None:
     a_widget.ui.differenceCheckBox.click()
     a_widget.ui.structureTable.setCurrentCell(1, 0)
-    a_widget.board.compare.flip()
+    a_widget.panels.compare.flip()
     settle(a_widget)
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     a_scene.Clear(False)
@@ -278,8 +278,8 @@ def test_a_mask_removed_while_it_is_measured_is_no_error(
     a_widget: Any, shown: SceneResult, a_scene: Any
 ) -> None:
     paint(a_scene, shown.refined, np.s_[1:2, 3:7, 3:8])
-    a_widget.board.compare._timer.stop()
-    a_widget.board.compare._onTimer()
+    a_widget.panels.compare._timer.stop()
+    a_widget.panels.compare._onTimer()
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.refined))
     settle(a_widget)
     assert a_widget.ui.structureTable.rowCount == 0

@@ -56,7 +56,7 @@ def test_a_package_of_another_version_is_missing_too(
         importlib.metadata, "version", lambda name: version if name == "torch" else real(name)
     )
     assert [item.name for item in missing()] == ([] if is_fine else ["torch"])
-    panel = a_widget.board.environment
+    panel = a_widget.panels.environment
     panel.setFailure(None)
     panel.setCatalog(Catalog())
     assert a_widget.ui.installButton.enabled == (not is_fine)
@@ -152,9 +152,9 @@ def test_the_button_asks_once_and_installs_only_after_consent(
     )
     assert not a_widget.ui.installButton.enabled
     stopped: list[bool] = []
-    monkeypatch.setattr(a_widget.board.environment, "_stop", lambda: stopped.append(True))
+    monkeypatch.setattr(a_widget.panels.environment, "_stop", lambda: stopped.append(True))
     lacking(monkeypatch, "safetensors")
-    a_widget.board.environment.setFailure(Failure("The package is missing.", "", "MissingPackage"))
+    a_widget.panels.environment.setFailure(Failure("The package is missing.", "", "MissingPackage"))
     assert not a_widget.ui.environmentCollapsibleButton.collapsed
     a_widget.ui.installButton.click()
     assert len(asked) == 1
@@ -181,7 +181,7 @@ def test_the_status_row_names_slicer_torch_gpu_driver_and_memory(
     a_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slicer.app, "applicationVersion", "5.12.4", raising=False)
-    a_widget.board.environment.setCatalog(WITH_GPU)
+    a_widget.panels.environment.setCatalog(WITH_GPU)
     assert a_widget.ui.environmentLabel.text.splitlines() == [
         "Slicer 5.12.4, MorseSegment 0.1.0",
         "torch 2.13.0+cu130, CUDA 13.0",
@@ -201,7 +201,7 @@ def test_what_is_absent_is_said_as_absent() -> None:
 def test_the_copied_report_holds_what_the_status_row_says(a_widget: Any) -> None:
     import qt
 
-    a_widget.board.environment.setCatalog(WITH_GPU)
+    a_widget.panels.environment.setCatalog(WITH_GPU)
     a_widget.ui.copyReportButton.click()
     text = qt.QApplication.clipboard().text()
     for part in ("torch: 2.13.0+cu130", "driver: 550.54.15", "Device cuda:0: Card, 3.0 of 8.0"):

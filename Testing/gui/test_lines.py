@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from MorseSegmentLib.worker.lines import EventLines
+from MorseSegmentLib.worker.runner import EventLines
 
 EVENTS = [{"event": "log", "message": "größer"}, {"event": "ready", "pid": 4}]
 BYTES = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in EVENTS).encode()

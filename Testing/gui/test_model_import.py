@@ -15,10 +15,17 @@ from MorseSegmentLib.worker.launch import Failure, WorkerCommand
 from MorseSegmentLib.worker.modelimport import ModelImport
 
 
+def listened(model: ModelImport) -> tuple[ModelImport, list[Failure | None]]:
+    """With what it tells: None for a model that was imported."""
+    got: list[Failure | None] = []
+    model.signals.connect("imported", lambda: got.append(None))
+    model.signals.connect("failed", got.append)
+    return model, got
+
+
 def an_import(code: str) -> tuple[ModelImport, list[Failure | None]]:
     """One whose process runs some Python instead of importing."""
-    got: list[Failure | None] = []
-    return ModelImport(WorkerCommand(sys.executable, ("-c", code)), got.append), got
+    return listened(ModelImport(WorkerCommand(sys.executable, ("-c", code))))
 
 
 def test_the_folder_of_a_chosen_model_json_is_imported(tmp_path: Path) -> None:
@@ -40,12 +47,12 @@ def test_a_refusal_is_told_in_the_library_s_words() -> None:
 
 
 def test_a_program_that_is_not_there_is_told_once() -> None:
-    got: list[Any] = []
-    model = ModelImport(WorkerCommand("/no/such/python", ()), got.append)
+    model, got = listened(ModelImport(WorkerCommand("/no/such/python", ())))
     model.start("/m.zip")
     waitFor(lambda: bool(got))
-    assert "/no/such/python" in got[0].message
-    assert len(got) == 1
+    (failure,) = got
+    assert failure is not None
+    assert "/no/such/python" in failure.message
 
 
 def test_stopping_ends_the_process_without_a_word() -> None:
@@ -67,11 +74,11 @@ def test_the_button_imports_what_was_chosen_and_lists_the_models_again(
     dialog = types.SimpleNamespace(getOpenFileName=lambda *a: "/models/new.zip")
     monkeypatch.setattr(qt, "QFileDialog", dialog, raising=False)
     asked: list[str] = []
-    panel = a_widget.board.input
+    panel = a_widget.panels.input
     monkeypatch.setattr(panel, "_importModel", asked.append)
     a_widget.ui.importModelButton.click()
     assert asked == ["/models/new.zip"]
     a_widget.ui.modelSelector.clear()
-    a_widget.board._onImported(None)
+    a_widget.panels._onImported()
     waitFor(lambda: a_widget.ui.modelSelector.count > 0, seconds=30)
     assert "imported" in a_widget.ui.messageLabel.text

@@ -181,7 +181,7 @@ def test_three_buttons_and_a_key_flip_between_the_masks(
     assert visible(a_scene) == (True, False)
     a_widget.ui.refinedViewButton.click()
     assert visible(a_scene) == (False, True)
-    a_widget.board.compare.flip()
+    a_widget.panels.compare.flip()
     assert visible(a_scene) == (True, False)
     assert a_widget.ui.coarseViewButton.checked
 

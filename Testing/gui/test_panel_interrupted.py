@@ -94,7 +94,7 @@ def test_removing_the_volume_during_a_run_ends_it(
     pid = worker_of(a_widget)
     a_scene.RemoveNode(a_volume)
     processEvents()
-    assert not a_widget.board.segmenter.isBusy
+    assert not a_widget.panels.segmenter.isBusy
     assert not isAlive(pid)
     assert "removed" in a_widget.ui.messageLabel.text
     assert not findResults(a_scene)
@@ -107,7 +107,7 @@ def test_closing_the_scene_during_a_run_ends_it(a_widget: Any, a_volume: Any, a_
     pid = worker_of(a_widget)
     a_scene.Clear(False)
     processEvents()
-    assert not a_widget.board.segmenter.isBusy
+    assert not a_widget.panels.segmenter.isBusy
     assert not isAlive(pid)
     assert "closed" in a_widget.ui.messageLabel.text
     assert not nodes(a_scene) & {"vtkMRMLSegmentationNode1"}

@@ -53,7 +53,7 @@ def test_a_phantom_is_segmented_in_the_scene_as_by_the_library(a_widget: Any, a_
     seen: list[int] = []
     waitFor(
         lambda: (
-            seen.append(a_widget.ui.runProgressBar.value) or not a_widget.board.segmenter.isBusy
+            seen.append(a_widget.ui.runProgressBar.value) or not a_widget.panels.segmenter.isBusy
         ),
         seconds=120,
     )
@@ -101,7 +101,7 @@ def test_a_box_the_whole_and_a_surface_are_made_and_taken_back(a_widget: Any, a_
     ui = a_widget.ui
     assert not ui.renderWholeButton.enabled
     press_segment(a_widget, a_volume())
-    waitFor(lambda: not a_widget.board.segmenter.isBusy, seconds=120)
+    waitFor(lambda: not a_widget.panels.segmenter.isBusy, seconds=120)
     box = a_scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
     box.SetXYZ(14, 14, 14)
     box.SetRadiusXYZ(10, 10, 10)
@@ -111,7 +111,7 @@ def test_a_box_the_whole_and_a_surface_are_made_and_taken_back(a_widget: Any, a_
     def press(button: Any) -> None:
         assert button.enabled
         button.click()
-        waitFor(lambda: not a_widget.board.refiner.isBusy, seconds=60)
+        waitFor(lambda: not a_widget.panels.refiner.isBusy, seconds=60)
         processEvents()
 
     press(ui.renderBoxButton)
@@ -142,7 +142,7 @@ def test_cancel_leaves_no_process_and_the_scene_as_it_was(a_widget: Any, a_scene
     before = a_scene.GetNumberOfNodes()
     assert children()
     a_widget.ui.segmentButton.click()
-    waitFor(lambda: not a_widget.board.segmenter.isBusy, seconds=10)
+    waitFor(lambda: not a_widget.panels.segmenter.isBusy, seconds=10)
     processEvents()
     assert not children()
     assert a_scene.GetNumberOfNodes() == before
@@ -154,7 +154,7 @@ def test_a_killed_worker_is_one_sentence_with_what_to_do(a_widget: Any, a_scene:
     started(a_widget)
     (pid,) = children()
     os.kill(pid, signal.SIGKILL)
-    waitFor(lambda: not a_widget.board.segmenter.isBusy, seconds=10)
+    waitFor(lambda: not a_widget.panels.segmenter.isBusy, seconds=10)
     assert not isAlive(pid)
     assert "region of interest" in a_widget.ui.messageLabel.text
     assert not findResults(a_scene)

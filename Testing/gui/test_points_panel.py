@@ -115,7 +115,7 @@ def test_pressing_the_current_line_again_goes_back_to_its_point(
     an_axial_view.SetSliceOffset(0.0)
     table._native.cellPressed.emit(1, 0)
     assert an_axial_view.GetSliceOffset() == 0.0, "the same press of the mouse"
-    a_widget.board.points._lines._chosenAt -= 1.0
+    a_widget.panels.points._lines._chosenAt -= 1.0
     table._native.cellPressed.emit(1, 0)
     assert an_axial_view.GetSliceOffset() == pytest.approx(4.0)
 
@@ -139,7 +139,7 @@ def test_a_decision_does_not_read_the_points_again(
     a_widget: Any, shown: SceneResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    panel = a_widget.board.points
+    panel = a_widget.panels.points
     monkeypatch.setattr(panel, "_read", lambda: read.append(1))
     a_widget.ui.nextPointButton.click()
     a_widget.ui.acceptPointButton.click()

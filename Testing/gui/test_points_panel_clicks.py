@@ -59,7 +59,7 @@ def test_a_click_into_a_view_selects_the_nearest_point(a_widget: Any, shown: Sce
 
     view = View()
     view.matrix.SetElement(2, 3, 8.0)  # the slice through points 1 and 3
-    clicks = a_widget.board.points._clicks
+    clicks = a_widget.panels.points._clicks
     clicks.listen(view)
     view.click(4, 7)
     assert "Point 3:" in a_widget.ui.pointLabel.text
@@ -115,7 +115,7 @@ class Views:
 @pytest.fixture
 def views(a_widget: Any) -> Any:
     made = Views()
-    a_widget.board.points._clicks.listen(made)
+    a_widget.panels.points._clicks.listen(made)
     return made
 
 

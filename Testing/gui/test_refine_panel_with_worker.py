@@ -56,7 +56,7 @@ class Segmented:
         self.ui.modelSelector.currentIndex = self.ui.modelSelector.findData("phantom-tiny")
         self.ui.qualitySlider.value = 0  # the refined mask is the coarse one
         self.ui.segmentButton.click()
-        waitFor(lambda: not widget.board.segmenter.isBusy, seconds=120)
+        waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=120)
         self.box = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
         self.box.SetXYZ(14, 14, 14)
         self.box.SetRadiusXYZ(6, 6, 6)
@@ -67,7 +67,7 @@ class Segmented:
 
     @property
     def shown(self) -> SceneResult:
-        return self.widget.board.state.shown
+        return self.widget.panels.state.shown
 
     @property
     def worker(self) -> int:
@@ -86,7 +86,7 @@ class Segmented:
         getattr(self.ui, button).click()
 
     def finish(self, seconds: float = 60) -> None:
-        waitFor(lambda: not self.widget.board.refiner.isBusy, seconds=seconds)
+        waitFor(lambda: not self.widget.panels.refiner.isBusy, seconds=seconds)
         processEvents()
 
     def do(self, button: str) -> None:
@@ -125,7 +125,7 @@ def interrupted(segmented: Segmented, button: str, disturb: Callable[[], None]) 
     with Held(segmented.worker):
         segmented.press(button)
         processEvents()
-        assert segmented.widget.board.refiner.isBusy
+        assert segmented.widget.panels.refiner.isBusy
         disturb()
     segmented.finish(seconds=5)
     return before
@@ -295,5 +295,5 @@ def test_a_run_that_is_begun_closes_the_way_to_the_field(segmented: Segmented) -
         segmented.press("segmentButton")
         assert not segmented.ui.renderWholeButton.enabled
         segmented.press("segmentButton")  # cancels
-    waitFor(lambda: not segmented.widget.board.segmenter.isBusy, seconds=5)
+    waitFor(lambda: not segmented.widget.panels.segmenter.isBusy, seconds=5)
     assert not segmented.ui.renderWholeButton.enabled

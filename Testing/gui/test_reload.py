@@ -96,7 +96,7 @@ def test_a_reload_during_a_run_ends_its_worker_and_the_next_run_works(a_module: 
     assert slicer.mrmlScene.GetNumberOfNodes() == before
     assert new.ui.volumeSelector.currentNode() is volume
     start(new, volume, "quick")
-    waitFor(lambda: not new.board.segmenter.isBusy, seconds=30)
+    waitFor(lambda: not new.panels.segmenter.isBusy, seconds=30)
     from MorseSegmentLib.scene.record import findResults
 
     assert len(findResults(slicer.mrmlScene)) == 1
@@ -108,7 +108,7 @@ def test_a_reload_loads_every_file_of_the_library_anew(
     old = library()
     reload(a_module)
     new = library()
-    assert {"MorseSegmentLib.panels.board", "MorseCore.geometry"} <= set(new)
+    assert {"MorseSegmentLib.panels.panelset", "MorseCore.geometry"} <= set(new)
     assert [name for name in new if new[name] is old.get(name)] == []
 
 
@@ -134,7 +134,7 @@ def test_the_old_panel_no_longer_follows_the_scene(a_module: Any) -> None:
 
 def test_nothing_holds_the_old_panel(a_module: Any) -> None:
     # Observers of the scene and slots of timers would.
-    old = [weakref.ref(part) for part in (widget_of(a_module), widget_of(a_module).board)]
+    old = [weakref.ref(part) for part in (widget_of(a_module), widget_of(a_module).panels)]
     reload(a_module)
     processEvents()
     gc.collect()

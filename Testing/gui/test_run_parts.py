@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MorseSegmentLib.logic.volumefile import writeInSteps
+from MorseSegmentLib.logic.inputs import writeInSteps
 from MorseSegmentLib.worker.catalog import Model
 
 A_MODEL = Model("m", "M", "", points=1000, passes=2)

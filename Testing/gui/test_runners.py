@@ -37,8 +37,8 @@ def wait(runner: Any, until: Callable[[], bool]) -> None:
 
 
 def ask(runner: Runner, model: str) -> tuple[Task, Recorder]:
-    recorder = Recorder()
-    task = runner.open(recorder)
+    task = runner.open()
+    recorder = Recorder(task)
     runner.send(
         Segment(task.number, image="", ijk_to_ras=IDENTITY, model=model, output=str(task.folder))
     )
@@ -110,8 +110,8 @@ def test_a_worker_that_does_not_listen_is_killed(a_runner: Runner) -> None:
 
 
 def test_a_request_cancelled_before_it_is_sent_never_is(a_runner: Runner) -> None:
-    recorder = Recorder()
-    task = a_runner.open(recorder)
+    task = a_runner.open()
+    recorder = Recorder(task)
     a_runner.cancel(task)
     a_runner.send(
         Segment(task.number, image="", ijk_to_ras=IDENTITY, model="any", output=str(task.folder))
@@ -163,12 +163,12 @@ def test_stopping_leaves_no_process_and_no_folder(a_runner: Runner) -> None:
 
 
 def test_a_result_that_cannot_be_used_becomes_an_error(a_runner: Runner) -> None:
-    class Clumsy(Recorder):
-        def onResult(self, message: Any, folder: Path) -> None:
-            raise OSError("the disk is full")
+    def clumsy(_message: Any, _folder: Path) -> None:
+        raise OSError("the disk is full")
 
-    recorder = Clumsy()
-    task = a_runner.open(recorder)
+    task = a_runner.open()
+    task.signals.connect("result", clumsy)
+    recorder = Recorder(task)
     a_runner.send(
         Segment(task.number, image="", ijk_to_ras=IDENTITY, model="any", output=str(task.folder))
     )

@@ -49,7 +49,7 @@ def press_segment(widget: Any, volume: Any, model: str, *, frames: str = "all") 
 
 
 def wait_until_idle(widget: Any) -> None:
-    waitFor(lambda: not widget.board.segmenter.isBusy, seconds=30)
+    waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=30)
     processEvents()
 
 
@@ -96,7 +96,7 @@ def test_all_frames_are_segmented_and_move_with_the_browser(
     press_segment(a_widget, a_frame, "quick")
     stages: set[str] = set()
     waitFor(
-        lambda: stages.add(a_widget.ui.stageLabel.text) or not a_widget.board.segmenter.isBusy,
+        lambda: stages.add(a_widget.ui.stageLabel.text) or not a_widget.panels.segmenter.isBusy,
         seconds=30,
     )
     processEvents()
@@ -132,7 +132,7 @@ def test_cancel_during_the_second_frame_adds_nothing(
 ) -> None:
     before = nodes(a_scene)
     press_segment(a_widget, a_frame, "slow from the second")
-    waitFor(lambda: a_widget.board.segmenter.frame == (2, 3), seconds=30)
+    waitFor(lambda: a_widget.panels.segmenter.frame == (2, 3), seconds=30)
     waitFor(lambda: len(children()) == 1, seconds=5)
     (pid,) = children()
     a_widget.ui.segmentButton.click()
@@ -146,7 +146,7 @@ def test_cancel_between_two_frames_adds_nothing(
     a_widget: Any, a_frame: Any, a_scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = nodes(a_scene)
-    segmenter = a_widget.board.segmenter
+    segmenter = a_widget.panels.segmenter
     between: list[Any] = []
     later = segmenter._later
 
@@ -185,11 +185,11 @@ def test_removing_the_sequence_during_a_run_ends_it(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: None)
     press_segment(a_widget, a_frame, "slow from the second")
-    waitFor(lambda: a_widget.board.segmenter.frame == (2, 3), seconds=30)
+    waitFor(lambda: a_widget.panels.segmenter.frame == (2, 3), seconds=30)
     sequence = a_browser.GetMasterSequenceNode()
     a_scene.RemoveNode({"volume": a_frame, "sequence": sequence, "browser": a_browser}[gone])
     processEvents()
-    assert not a_widget.board.segmenter.isBusy
+    assert not a_widget.panels.segmenter.isBusy
     assert not children()
     assert not findResults(a_scene)
     assert "removed" in a_widget.ui.messageLabel.text
@@ -200,10 +200,10 @@ def test_closing_the_scene_between_frames_ends_the_run(
 ) -> None:
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: None)
     press_segment(a_widget, a_frame, "slow from the second")
-    waitFor(lambda: a_widget.board.segmenter.frame == (2, 3), seconds=30)
+    waitFor(lambda: a_widget.panels.segmenter.frame == (2, 3), seconds=30)
     a_scene.Clear(False)
     processEvents()
-    assert not a_widget.board.segmenter.isBusy
+    assert not a_widget.panels.segmenter.isBusy
     assert not children()
     assert not nodes(a_scene) & {"vtkMRMLSegmentationNode1", "vtkMRMLSequenceNode1"}
     assert not a_widget.ui.framesSelector.enabled

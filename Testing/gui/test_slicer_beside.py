@@ -38,7 +38,7 @@ def test_an_import_into_the_scene_changes_no_choice(
     processEvents()
     assert slicer.util.getNode("Notes")
     assert a_widget.ui.volumeSelector.currentNode() is a_volume
-    assert a_widget.board.state.parameters.inputVolume == a_volume.GetID()
+    assert a_widget.panels.state.parameters.inputVolume == a_volume.GetID()
 
 
 def test_what_an_import_brings_along_is_chosen_all_the_same(
@@ -51,10 +51,10 @@ def test_what_an_import_brings_along_is_chosen_all_the_same(
     a_widget.ui.volumeSelector.setCurrentNode(other)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     processEvents()
-    chosen = a_widget.board.state.parameters.inputVolume
+    chosen = a_widget.panels.state.parameters.inputVolume
     assert a_scene.GetNodeByID(chosen) is a_widget.ui.volumeSelector.currentNode()
     a_widget.ui.volumeSelector.setCurrentNode(other)  # and a person may still choose
-    assert a_widget.board.state.parameters.inputVolume == other.GetID()
+    assert a_widget.panels.state.parameters.inputVolume == other.GetID()
 
 
 def test_the_field_of_a_closed_scene_answers_for_no_result_of_the_next(
@@ -62,12 +62,12 @@ def test_the_field_of_a_closed_scene_answers_for_no_result_of_the_next(
 ) -> None:
     press_segment(a_widget, a_volume, "quick")
     wait_until_idle(a_widget)
-    former = a_widget.board.state.shown
-    assert a_widget.board.segmenter.hasField(former)
+    former = a_widget.panels.state.shown
+    assert a_widget.panels.segmenter.hasField(former)
     a_scene.Clear(False)
     later = a_widget.logic.showResult(a_result)
     assert later.record == former.record, "IDs begin anew; else this test says nothing"
-    assert not a_widget.board.segmenter.hasField(later)
+    assert not a_widget.panels.segmenter.hasField(later)
     assert not a_widget.ui.renderBoxButton.enabled
 
 
@@ -156,14 +156,11 @@ def test_a_folder_that_is_in_use_is_removed_later(
         isRunning = lambda self: False  # noqa: E731
         _start = _write = _terminate = _kill = _detach = _after = lambda self, *_: None
 
-    class Nobody:
-        onError = staticmethod(lambda failure: None)
-
     runner = Silent(WorkerCommand("", ()), str(tmp_path))
     remove = launch.shutil.rmtree
     removal = "MorseSegmentLib.worker.runner.shutil.rmtree"
     monkeypatch.setattr(removal, lambda *_, **__: None)  # Windows
-    task = runner.open(Nobody())
+    task = runner.open()
     runner.cancel(task)
     assert task.folder.is_dir()
     monkeypatch.setattr(removal, remove)

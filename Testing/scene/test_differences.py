@@ -15,8 +15,8 @@ from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.scene.difference import DifferenceView, differenceLabels
-from MorseSegmentLib.scene.record import findResults
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.result import SceneWriter
 
 
 @pytest.fixture

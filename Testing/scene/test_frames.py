@@ -10,14 +10,15 @@ import slicer
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation
-from MorseSegmentLib.logic.framejob import AllFrames
 from MorseSegmentLib.logic.inputs import readVolume
+from MorseSegmentLib.logic.jobs import AllFrames
 from MorseSegmentLib.logic.sequences import SequenceFrames, findSequence
-from MorseSegmentLib.scene.masks import MaskWatch, masksOf
+from MorseSegmentLib.scene.masks import masksOf
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult, findResults, readRecord
 from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentLib.scene.review import Review
+from MorseSegmentLib.scene.watch import MaskWatch
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_failure_at_the_end_leaves_the_scene_as_it_was(
         if len(content(a_scene)) > len(before) + 20:
             raise OSError("no more")
 
-    monkeypatch.setattr("MorseSegmentLib.logic.framejob.addExtra", fails)
+    monkeypatch.setattr("MorseSegmentLib.logic.jobs.addExtra", fails)
     with pytest.raises(OSError, match="no more"):
         job.finish()
     assert content(a_scene) == before

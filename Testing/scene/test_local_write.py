@@ -14,7 +14,8 @@ from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentLib.scene.segments import LABELS, segmentIDs
 from MorseSegmentLib.scene.stepping import Steps
 from MorseSegmentLib.scene.voxels import labelsOf

@@ -9,7 +9,8 @@ import pytest
 from MorseCore.result import Segmentation
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.undo import UndoStack
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentPictures.probe import INSTALL_HINT, canRender
 from MorseSegmentPictures.views import SliceView, ThreeDView
 

@@ -13,7 +13,8 @@ from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
 from MorseSegmentLib.scene.points import MAXIMUM_POINTS
 from MorseSegmentLib.scene.pointtable import PointTable
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 
 # Of the five points of a_result (ranks 1 to 5), (3, 3, 2) and (4, 6, 4) lie in this box.
 START, STOP = (1, 2, 2), (5, 8, 6)

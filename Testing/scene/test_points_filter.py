@@ -13,7 +13,8 @@ from MorseCore.result import RenderedPoints, Segmentation
 from MorseSegmentLib.scene import pointfilter as pointsfilter
 from MorseSegmentLib.scene.palette import binOf
 from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter, selectPoints
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 
 
 def shown_ranks(scene: Any, shown: SceneResult) -> set[int]:

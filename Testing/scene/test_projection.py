@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from MorseSegmentLib.scene.projection import Click3D, nearestProjected
+from MorseSegmentLib.scene.picking import Click3D, nearestProjected
 
 FLAT = np.eye(4)  # as seen along the last axis, without perspective: -1..1 fills the view
 PERSPECTIVE = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0.5], [0, 0, 1, 0]], float)

@@ -18,8 +18,8 @@ from MorseSegmentLib.scene.changes import ChangeTable
 from MorseSegmentLib.scene.difference import DifferenceView
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.pointtable import PointTable, addPointTable
-from MorseSegmentLib.scene.record import findResults, readRecord
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult, findResults, readRecord
+from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentLib.scene.segments import segmentIDs
 
 HIPPOCAMPUS = (

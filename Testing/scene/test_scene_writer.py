@@ -12,7 +12,8 @@ from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseSegmentLib.scene import result as scene_module
 from MorseSegmentLib.scene.geometry import geometryOf
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 
 
 def node_ids(scene: Any) -> set[str]:

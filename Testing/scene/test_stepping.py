@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 import vtk
 
 from MorseCore.system.steps import finished
-from MorseSegmentLib.scene.stepping import Stepper, updated
+from MorseSegmentLib.scene.stepping import StepRunner, updated
 
 
 class Loop:
@@ -35,7 +35,7 @@ def fail(error: Exception) -> None:
 
 def test_a_turn_ends_soon_and_the_next_one_goes_on() -> None:
     loop, pieces, made = Loop(), [], []
-    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper = StepRunner(lambda action: loop.waiting.append(action))
     stepper.start(work(pieces, 3), made.append, fail)
     for expected in (1, 2, 3):
         assert len(pieces) == expected
@@ -48,19 +48,19 @@ def test_a_turn_ends_soon_and_the_next_one_goes_on() -> None:
 
 def test_short_work_is_done_within_the_call() -> None:
     made: list[str] = []
-    Stepper(Loop().waiting.append).start(work([], 5, seconds=0), made.append, fail)
+    StepRunner(Loop().waiting.append).start(work([], 5, seconds=0), made.append, fail)
     assert made == ["made"]
 
 
 def test_without_an_event_loop_all_is_done_at_once() -> None:
     made: list[str] = []
-    Stepper(None).start(work([], 3), made.append, fail)
+    StepRunner(None).start(work([], 3), made.append, fail)
     assert made == ["made"]
 
 
 def test_what_is_stopped_is_never_done() -> None:
     loop, pieces, made = Loop(), [], []
-    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper = StepRunner(lambda action: loop.waiting.append(action))
     stepper.start(work(pieces, 3), made.append, fail)
     stepper.stop()
     loop.turn()
@@ -73,7 +73,7 @@ def test_an_error_is_told_once_and_ends_the_work() -> None:
         raise ValueError("no")
 
     errors: list[Exception] = []
-    stepper = Stepper(None)
+    stepper = StepRunner(None)
     stepper.start(broken(), fail, errors.append)
     assert [str(error) for error in errors] == ["no"]
     assert not stepper.isBusy
@@ -94,7 +94,7 @@ def test_a_filter_of_vtk_works_while_python_goes_on() -> None:
 
 def test_a_new_work_takes_the_place_of_the_old_one() -> None:
     loop, made = Loop(), []
-    stepper = Stepper(lambda action: loop.waiting.append(action))
+    stepper = StepRunner(lambda action: loop.waiting.append(action))
     stepper.start(work([], 9), made.append, fail)
     stepper.start(work([], 1, seconds=0), lambda _: made.append("new"), fail)
     loop.turn()

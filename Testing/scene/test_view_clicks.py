@@ -10,10 +10,10 @@ import pytest
 import vtk
 
 from MorseCore.result import Segmentation
+from MorseSegmentLib.scene.picking import Click3D, ViewClicks, nearestProjected
 from MorseSegmentLib.scene.pointfilter import PointCriteria, PointsFilter
-from MorseSegmentLib.scene.projection import Click3D, nearestProjected
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
-from MorseSegmentLib.scene.viewclicks import ViewClicks
+from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentPictures.probe import INSTALL_HINT, canRender
 from MorseSegmentPictures.views import SliceView, ThreeDView
 

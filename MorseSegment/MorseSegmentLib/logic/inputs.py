@@ -1,4 +1,4 @@
-"""What a person chose, as the worker needs it: voxels, their grid, a region.
+"""What a person chose, as the worker needs it: voxels, their grid, a region; and the first choice.
 
 The worker knows nothing of transforms: all is said in the volume's own RAS, to which a volume's
 parent transform does not belong. Results are put under the same transform.
@@ -6,6 +6,7 @@ parent transform does not belong. Results are put under the same transform.
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import slicer
@@ -14,8 +15,19 @@ import vtk
 from MorseCore.errors import ConfigError, ImageError, MorseError
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.scene.geometry import geometryOf, toLocal, toWorld
+from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.stepping import Steps
 
-__all__ = ["InputVolume", "readVolume", "regionText"]
+__all__ = [
+    "InputVolume",
+    "activeVolumeID",
+    "fitBox",
+    "readVolume",
+    "regionText",
+    "writeInSteps",
+]
+
+_PIECE = 8 << 20  # bytes; a few milliseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +119,45 @@ def _checkLinear(node: vtk.vtkObject) -> None:
             f"'{node.GetName()}' is under the transform '{parent.GetName()}', which bends space; "
             "harden it first (module Data, right click, Harden transform)."
         )
+
+
+def fitBox(roiNode: vtk.vtkObject, volumeNode: vtk.vtkObject, share: float = 0.5) -> None:
+    """Put a vtkMRMLMarkupsROINode into the middle of a volume, ``share`` as long along each axis.
+
+    A new box would otherwise have no size, and its handles could not be seen.
+    """
+    bounds = [0.0] * 6
+    volumeNode.GetRASBounds(bounds)
+    pairs = list(zip(bounds[::2], bounds[1::2], strict=True))
+    roiNode.SetXYZ(*((low + high) / 2 for low, high in pairs))
+    roiNode.SetRadiusXYZ(*(share * (high - low) / 2 for low, high in pairs))
+    roiNode.CreateDefaultDisplayNodes()
+
+
+def activeVolumeID(scene: vtk.vtkObject) -> str:
+    """ID of the image that was loaded or shown last; empty if it is none that one segments."""
+    selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    nodeID = selection.GetActiveVolumeID() if selection is not None else None
+    node = scene.GetNodeByID(nodeID) if nodeID else None
+    own = {result.uncertainty for result in findResults(scene)}
+    if node is None or nodeID in own or node.GetClassName() != "vtkMRMLScalarVolumeNode":
+        return ""
+    return str(nodeID)
+
+
+def writeInSteps(path: Path, voxels: np.ndarray, *, piece: int = _PIECE) -> Steps[None]:
+    """Write an array; each step of the iterator writes about ``piece`` bytes.
+
+    :param voxels: (K, J, I); not to be changed meanwhile.
+    To be closed if it is not run to its end: Windows keeps a file that is open.
+
+    :raises OSError: if the disk is full, whatever was written is of no use then.
+    """
+    array = np.ascontiguousarray(voxels)
+    with path.open("wb") as stream:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(stream, header)
+        flat = array.reshape(-1).view(np.uint8)
+        for start in range(0, flat.size, piece):
+            stream.write(flat[start : start + piece].data)
+            yield

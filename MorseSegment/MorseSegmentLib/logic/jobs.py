@@ -2,14 +2,22 @@
 
 from typing import Protocol
 
+import slicer
 import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.inputs import InputVolume, readVolume
-from MorseSegmentLib.scene.result import SceneResult, SceneWriter
+from MorseSegmentLib.logic.sequences import SequenceFrames
+from MorseSegmentLib.scene.nodes import NodeLedger
+from MorseSegmentLib.scene.record import SceneResult, addExtra
+from MorseSegmentLib.scene.result import SceneWriter
 
-__all__ = ["Job", "OneVolume"]
+__all__ = ["AllFrames", "Job", "OneVolume"]
+
+_KIND = "sequence"
+_SINGLE = ("coarse", "refined", "uncertainty", "pointTable", "record")
+_EDITED = ("coarse", "refined", "pointTable")  # by a person, who wants to keep that in each frame
 
 
 class Job(Protocol):
@@ -78,3 +86,114 @@ class OneVolume:
         volumeNode = self._scene.GetNodeByID(self._volumeID)
         result, self._result = self._result, None  # its files go, if nothing holds them
         return SceneWriter(self._scene).show(result, volumeNode, name=self.name)
+
+
+class AllFrames:
+    """Every frame's result, or none: until :meth:`finish` the scene is as it was.
+
+    The nodes that show the result in the scene – masks, uncertainty, points, their table and the
+    record – become proxies of sequences of their own in the input's browser. So everything that
+    asks the scene for a result gets that of the frame that is seen, also after save and reload.
+
+    Example::
+
+        job = AllFrames(scene, findSequence(scene, volumeNode), volumeNode)
+        for number in range(job.count):
+            job.take(number, segment(job.read(number)))
+        shown = job.finish()
+    """
+
+    keepsField = False  # the worker's field is that of one frame, the result shows all
+
+    def __init__(
+        self, scene: vtk.vtkObject, frames: SequenceFrames, volumeNode: vtk.vtkObject
+    ) -> None:
+        self._scene, self._frames = scene, frames
+        self._volumeID, self.name = volumeNode.GetID(), volumeNode.GetName()
+        self.count = len(frames)
+        self._titles = [frame.label for frame in frames.frames()]
+        self._sequences: dict[str, vtk.vtkObject] = {}
+        self._last: Segmentation | None = None
+        # A scene of its own: data nodes are made of nodes, which a person should not see come.
+        self._workshop = slicer.vtkMRMLScene()
+        scene.CopyRegisteredNodesToScene(self._workshop)
+
+    def read(self, number: int) -> InputVolume:
+        """A frame, which need not be the one that is seen."""
+        return self._frames.read(number)
+
+    def title(self, number: int) -> str:
+        """Its place, and its index value."""
+        return f"Frame {number + 1} of {self.count} ({self._titles[number]})"
+
+    def isInScene(self) -> bool:
+        """Whether the volume, its sequence and the browser are, with all their frames."""
+        nodes = (self._frames.browser, self._frames.sequence)
+        return (
+            self._scene.GetNodeByID(self._volumeID) is not None
+            and all(self._scene.IsNodePresent(node) for node in nodes)
+            and len(self._frames) == self.count
+        )
+
+    def take(self, number: int, result: Segmentation) -> None:
+        """Put a frame's result into sequences outside of the scene."""
+        writer = SceneWriter(self._workshop)
+        shown = writer.show(result, name=self.name)
+        value = self._frames.sequence.GetNthIndexValue(number)
+        for role, nodeID in _roles(shown).items():
+            node = self._workshop.GetNodeByID(nodeID)
+            if role not in self._sequences:
+                self._sequences[role] = self._makeSequence(node)
+            self._sequences[role].SetDataNodeAtValue(node, value)
+        writer.remove(shown)
+        self._last = result
+
+    def finish(self) -> SceneResult:
+        """Add the sequences to the scene, with the nodes that show the frame that is seen."""
+        if self._last is None or not self.isInScene():
+            raise MorseError("The sequence is no longer in the scene as it was.")
+        volumeNode = self._scene.GetNodeByID(self._volumeID)
+        writer, browser = SceneWriter(self._scene), self._frames.browser
+        last, self._last = self._last, None  # its files go, if nothing holds them
+        shown = writer.show(last, volumeNode, name=self.name)
+        del last
+        with NodeLedger(self._scene) as ledger:
+            ledger.onError(lambda: writer.remove(shown))
+            for role, nodeID in _roles(shown).items():
+                sequence = ledger.add(self._sequences[role])
+                ledger.onError(lambda s=sequence: browser.RemoveSynchronizedSequenceNode(s.GetID()))
+                addExtra(self._scene, shown, _KIND, sequence)
+                _synchronise(
+                    browser, sequence, self._scene.GetNodeByID(nodeID), save=role in _EDITED
+                )
+        return shown
+
+    def _makeSequence(self, node: vtk.vtkObject) -> vtk.vtkObject:
+        source, sequence = self._frames.sequence, slicer.vtkMRMLSequenceNode()
+        sequence.SetName(f"{node.GetName()} sequence")
+        sequence.SetIndexName(source.GetIndexName())
+        sequence.SetIndexUnit(source.GetIndexUnit())
+        sequence.SetIndexType(source.GetIndexType())
+        return sequence
+
+
+def _roles(shown: SceneResult) -> dict[str, str]:
+    """IDs of the nodes that differ from frame to frame."""
+    ids = {role: getattr(shown, role) for role in _SINGLE}
+    ids.update((f"points{n}", nodeID) for n, nodeID in enumerate(shown.points))
+    return ids
+
+
+def _synchronise(
+    browser: vtk.vtkObject, sequence: vtk.vtkObject, node: vtk.vtkObject, *, save: bool
+) -> None:
+    """Let a node show the item of a sequence that the browser selects."""
+    # In one change: else the browser makes a proxy node of its own first, and leaves it behind.
+    wasModifying = browser.StartModify()
+    try:
+        browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+        browser.AddProxyNode(node, sequence, False)
+        browser.SetOverwriteProxyName(sequence, False)
+        browser.SetSaveChanges(sequence, save)
+    finally:
+        browser.EndModify(wasModifying)

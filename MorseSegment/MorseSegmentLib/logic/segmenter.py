@@ -2,39 +2,28 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.service.exchange import load_segmentation
 from MorseCore.service.protocol import Segment
-from MorseSegmentLib.logic.framejob import AllFrames
-from MorseSegmentLib.logic.inputs import readVolume
-from MorseSegmentLib.logic.jobs import Job, OneVolume
+from MorseSegmentLib.logic.inputs import readVolume, writeInSteps
+from MorseSegmentLib.logic.jobs import AllFrames, Job, OneVolume
 from MorseSegmentLib.logic.sequences import findSequence
-from MorseSegmentLib.logic.volumefile import Steps, writeInSteps
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.worker.launch import Failure
+from MorseSegmentLib.scene.stepping import Steps
+from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
+from MorseSegmentLib.worker.signals import Signals
 
-__all__ = ["RunObserver", "Segmenter", "whyNot"]
+__all__ = ["Segmenter", "whyNot"]
 
 _IMAGE = "image.npy"
-
-
-class RunObserver(Protocol):
-    """Who watches a run. Either onFinished or onFailed is called, once."""
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None: ...
-
-    def onLog(self, level: str, message: str) -> None: ...
-
-    def onFinished(self, shown: SceneResult) -> None: ...
-
-    def onFailed(self, failure: Failure) -> None: ...
 
 
 def whyNot(volumeNode: vtk.vtkObject | None) -> str:
@@ -46,14 +35,47 @@ def whyNot(volumeNode: vtk.vtkObject | None) -> str:
     return ""
 
 
+@dataclass
+class _OngoingRun:
+    """A run that is going on, and how far it is."""
+
+    job: Job
+    options: Mapping[str, Any]
+    started: float
+    number: int = 0
+    """Of the image, from 0."""
+    task: Task | None = None
+    """The worker's; None between two images."""
+
+    def overall(self, percent: float, secondsLeft: float | None) -> tuple[float, float | None]:
+        """Progress of all images, as far as the time of those before tells."""
+        share = (self.number + percent / 100) / self.job.count
+        if self.job.count > 1 and secondsLeft is not None and share > 0:
+            elapsed = time.monotonic() - self.started
+            secondsLeft = elapsed * (1 - share) / share
+        return 100 * share, secondsLeft
+
+    def explained(self, failure: Failure) -> Failure:
+        """With the frame in which it happened."""
+        if self.job.count == 1 or failure.kind == CANCELLED.kind:
+            return failure
+        title = self.job.title(self.number)
+        return replace(failure, message=f"{title}: {failure.message} No frame's result was added.")
+
+
 class Segmenter:
     """Runs one segmentation at a time.
 
     Example::
 
         segmenter = Segmenter(slicer.mrmlScene, runner, later=lambda f: qt.QTimer.singleShot(0, f))
-        segmenter.start(volumeNode, lambda task: Segment(...), observer)
+        segmenter.signals.connect("finished", panel.show)
+        segmenter.start(volumeNode, {"model": "hippocampus-t1"})
         segmenter.cancel()
+
+    Signals: ``progress`` (stage, percent, seconds left or None), ``log`` (level, message), and at
+    the end of each run one of ``finished`` (a :class:`SceneResult`) and ``failed`` (a
+    :class:`~MorseSegmentLib.worker.launch.Failure`), once.
 
     :param later: calls a function in the next turn of the event loop.
     """
@@ -65,7 +87,8 @@ class Segmenter:
         later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._scene, self._runner, self._later = scene, runner, later
-        self._run: _Run | None = None
+        self.signals = Signals("progress", "log", "finished", "failed")
+        self._run: _OngoingRun | None = None
         self._fieldWorker: int | None = None  # that holds the last image's field
         self._fieldRecords: set[str] = set()  # of the results that were made from it
         self._tags = [
@@ -101,7 +124,6 @@ class Segmenter:
         self,
         volumeNode: vtk.vtkObject,
         options: Mapping[str, Any],
-        observer: RunObserver,
         *,
         allFrames: bool = False,
     ) -> None:
@@ -120,25 +142,32 @@ class Segmenter:
             job: Job = OneVolume(self._scene, volumeNode)
         else:
             job = AllFrames(self._scene, sequence, volumeNode)
-        run = _Run(self, job, dict(options), observer)
         self._fieldWorker = None  # the worker keeps one
-        self._begin(run)
+        self._begin(_OngoingRun(job, dict(options), time.monotonic()))
 
-    def _begin(self, run: "_Run") -> None:
-        """Hand the run's next image over."""
+    def _begin(self, run: _OngoingRun) -> None:
+        """Hand the run's next image over, and ask the worker."""
         volume = run.job.read(run.number)
-        task = self._runner.open(run)
-        run.begin(task, volume.matrix, volume.name)
-        self._run = run
-        self._write(run, task, writeInSteps(task.folder / _IMAGE, volume.array))
+        task = self._runner.open()
+        task.signals.connect("progress", partial(self._onProgress, run))
+        task.signals.connect("log", partial(self.signals.emit, "log"))
+        task.signals.connect("result", partial(self._onResult, run))
+        task.signals.connect("failed", partial(self._onFailed, run))
+        path = task.folder / _IMAGE
+        request = Segment(
+            id=task.number, image=str(path), ijk_to_ras=volume.matrix, output=str(task.folder),
+            name=volume.name, **run.options,
+        )  # fmt: skip
+        self._run, run.task = run, task
+        self._write(run, task, request, writeInSteps(path, volume.array))
 
     def cancel(self) -> None:
-        """Stop the run; the observer hears of it as soon as the worker has stopped."""
+        """Stop the run; ``failed`` follows as soon as the worker has stopped."""
         run = self._run
         if run is not None and run.task is not None:
             self._runner.cancel(run.task)
         elif run is not None:  # between two frames
-            self._abort(Failure("Cancelled; nothing was changed.", kind="Cancelled"))
+            self._abort(CANCELLED)
 
     def close(self) -> None:
         """End the run without a word, and listen to nothing any more."""
@@ -147,27 +176,28 @@ class Segmenter:
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
+        self.signals.disconnectAll()
 
-    def _write(self, run: "_Run", task: Task, steps: Steps) -> None:
+    def _write(self, run: _OngoingRun, task: Task, request: Segment, steps: Steps[None]) -> None:
         if self._run is not run:  # it was ended meanwhile
             steps.close()
             return
         try:
             next(steps)
         except StopIteration:
-            self._runner.send(run.request(task))
+            self._runner.send(request)
         except OSError as error:
             place = task.folder.parent
             self._abort(Failure(f"The image could not be handed over in '{place}': {error}."))
         else:
-            self._later(lambda: self._write(run, task, steps))
+            self._later(lambda: self._write(run, task, request, steps))
 
     def _abort(self, failure: Failure) -> None:
         """End the worker and the run at once."""
         run, self._run = self._run, None
         self._runner.stop()
         if run is not None:
-            run.observer.onFailed(failure)
+            self.signals.emit("failed", failure)
 
     def _onNodeRemoved(self, *_event: Any) -> None:
         run = self._run
@@ -189,12 +219,17 @@ class Segmenter:
                 )
             )
 
-    def finish(self, run: "_Run", message: Mapping[str, Any], folder: Path) -> None:
+    def _onProgress(
+        self, run: _OngoingRun, stage: str, percent: float, secondsLeft: float | None
+    ) -> None:
+        self.signals.emit("progress", stage, *run.overall(percent, secondsLeft))
+
+    def _onResult(self, run: _OngoingRun, message: Mapping[str, Any], folder: Path) -> None:
         """Take the image's result; after the last one, show all."""
         run.task = None
         run.job.take(run.number, load_segmentation(folder, message))
         if run.job.count > 1:
-            run.observer.onLog("info", f"{run.job.title(run.number)} is done.")
+            self.signals.emit("log", "info", f"{run.job.title(run.number)} is done.")
         if run.number + 1 < run.job.count:
             run.number += 1
             # Not now: this is within a slot of the worker, which has a folder to clear.
@@ -204,9 +239,9 @@ class Segmenter:
         self._run = None
         if run.job.keepsField:
             self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
-        run.observer.onFinished(shown)
+        self.signals.emit("finished", shown)
 
-    def _continue(self, run: "_Run") -> None:
+    def _continue(self, run: _OngoingRun) -> None:
         if self._run is not run:
             return
         try:
@@ -214,64 +249,11 @@ class Segmenter:
         except (MorseError, OSError) as error:
             self._abort(run.explained(Failure(str(error))))
 
-    def fail(self, run: "_Run", failure: Failure) -> None:
+    def _onFailed(self, run: _OngoingRun, failure: Failure) -> None:
         """End the run; after a cancel, the worker with it."""
         if self._run is not run:
             return  # it was ended here, and the worker with it
         self._run = None
-        if failure.kind == "Cancelled":
+        if failure.kind == CANCELLED.kind:
             self._runner.stop()
-        run.observer.onFailed(run.explained(failure))
-
-
-class _Run:
-    """Listens to the runner for one image after the other."""
-
-    def __init__(
-        self, owner: Segmenter, job: Job, options: dict[str, Any], observer: RunObserver
-    ) -> None:
-        self._owner, self._options, self.job, self.observer = owner, options, job, observer
-        self._matrix: Any = ()
-        self._name = job.name
-        self._started = time.monotonic()
-        self.number = 0
-        self.task: Task | None = None
-
-    def begin(self, task: Task, matrix: tuple[tuple[float, ...], ...], name: str) -> None:
-        """The next image has this task."""
-        self.task, self._matrix, self._name = task, matrix, name
-
-    def request(self, task: Task) -> Segment:
-        """What the worker is asked."""
-        return Segment(
-            id=task.number,
-            image=str(task.folder / _IMAGE),
-            ijk_to_ras=self._matrix,
-            output=str(task.folder),
-            name=self._name,
-            **self._options,
-        )
-
-    def explained(self, failure: Failure) -> Failure:
-        """With the frame in which it happened."""
-        if self.job.count == 1 or failure.kind == "Cancelled":
-            return failure
-        title = self.job.title(self.number)
-        return replace(failure, message=f"{title}: {failure.message} No frame's result was added.")
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
-        """Of all images, as far as the time of those before tells."""
-        share = (self.number + percent / 100) / self.job.count
-        if self.job.count > 1 and secondsLeft is not None and share > 0:
-            elapsed = time.monotonic() - self._started
-            secondsLeft = elapsed * (1 - share) / share
-        self.observer.onProgress(stage, 100 * share, secondsLeft)
-
-    def onLog(self, level: str, message: str) -> None:
-        self.observer.onLog(level, message)
-
-    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
-        self._owner.finish(self, message, folder)
-
-    def onError(self, failure: Failure) -> None:
-        self._owner.fail(self, failure)
+        self.signals.emit("failed", run.explained(failure))

@@ -1,6 +1,5 @@
 """The settings and the result that all panels show, and word of every change. No Qt."""
 
-from collections.abc import Callable
 from typing import Any
 
 import vtk
@@ -12,6 +11,7 @@ from MorseSegmentLib.logic.parameters import (
     writeParameters,
 )
 from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.worker.signals import Signals
 
 __all__ = ["ModuleState"]
 
@@ -19,10 +19,12 @@ __all__ = ["ModuleState"]
 class ModuleState:
     """One for a widget; panels read it, write it, and are told when anything else did.
 
+    Signals: ``changed``, after every change of settings or nodes.
+
     Example::
 
         state = ModuleState(slicer.mrmlScene)
-        state.onChange(panel.refresh)
+        state.signals.connect("changed", panel.refresh)
         state.set(replace(state.parameters, quality=4))
         state.close()
 
@@ -31,7 +33,7 @@ class ModuleState:
 
     def __init__(self, scene: vtk.vtkObject) -> None:
         self.scene = scene
-        self._listeners: list[Callable[[], None]] = []
+        self.signals = Signals("changed")
         self._observed: list[tuple[vtk.vtkObject, int]] = []
         self._node: Any = None
         self.isOpen = True
@@ -74,10 +76,6 @@ class ModuleState:
         """Tell the panels that the result itself is different: other voxels, other points."""
         self._tell()
 
-    def onChange(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` after every change of settings or nodes."""
-        self._listeners.append(listener)
-
     def settle(self) -> None:
         """All who hear of an import have."""
         self.isImporting = self.scene.IsImporting()
@@ -88,7 +86,7 @@ class ModuleState:
         for observed, tag in self._observed:
             observed.RemoveObserver(tag)
         self._observed.clear()
-        self._listeners.clear()
+        self.signals.disconnectAll()
 
     def _observeNode(self) -> None:
         self._node = parameterNode(self.scene)
@@ -107,5 +105,4 @@ class ModuleState:
             self._tell()
 
     def _tell(self) -> None:
-        for listener in list(self._listeners):
-            listener()
+        self.signals.emit("changed")

@@ -14,26 +14,6 @@ from MorseSegmentLib.worker.subprocess import SubprocessRunner
 __all__ = ["segmentAndWait"]
 
 
-class _Outcome:
-    """Keeps how a run ended."""
-
-    def __init__(self) -> None:
-        self.shown: SceneResult | None = None
-        self.failure: Failure | None = None
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
-        """A script does not look."""
-
-    def onLog(self, level: str, message: str) -> None:
-        """A script does not look."""
-
-    def onFinished(self, shown: SceneResult) -> None:
-        self.shown = shown
-
-    def onFailed(self, failure: Failure) -> None:
-        self.failure = failure
-
-
 def segmentAndWait(
     scene: vtk.vtkObject, volumeNode: vtk.vtkObject, options: Mapping[str, Any]
 ) -> SceneResult:
@@ -44,14 +24,17 @@ def segmentAndWait(
     waiting: list[Callable[[], None]] = []
     runner = SubprocessRunner(workerCommand())
     segmenter = Segmenter(scene, runner, waiting.append)
-    outcome = _Outcome()
+    shown: list[SceneResult] = []
+    failures: list[Failure] = []
+    segmenter.signals.connect("finished", shown.append)
+    segmenter.signals.connect("failed", failures.append)
     try:
-        segmenter.start(volumeNode, options, outcome)
+        segmenter.start(volumeNode, options)
         while waiting:
             waiting.pop()()
         runner.wait()
     finally:
         segmenter.close()
-    if outcome.shown is None:
-        raise MorseError(outcome.failure.message if outcome.failure else "There is no result.")
-    return outcome.shown
+    if not shown:
+        raise MorseError(failures[0].message if failures else "There is no result.")
+    return shown[0]

@@ -1,6 +1,6 @@
 """Compare: coarse, refined or both; what the rendering changed in each structure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +11,20 @@ from slicer.i18n import tr as _
 from MorseCore.errors import MorseError
 from MorseCore.result import Structure
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.changetable import ChangeTableView
-from MorseSegmentLib.panels.elsewhere import openInSegmentEditor, openInSegmentStatistics
-from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.scene.changes import ChangeTable
-from MorseSegmentLib.scene.compare import VIEWS, flippedView, jumpTo, showView
+from MorseSegmentLib.panels.widgets import blocked, connect, fillCombo
+from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.scene.difference import DifferenceView
-from MorseSegmentLib.scene.masks import MaskWatch, masksInSteps
+from MorseSegmentLib.scene.masks import (
+    VIEWS,
+    Masks,
+    flippedView,
+    jumpTo,
+    masksInSteps,
+    showView,
+)
 from MorseSegmentLib.scene.record import SceneResult, readRecord
-from MorseSegmentLib.scene.stepping import Stepper, Steps
+from MorseSegmentLib.scene.stepping import StepRunner, Steps
+from MorseSegmentLib.scene.watch import MaskWatch
 
 __all__ = ["ComparePanel"]
 
@@ -48,7 +53,7 @@ class ComparePanel:
         self._shortcut: Any = None
         self._watch = MaskWatch(state.scene, self._schedule)
         # Not 0 ms: what the person does, and the views that draw it, come first.
-        self._steps = Stepper(lambda f: qt.QTimer.singleShot(1, f))
+        self._steps = StepRunner(lambda f: qt.QTimer.singleShot(1, f))
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         connect(self._timer, "timeout()", self._onTimer)
@@ -60,13 +65,13 @@ class ComparePanel:
             connect(button, "clicked()", lambda view=view: self._choose(view))
         connect(ui.differenceCheckBox, "toggled(bool)", self._onDifference)
         connect(ui.differenceStructureSelector, "currentIndexChanged(int)", self._onStructure)
-        connect(ui.segmentEditorButton, "clicked()", lambda: openInSegmentEditor(*self._nodes()))
-        connect(ui.statisticsButton, "clicked()", lambda: openInSegmentStatistics(*self._nodes()))
+        connect(ui.segmentEditorButton, "clicked()", lambda: _openInSegmentEditor(*self._nodes()))
+        connect(ui.statisticsButton, "clicked()", lambda: _openInSegmentStatistics(*self._nodes()))
         connect(ui.changesTableButton, "clicked()", self._onTableNode)
         self._table = ChangeTableView(
             ui.structureTable, onChosen=self._chooseStructure, onJump=self._jump
         )
-        state.onChange(self.refresh)
+        state.signals.connect("changed", self.refresh)
         self.refresh()
 
     def enter(self, window: Any) -> None:
@@ -257,3 +262,105 @@ class ComparePanel:
             raise MorseError(_("There is no result in the scene."))
         source = readRecord(scene, shown).input
         return scene.GetNodeByID(shown.refined), scene.GetNodeByID(source) if source else None
+
+
+class ChangeTableView:
+    """Lines in the order of the structures, one of which can be chosen.
+
+    :param table: QTableWidget.
+    :param onChosen: called with a structure's value; :param onJump: at a double click.
+    """
+
+    def __init__(
+        self, table: Any, *, onChosen: Callable[[int], None], onJump: Callable[[int], None]
+    ) -> None:
+        self._table, self._onChosen, self._onJump = table, onChosen, onJump
+        self._values: list[int] = []
+        self.rows: list[dict[str, Any]] = []
+        """What is shown, as dicts with the keys of the report."""
+        headers = (
+            _("Structure"), _("Coarse, ml"), _("Refined, ml"), _("Change, ml"), _("Change, %"),
+            _("Shift, mm (95 %)"),
+        )  # fmt: skip
+        table.setColumnCount(len(headers))
+        table.setHorizontalHeaderLabels(list(headers))
+        # The first is also the keyboard's; the second, a click on the line that is the current one.
+        connect(table, "currentCellChanged(int,int,int,int)", self._choose)
+        connect(table, "cellClicked(int,int)", self._choose)
+        connect(table, "cellDoubleClicked(int,int)", self._onDoubleClick)
+
+    def show(self, structures: Sequence[Structure], rows: Sequence[dict[str, Any]]) -> None:
+        """Show these numbers; of a structure without any, its name."""
+        self._values = [structure.value for structure in structures]
+        numbers = {row["name"]: row for row in rows if set(COLUMNS) <= set(row)}
+        self.rows = [numbers[s.name] for s in structures if s.name in numbers]
+        with blocked(self._table):
+            self._table.setRowCount(len(structures))
+            for n, structure in enumerate(structures):
+                row = numbers.get(structure.name)
+                self._fill(n, (structure.name,) if row is None else _texts(row))
+        self._table.resizeColumnsToContents()
+
+    def select(self, value: int) -> None:
+        """Mark the line of a structure; 0: of none."""
+        with blocked(self._table):
+            if value in self._values:
+                self._table.selectRow(self._values.index(value))
+            else:
+                self._table.clearSelection()
+
+    def measureInSteps(self, changes: ChangeTable, masks: Masks) -> Iterator[None]:
+        """Put the numbers of the masks in place of what is shown, line by line."""
+        rows: list[dict[str, Any]] = []
+        for row in changes.measuredInSteps(masks):
+            if row is not None:
+                with blocked(self._table):
+                    self._fill(len(rows), _texts(row))
+                rows.append(row)
+            yield
+        self.rows = rows
+
+    def _fill(self, row: int, texts: Sequence[str]) -> None:
+        for column, text in enumerate(texts):
+            self._table.setItem(row, column, qt.QTableWidgetItem(text))
+
+    def _choose(self, row: int, *_columnAndFormer: int) -> None:
+        if 0 <= row < len(self._values):
+            self._onChosen(self._values[row])
+
+    def _onDoubleClick(self, row: int, _column: int) -> None:
+        if 0 <= row < len(self._values):
+            self._onJump(self._values[row])
+
+
+def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Text for a table, of one of the report's ``structures``; an undefined change is a dash."""
+    return (
+        str(row["name"]),
+        f"{row['coarse_ml']:.3f}",
+        f"{row['refined_ml']:.3f}",
+        f"{row['change_ml']:+.3f}",
+        "-" if row["change_percent"] is None else f"{row['change_percent']:+.1f}",
+        f"{row['shift_mean_mm']:.2f} ({row['shift_p95_mm']:.2f})",
+    )
+
+
+def _openInSegmentEditor(segmentation: Any, volume: Any) -> None:
+    """Correct a mask by hand.
+
+    :param volume: that the mask is painted on; may be None.
+    """
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor.setSegmentationNode(segmentation)
+    if volume is not None:
+        editor.setSourceVolumeNode(volume)
+
+
+def _openInSegmentStatistics(segmentation: Any, volume: Any) -> None:
+    """Measure a mask, and the volume's intensities within it."""
+    slicer.util.selectModule("SegmentStatistics")
+    widget = slicer.util.getModuleWidget("SegmentStatistics")
+    widget.segmentationSelector.setCurrentNode(segmentation)
+    if volume is not None:
+        widget.scalarSelector.setCurrentNode(volume)

@@ -7,7 +7,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.panels.slots import connect
+from MorseSegmentLib.panels.widgets import connect
 from MorseSegmentLib.worker.catalog import Catalog
 from MorseSegmentLib.worker.install import consentText, install, missing, report, statusText
 from MorseSegmentLib.worker.launch import Failure

@@ -8,11 +8,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.logic.regions import activeVolumeID
+from MorseSegmentLib.logic.inputs import activeVolumeID
 from MorseSegmentLib.logic.sequences import findSequence
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
-from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
+from MorseSegmentLib.panels.widgets import NodeSelector, blocked, connect, fillCombo, placeNewBoxes
 from MorseSegmentLib.worker.catalog import Catalog, Model
 
 __all__ = ["InputPanel"]
@@ -44,7 +43,7 @@ class InputPanel:
         connect(ui.modelSelector, "currentIndexChanged(int)", self._onModel)
         connect(ui.importModelButton, "clicked()", self._onImport)
         connect(ui.loadResultButton, "clicked()", self._onLoadFolder)
-        state.onChange(self.refresh)
+        state.signals.connect("changed", self.refresh)
         self.refresh()
 
     @property

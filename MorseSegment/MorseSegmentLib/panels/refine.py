@@ -10,8 +10,7 @@ from MorseCore.errors import MorseError
 from MorseSegmentLib.logic.inputs import regionText
 from MorseSegmentLib.logic.segmenter import Segmenter
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.nodeselector import NodeSelector, placeNewBoxes
-from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
+from MorseSegmentLib.panels.widgets import NodeSelector, blocked, connect, fillCombo, placeNewBoxes
 from MorseSegmentLib.refine.refiner import Refiner
 from MorseSegmentLib.refine.undo import TakenBack
 from MorseSegmentLib.scene.record import SceneResult, readRecord
@@ -24,7 +23,7 @@ _SCALES = (1, 2, 3, 4)
 
 
 class RefinePanel:
-    """Asks the field of the result that is looked at, and watches as a RefineObserver.
+    """Asks the field of the result that is looked at, and shows its answers.
 
     :param segmenter: knows of which results the worker still holds the field.
     :param modelOf: the model of a name, if there is one that can be used.
@@ -54,8 +53,12 @@ class RefinePanel:
         connect(ui.surfaceButton, "clicked()", self._onSurface)
         connect(ui.cancelRefineButton, "clicked()", self._refiner.cancel)
         connect(ui.undoButton, "clicked()", self._onUndo)
+        refiner.signals.connect("progress", self._onProgress)
+        refiner.signals.connect("refined", self._onRefined)
+        refiner.signals.connect("takenBack", self._onTakenBack)
+        refiner.signals.connect("failed", self._onFailed)
         connect(ui.segmentButton, "clicked()", self.refresh)  # a run takes the worker's field
-        state.onChange(self.refresh)
+        state.signals.connect("changed", self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -78,17 +81,17 @@ class RefinePanel:
         if shown is not None and not busy and not ready:
             ui.refineLabel.text = _("Segment again to refine further: the field is gone.")
 
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+    def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far it is."""
         self._ui.refineProgressBar.value = int(percent)
 
-    def onRefined(self, text: str, shown: SceneResult) -> None:
+    def _onRefined(self, text: str, shown: SceneResult) -> None:
         """Look at the result."""
         self._segmenter.keepField(shown)
         self._look(shown)
         self._ui.refineLabel.text = text
 
-    def onRefineFailed(self, failure: Failure) -> None:
+    def _onFailed(self, failure: Failure) -> None:
         """Say what happened; the scene is as it was."""
         self.refresh()
         self._ui.refineLabel.text = failure.message
@@ -126,22 +129,20 @@ class RefinePanel:
         if box is None:
             raise MorseError(_("Choose a box, or create one and draw it in the views."))
         scale = parameters.refineScale
-        self._refiner.renderBox(
-            shown, box, points=points, passes=passes, scale=scale, observer=self
-        )
+        self._refiner.renderBox(shown, box, points=points, passes=passes, scale=scale)
         self._started()
 
     def _onWhole(self) -> None:
         shown, (points, passes) = self._shown(), self._rendering()
         scale = self._state.parameters.refineScale
-        self._refiner.renderWhole(shown, scale=scale, points=points, passes=passes, observer=self)
+        self._refiner.renderWhole(shown, scale=scale, points=points, passes=passes)
         self._started()
 
     def _onSurface(self) -> None:
         ui = self._ui
         structure = ui.surfaceStructureSelector.itemData(ui.surfaceStructureSelector.currentIndex)
         scale = self._state.parameters.refineScale
-        self._refiner.addSurface(self._shown(), structure, scale=scale, observer=self)
+        self._refiner.addSurface(self._shown(), structure, scale=scale)
         self._started()
 
     def _started(self) -> None:
@@ -151,7 +152,7 @@ class RefinePanel:
             self._ui.refineLabel.text = _("Computing")
 
     def _onUndo(self) -> None:
-        self._refiner.takeBack(self._onTakenBack, self._onNotTakenBack)
+        self._refiner.takeBack()
         self.refresh()
 
     def _onTakenBack(self, back: TakenBack) -> None:
@@ -159,9 +160,6 @@ class RefinePanel:
         self._ui.refineLabel.text = (
             _("Taken back: {step}. {note}").format(step=back.title, note=back.note).strip()
         )
-
-    def _onNotTakenBack(self, error: Exception) -> None:
-        self.onRefineFailed(Failure(str(error), kind=type(error).__name__))
 
     def _look(self, shown: SceneResult | None) -> None:
         """Let all panels show a result, which may be the same with other voxels and points."""

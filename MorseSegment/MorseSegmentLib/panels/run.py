@@ -12,9 +12,9 @@ from MorseSegmentLib.logic.inputs import regionText
 from MorseSegmentLib.logic.segmenter import Segmenter, whyNot
 from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.costs import costText, frameCount, planned
-from MorseSegmentLib.panels.slots import blocked, connect, fillCombo
-from MorseSegmentLib.scene.nodewatch import NodeWatch
+from MorseSegmentLib.panels.widgets import blocked, connect, fillCombo
 from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.watch import NodeWatch
 from MorseSegmentLib.worker.catalog import Catalog, Model
 from MorseSegmentLib.worker.launch import Failure
 from MorseSegmentLib.worker.runtimes import readTimes, rememberRun
@@ -25,7 +25,7 @@ _PAUSE = 200  # ms without a further change of the region before its cost is tol
 
 
 class RunPanel:
-    """Starts and cancels runs, and watches them as a RunObserver.
+    """Starts and cancels runs, and shows what they tell.
 
     :param chosenModel: gives the model, if one is chosen that can be used.
     :param tell: shows a sentence above the panels; an error with its details.
@@ -51,7 +51,11 @@ class RunPanel:
         connect(ui.qualitySlider, "valueChanged(double)", self._onQuality)
         connect(ui.segmentButton, "clicked()", self._onButton)
         connect(ui.copyLogButton, "clicked()", self._onCopy)
-        state.onChange(self.refresh)
+        segmenter.signals.connect("progress", self._onProgress)
+        segmenter.signals.connect("log", self._onLog)
+        segmenter.signals.connect("finished", self._onFinished)
+        segmenter.signals.connect("failed", self._onFailed)
+        state.signals.connect("changed", self.refresh)
         self.refresh()
 
     def setCatalog(self, catalog: Catalog) -> None:
@@ -98,7 +102,7 @@ class RunPanel:
             )  # fmt: skip
         self._ui.costLabel.text = text
 
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+    def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far the run is."""
         self._ui.runProgressBar.value = int(percent)
         name = {"prepare": _("Preparing"), "network": _("Computing"), "restore": _("Finishing")}
@@ -114,13 +118,13 @@ class RunPanel:
             )
         self._ui.stageLabel.text = text
 
-    def onLog(self, level: str, message: str) -> None:
+    def _onLog(self, level: str, message: str) -> None:
         """Add a line to the log."""
         line = _("Warning: {text}").format(text=message) if level == "warning" else message
         self._ui.logEdit.appendPlainText(line)
         self._ui.copyLogButton.enabled = True
 
-    def onFinished(self, shown: SceneResult) -> None:
+    def _onFinished(self, shown: SceneResult) -> None:
         """Look at the result, and remember how long it took."""
         record = readRecord(self._state.scene, shown)
         rememberRun(slicer.app.userSettings(), *self._asked, record.report)
@@ -128,10 +132,10 @@ class RunPanel:
         self._state.set(replace(self._state.parameters, result=shown.record))
         self._tell(_("The result is in the scene."), None)
 
-    def onFailed(self, failure: Failure) -> None:
+    def _onFailed(self, failure: Failure) -> None:
         """Say what happened; the scene is as it was."""
         self._ended("")
-        self.onLog("info", failure.message)
+        self._onLog("info", failure.message)
         self._tell(failure.message, failure)
 
     def _ended(self, text: str) -> None:
@@ -184,7 +188,7 @@ class RunPanel:
         self._tell("", None)
         self._ui.logEdit.plainText = ""
         self._ui.stageLabel.text = _("Starting")
-        self._segmenter.start(volumeNode, options, self, allFrames=parameters.frames == "all")
+        self._segmenter.start(volumeNode, options, allFrames=parameters.frames == "all")
         self.refresh()
 
     def _onCopy(self) -> None:

@@ -1,1 +1,1 @@
-"""Further questions to the field of a result, each with a way back. No Qt."""
+"""Further requests to the field of a result, each with a way back. No Qt."""

@@ -1,6 +1,7 @@
-"""Further questions to the field of the last image, and their answers in the scene. No Qt."""
+"""Further requests to the field of the last image, and their answers in the scene. No Qt."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,33 @@ from MorseCore.service.exchange import load_segmentation
 from MorseCore.service.protocol import Render, Request, Surface
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.replace import ResultReplacer
-from MorseSegmentLib.refine.requests import Answer, Apply, Question, RefineObserver
+from MorseSegmentLib.refine.requests import Answer, Apply, RefineRequest
 from MorseSegmentLib.refine.surface import SurfaceWriter, extractInSteps
 from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
-from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene.record import SceneResult, readRecord
-from MorseSegmentLib.scene.stepping import Later, Stepper, Steps
+from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps
 from MorseSegmentLib.worker.launch import Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
+from MorseSegmentLib.worker.signals import Signals
 
-__all__ = ["RefineObserver", "Refiner"]
+__all__ = ["Refiner"]
 
 
 class Refiner:
-    """One question at a time; each answer can be taken back.
+    """One request at a time; each answer can be taken back.
 
     Example::
 
         refiner = Refiner(slicer.mrmlScene, runner, later=lambda f: qt.QTimer.singleShot(0, f))
-        refiner.renderBox(
-            shown, "-10,10,-5,5,0,20", points=4096, passes=2, scale=2, observer=panel
-        )
-        refiner.takeBack(done=print, failed=print)
+        refiner.signals.connect("refined", panel.show)
+        refiner.renderBox(shown, "-10,10,-5,5,0,20", points=4096, passes=2, scale=2)
+        refiner.takeBack()
+
+    Signals: ``progress`` (stage, percent, seconds left or None), and for each request one of
+    ``refined`` (what was done, the result to look at from now on) and ``failed`` (a
+    :class:`~MorseSegmentLib.worker.launch.Failure`), once. After :meth:`takeBack`, ``takenBack``
+    (a :class:`~MorseSegmentLib.refine.undo.TakenBack`) or ``failed``.
 
     :param later: None: answers are put into the scene at once, for scripts.
     """
@@ -45,8 +51,9 @@ class Refiner:
         self._scene, self._runner, self._later = scene, runner, later
         self.undo = UndoStack()
         self._surfaces = SurfaceQueue(scene, later)
-        self._question: Question | None = None
-        self._undoing = Stepper(later)
+        self._request: RefineRequest | None = None
+        self.signals = Signals("progress", "refined", "takenBack", "failed")
+        self._undoing = StepRunner(later)
         self._tags = [
             scene.AddObserver(scene.StartCloseEvent, self._onStartClose),
             scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved),
@@ -55,7 +62,7 @@ class Refiner:
     @property
     def isBusy(self) -> bool:
         """Whether an answer is awaited, or a step is being taken back."""
-        return self._question is not None or self._undoing.isBusy
+        return self._request is not None or self._undoing.isBusy
 
     def renderBox(
         self,
@@ -65,7 +72,6 @@ class Refiner:
         points: int,
         passes: int,
         scale: int = 1,
-        observer: RefineObserver,
     ) -> None:
         """Render inside a box again; write what is different into masks and points."""
 
@@ -78,19 +84,16 @@ class Refiner:
             found = len(block.points)
             return f"{count} voxels were changed; {found} points were rendered.", shown
 
-        self._ask(
+        self._send(
             shown,
             lambda task: Render(
                 id=task.number, output=str(task.folder), box=box,
                 points=points, passes=passes, scale=scale,
             ),
             apply,
-            observer,
         )  # fmt: skip
 
-    def renderWhole(
-        self, shown: SceneResult, *, scale: int, points: int, passes: int, observer: RefineObserver
-    ) -> None:
+    def renderWhole(self, shown: SceneResult, *, scale: int, points: int, passes: int) -> None:
         """Render everything again, on a grid ``scale`` times finer; the former result is hidden."""
         record = readRecord(self._scene, shown)
 
@@ -104,18 +107,15 @@ class Refiner:
             )
             return f"'{name}' is shown instead.", new
 
-        self._ask(
+        self._send(
             shown,
             lambda task: Render(
                 id=task.number, output=str(task.folder), points=points, passes=passes, scale=scale
             ),
             apply,
-            observer,
         )
 
-    def addSurface(
-        self, shown: SceneResult, structure: int, *, scale: int, observer: RefineObserver
-    ) -> None:
+    def addSurface(self, shown: SceneResult, structure: int, *, scale: int) -> None:
         """Add the surface of a structure's probability as a model node."""
 
         def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
@@ -125,18 +125,15 @@ class Refiner:
             yield from writer.addInSteps(vertices, triangles, structure)
             return f"A surface of {len(triangles)} triangles was added.", shown
 
-        self._ask(
+        self._send(
             shown,
             lambda task: Surface(
                 id=task.number, output=str(task.folder), structure=structure, scale=scale
             ),
             apply,
-            observer,
         )
 
-    def takeBack(
-        self, done: Callable[[TakenBack], None], failed: Callable[[Exception], None]
-    ) -> None:
+    def takeBack(self) -> None:
         """Take the last step back.
 
         :raises MorseError: if there is none, or something else is going on.
@@ -144,12 +141,18 @@ class Refiner:
         self._checkFree()
         if self.undo.title is None:
             raise MorseError("There is nothing to take back.")
-        self._undoing.start(self.undo.undoInSteps(), done, failed)
+        self._undoing.start(
+            self.undo.undoInSteps(),
+            partial(self.signals.emit, "takenBack"),
+            lambda error: self.signals.emit(
+                "failed", Failure(str(error), kind=type(error).__name__)
+            ),
+        )
 
     def cancel(self) -> None:
-        """Stop the question; the field stays if the worker listens."""
-        if self._question is not None:
-            self._question.cancel()
+        """Stop the request; the field stays if the worker listens."""
+        if self._request is not None:
+            self._request.cancel()
 
     def close(self) -> None:
         """Listen to nothing any more."""
@@ -157,8 +160,9 @@ class Refiner:
             self._scene.RemoveObserver(tag)
         self._tags = []
         self._forget()
-        if self._question is not None:
-            self._question.drop()
+        if self._request is not None:
+            self._request.drop()
+        self.signals.disconnectAll()
 
     def _forget(self) -> None:
         self._undoing.stop()
@@ -167,20 +171,19 @@ class Refiner:
 
     def _onStartClose(self, *_event: Any) -> None:
         self._forget()
-        if self._question is not None:
+        if self._request is not None:
             text = "The scene was closed while its result was refined; nothing was added."
-            self._question.giveUp(Failure(text, kind="SceneClosed"))
+            self._request.giveUp(Failure(text, kind="SceneClosed"))
 
     def _onNodeRemoved(self, *_event: Any) -> None:
-        if self._question is not None:
-            self._question.check()
+        if self._request is not None:
+            self._request.check()
 
-    def _ask(
+    def _send(
         self,
         shown: SceneResult,
         makeRequest: Callable[[Task], Request],
         apply: Apply,
-        observer: RefineObserver,
     ) -> None:
         self._checkFree()
         record = readRecord(self._scene, shown)
@@ -190,23 +193,23 @@ class Refiner:
         )
         if record.input:
             needed[record.input] = f"The volume of '{record.name}'"
-        question = Question(
-            self._scene, self._runner, self._later,
-            apply=apply, needed=needed, observer=observer, ended=self._ended,
-        )  # fmt: skip
-        self._question = question
+        request = RefineRequest(self._scene, self._runner, self._later, apply=apply, needed=needed)
+        request.signals.connect("ended", self._onEnded)
+        for name in ("progress", "refined", "failed"):
+            request.signals.connect(name, partial(self.signals.emit, name))
+        self._request = request
         try:
-            question.ask(makeRequest)
+            request.send(makeRequest)
         except MorseError:
-            self._question = None
+            self._request = None
             raise
 
     def _checkFree(self) -> None:
         if self.isBusy:
             raise MorseError("The worker is busy with another question.")
 
-    def _ended(self) -> None:
-        self._question = None
+    def _onEnded(self) -> None:
+        self._request = None
 
 
 def _probability(message: Mapping[str, Any], folder: Path) -> tuple[np.ndarray, Geometry]:

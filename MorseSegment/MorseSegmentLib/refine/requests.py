@@ -1,10 +1,10 @@
-"""One question to the field of the last image: asked, watched, answered or given up. No Qt."""
+"""One request to the field of the last image: sent, watched, answered or given up. No Qt."""
 
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import vtk
 
@@ -12,36 +12,27 @@ from MorseCore.errors import MorseError
 from MorseCore.service.protocol import Request
 from MorseCore.system.files import replace_patiently
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.scene.stepping import Later, Stepper, Steps
-from MorseSegmentLib.worker.launch import Failure
+from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps
+from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
+from MorseSegmentLib.worker.signals import Signals
 
-__all__ = ["Answer", "Apply", "Question", "RefineObserver"]
+__all__ = ["Answer", "Apply", "RefineRequest"]
 
 Answer = tuple[str, SceneResult]
 """What was done, for a person, and the result to look at from now on."""
 Apply = Callable[[Mapping[str, Any], Path], Steps[Answer]]
 """Puts the worker's answer into the scene: nothing before its last piece, then everything."""
 
-_CANCELLED = Failure("Cancelled; nothing was changed.", kind="Cancelled")
 
+class RefineRequest:
+    """Waits for the answer to one request, and lets it be applied in short pieces.
 
-class RefineObserver(Protocol):
-    """Who watches. Either onRefined or onRefineFailed is called, once."""
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None: ...
-
-    def onRefined(self, text: str, shown: SceneResult) -> None:
-        """``shown`` is the result to look at from now on."""
-
-    def onRefineFailed(self, failure: Failure) -> None: ...
-
-
-class Question:
-    """Listens to the runner for one request, and lets its answer be applied in short pieces.
+    Signals: ``progress`` (stage, percent, seconds left or None); at the end ``ended`` first, then
+    one of ``refined`` (what was done, the result to look at from now on) and ``failed`` (a
+    :class:`~MorseSegmentLib.worker.launch.Failure`), or neither after :meth:`drop`.
 
     :param needed: nodes without which the answer makes no sense: what each is, by its ID.
-    :param ended: called before the observer hears of the end.
     """
 
     def __init__(
@@ -52,30 +43,33 @@ class Question:
         *,
         apply: Apply,
         needed: Mapping[str, str],
-        observer: RefineObserver,
-        ended: Callable[[], None],
     ) -> None:
-        self._scene, self._runner, self._stepper = scene, runner, Stepper(later)
-        self._apply, self._needed, self._observer, self._ended = apply, needed, observer, ended
+        self._scene, self._runner, self._stepper = scene, runner, StepRunner(later)
+        self._apply, self._needed = apply, needed
+        self.signals = Signals("progress", "ended", "refined", "failed")
         self._isOver = False
         self._task: Task | None = None
         self._folder: Path | None = None
 
-    def ask(self, makeRequest: Callable[[Task], Request]) -> None:
+    def send(self, makeRequest: Callable[[Task], Request]) -> None:
         """Send the request.
 
         :raises MorseError: if there is no room for the answer's files.
         """
         try:
-            self._task = self._runner.open(self)
+            task = self._runner.open()
         except OSError as error:
             raise MorseError(f"There is no place for the answer's files: {error}.") from error
-        self._runner.send(makeRequest(self._task))
+        self._task = task
+        task.signals.connect("progress", self._onProgress)
+        task.signals.connect("result", self._onResult)
+        task.signals.connect("failed", self._onFailed)
+        self._runner.send(makeRequest(task))
 
     def cancel(self) -> None:
-        """Stop it; the observer hears of it as soon as the worker has stopped."""
+        """Stop it; ``failed`` follows as soon as the worker has stopped."""
         if self._folder is not None:
-            self.giveUp(_CANCELLED)
+            self.giveUp(CANCELLED)
         elif self._task is not None:
             self._runner.cancel(self._task)
 
@@ -91,7 +85,7 @@ class Question:
         """End it now; the worker is told, and what it may still answer is not wanted."""
         if not self._isOver:
             self.drop()
-            self._observer.onRefineFailed(failure)
+            self.signals.emit("failed", failure)
 
     def drop(self) -> None:
         """End it now without a word."""
@@ -99,42 +93,39 @@ class Question:
         if self._task is not None:
             self._runner.cancel(self._task)
 
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
+    def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         if not self._isOver:
-            self._observer.onProgress(stage, percent, secondsLeft)
+            self.signals.emit("progress", stage, percent, secondsLeft)
 
-    def onLog(self, level: str, message: str) -> None:
-        """The run's log is elsewhere."""
-
-    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
+    def _onResult(self, message: Mapping[str, Any], folder: Path) -> None:
         if self._isOver:
             return
         # The runner removes its folder when this returns, and the pieces still read from it.
         self._folder = folder.with_name(f"{folder.name}-answer")
         replace_patiently(folder, self._folder)
-        self._stepper.start(self._apply(message, self._folder), self._applied, self._failed)
+        self._stepper.start(self._apply(message, self._folder), self._onApplied, self._onNotApplied)
 
-    def onError(self, failure: Failure) -> None:
+    def _onFailed(self, failure: Failure) -> None:
         if not self._isOver:
             self._finish()
             # The worker says of each stage in its own words that it was cancelled.
-            isCancelled = failure.kind == _CANCELLED.kind
-            self._observer.onRefineFailed(_CANCELLED if isCancelled else failure)
+            isCancelled = failure.kind == CANCELLED.kind
+            self.signals.emit("failed", CANCELLED if isCancelled else failure)
 
-    def _applied(self, answer: Answer) -> None:
+    def _onApplied(self, answer: Answer) -> None:
         self._finish()
-        self._observer.onRefined(*answer)
+        self.signals.emit("refined", *answer)
 
-    def _failed(self, error: Exception) -> None:
+    def _onNotApplied(self, error: Exception) -> None:
         self._finish()
         ours = isinstance(error, MorseError)
         text = str(error) if ours else f"The answer cannot be used: {error}"
         detail = "".join(traceback.format_exception(error))
-        self._observer.onRefineFailed(Failure(text, detail, type(error).__name__))
+        self.signals.emit("failed", Failure(text, detail, type(error).__name__))
 
     def _finish(self) -> None:
         self._isOver = True
         self._stepper.stop()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._ended()
+        self.signals.emit("ended")

@@ -8,9 +8,8 @@ from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
-from MorseSegmentLib.scene.extras import addExtra, removeExtra
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.record import SceneResult, addExtra, readRecord, removeExtra
 from MorseSegmentLib.scene.stepping import Steps, updated
 
 __all__ = ["SurfaceWriter", "extractInSteps", "extractSurface"]

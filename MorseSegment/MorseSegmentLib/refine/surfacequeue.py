@@ -9,7 +9,7 @@ from vtk.util import numpy_support
 
 from MorseSegmentLib.refine.layers import SURFACE
 from MorseSegmentLib.scene.segments import LABELS, boundingBox
-from MorseSegmentLib.scene.stepping import Later, Stepper, Steps, updated
+from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps, updated
 from MorseSegmentLib.scene.voxels import voxelsOf
 
 __all__ = ["SurfaceQueue", "surfaceInSteps"]
@@ -36,7 +36,7 @@ class SurfaceQueue:
     """
 
     def __init__(self, scene: vtk.vtkObject, later: Later | None) -> None:
-        self._scene, self._stepper = scene, Stepper(later)
+        self._scene, self._stepper = scene, StepRunner(later)
         self._waiting: list[tuple[str, str]] = []
 
     @property

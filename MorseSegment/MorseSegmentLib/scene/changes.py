@@ -5,10 +5,9 @@ from typing import Any
 
 import vtk
 
-from MorseSegmentLib.scene.extras import addExtra, extraIDs
 from MorseSegmentLib.scene.masks import Masks, masksInSteps
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.record import SceneResult, addExtra, extraIDs, readRecord
 from MorseSegmentLib.scene.stepping import imported
 
 __all__ = ["COLUMNS", "ChangeTable"]

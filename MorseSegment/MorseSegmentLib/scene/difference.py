@@ -7,10 +7,9 @@ import vtk
 
 from MorseCore.result import Structure
 from MorseCore.system.steps import finished
-from MorseSegmentLib.scene.extras import addExtra, extraIDs, removeExtra
 from MorseSegmentLib.scene.masks import Box, Masks, boxesOf, masksInSteps, slabs
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.record import SceneResult, addExtra, extraIDs, readRecord, removeExtra
 from MorseSegmentLib.scene.segments import addSegmentation, showAsFill
 
 __all__ = ["DifferenceView", "differenceLabels"]

@@ -1,6 +1,6 @@
-"""Both masks of a result as arrays, as they are in the scene now: edited or not."""
+"""Both masks of a result: as arrays, as they are in the scene now, and in the views."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,23 @@ from MorseSegmentLib.scene.segments import referenceGeometry, segmentIDs
 from MorseSegmentLib.scene.stepping import imported
 from MorseSegmentLib.scene.voxels import filledBox, labelsOf
 
-__all__ = ["MaskWatch", "Masks", "boxesOf", "masksInSteps", "masksOf", "slabs"]
+__all__ = [
+    "VIEWS",
+    "Box",
+    "Masks",
+    "boxesOf",
+    "flippedView",
+    "jumpTo",
+    "masksInSteps",
+    "masksOf",
+    "showView",
+    "slabs",
+]
 
 _SLAB = 1 << 20  # voxels read in one step, some ten milliseconds
 Box = tuple[slice, ...]
+VIEWS = ("coarse", "both", "refined")
+"""Which masks are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,44 +108,28 @@ def boxesOf(labels: np.ndarray, first: int, boxes: dict[int, Box]) -> None:
         )
 
 
-class MaskWatch:
-    """Hears of every change of a result's masks, by whatever tool. No Qt.
+def showView(scene: vtk.vtkObject, shown: SceneResult, view: str) -> None:
+    """Show the coarse mask, the refined one, or both; masks that are gone are skipped."""
+    for nodeID, views in ((shown.coarse, ("coarse", "both")), (shown.refined, ("refined", "both"))):
+        node = scene.GetNodeByID(nodeID)
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(view in views)
 
-    Example::
 
-        watch = MaskWatch(scene, panel.onMasks)
-        watch.look(shown)       # None: at nothing
-        watch.stamp()           # differs if a voxel may differ
-        watch.look(None)
-    """
+def flippedView(view: str) -> str:
+    """What the key shows next: before and after in turn; from both, what was before."""
+    return "refined" if view == "coarse" else "coarse"
 
-    def __init__(self, scene: vtk.vtkObject, onChange: Callable[[], None]) -> None:
-        self._scene, self._onChange = scene, onChange
-        self._nodes: list[vtk.vtkObject] = []
-        self._observed: list[tuple[vtk.vtkObject, int]] = []
 
-    def look(self, shown: SceneResult | None) -> None:
-        """Observe the masks of this result, and no longer those of the former."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed, self._nodes = [], []
-        ids = () if shown is None else (shown.coarse, shown.refined)
-        for node in filter(None, map(self._scene.GetNodeByID, ids)):
-            self._nodes.append(node)
-            kind = slicer.vtkSegmentation
-            # A sequence browser exchanges all segments at once: that is only a modified node.
-            events = (vtk.vtkCommand.ModifiedEvent, kind.SourceRepresentationModified)
-            for event in (*events, kind.SegmentAdded, kind.SegmentRemoved):
-                self._observed.append((node, node.AddObserver(event, self._onEvent)))
-
-    def stamp(self) -> tuple[tuple[str, int, int], ...]:
-        """Segments with the age of their voxels."""
-        found = []
-        for node in self._nodes:
-            for value, segmentID in segmentIDs(node).items():
-                image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
-                found.append((node.GetID(), value, 0 if image is None else image.GetMTime()))
-        return tuple(found)
-
-    def _onEvent(self, *_event: object) -> None:
-        self._onChange()
+def jumpTo(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> bool:
+    """Centre every slice view on a structure; False if neither mask has a voxel of it."""
+    for nodeID in (shown.refined, shown.coarse):
+        node = scene.GetNodeByID(nodeID)
+        segmentID = None if node is None else segmentIDs(node).get(structure)
+        center = None if segmentID is None else node.GetSegmentCenterRAS(segmentID)
+        if center is not None:
+            slicer.vtkMRMLSliceNode.JumpAllSlices(
+                scene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice
+            )
+            return True
+    return False

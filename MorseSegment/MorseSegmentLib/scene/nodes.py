@@ -1,11 +1,21 @@
-"""Nodes that come and go together: all of a result is in the scene, or nothing."""
+"""Nodes that come and go together, and their folder in the subject hierarchy, if there is one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 import vtk
 
-__all__ = ["NodeLedger", "letGoOfVoxels", "removeNodes"]
+__all__ = [
+    "NodeLedger",
+    "fileInto",
+    "folderOf",
+    "hierarchyOf",
+    "letGoOfVoxels",
+    "makeFolder",
+    "removeFolder",
+    "removeItem",
+    "removeNodes",
+]
 
 
 class NodeLedger:
@@ -93,3 +103,46 @@ def _companions(node: vtk.vtkObject) -> list[vtk.vtkObject]:
     if node.IsA("vtkMRMLDisplayableNode"):
         found += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
     return [companion for companion in found if companion is not None]
+
+
+def hierarchyOf(scene: vtk.vtkObject) -> vtk.vtkObject | None:
+    """The scene's vtkMRMLSubjectHierarchyNode, or None."""
+    # GetSubjectHierarchyNode() would make one.
+    return scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+
+
+def makeFolder(hierarchy: vtk.vtkObject, name: str, under: vtk.vtkObject | None) -> int:
+    """Item ID of a new folder under a node's item, or under the scene."""
+    parent = hierarchy.GetItemByDataNode(under) if under is not None else 0
+    return hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), name)
+
+
+def fileInto(hierarchy: vtk.vtkObject, folder: int, node: vtk.vtkObject) -> None:
+    """Put a node's item into a folder."""
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, folder)
+    else:  # only the application adds items by itself
+        hierarchy.CreateItem(folder, node)
+
+
+def folderOf(hierarchy: vtk.vtkObject, node: vtk.vtkObject) -> int | None:
+    """The folder that holds a node's item; None if it lies elsewhere."""
+    item = hierarchy.GetItemByDataNode(node)
+    parent = hierarchy.GetItemParent(item) if item else 0
+    return parent if parent and hierarchy.GetItemLevel(parent) == "Folder" else None
+
+
+def removeItem(hierarchy: vtk.vtkObject, node: vtk.vtkObject) -> None:
+    """Remove a node's item, if it has one, but not the node."""
+    letGoOfVoxels(node)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.RemoveItem(item, False, False)
+
+
+def removeFolder(hierarchy: vtk.vtkObject, folder: int, nodes: Sequence[vtk.vtkObject]) -> None:
+    """Remove the nodes' items and the folder, but not what a person may have put into it."""
+    for node in nodes:
+        removeItem(hierarchy, node)
+    hierarchy.RemoveItem(folder, True, False)  # its data node is the folder's own colour

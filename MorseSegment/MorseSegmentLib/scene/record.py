@@ -1,6 +1,8 @@
 """What names a result in the scene, so that it is found again after save and reload.
 
 A text node holds the report and the structures as JSON, and refers to every node of the result.
+It also refers to what is made later for the result: surfaces, difference, table. Those are its
+extra nodes, which go when the result goes.
 """
 
 import json
@@ -12,22 +14,32 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation, Structure
-from MorseSegmentLib.scene.hierarchy import folderOf, hierarchyOf
-from MorseSegmentLib.scene.nodes import NodeLedger
+from MorseSegmentLib.scene.nodes import (
+    NodeLedger,
+    fileInto,
+    folderOf,
+    hierarchyOf,
+    removeItem,
+    removeNodes,
+)
 
 __all__ = [
     "ResultRecord",
     "SceneResult",
+    "addExtra",
     "addRecord",
+    "extraIDs",
     "findResults",
     "readRecord",
     "recordNodes",
+    "removeExtra",
 ]
 
 _PREFIX = "MorseSegment."
 _VERSION = 1
 _SINGLE = ("coarse", "refined", "uncertainty", "uncertaintyColors", "pointTable")
 _ESSENTIAL = ("coarse", "refined", "pointTable")
+_EXTRA = "MorseSegment.extra."
 
 
 @dataclass(frozen=True)
@@ -156,3 +168,44 @@ def _shownBy(scene: vtk.vtkObject, record: vtk.vtkObject) -> SceneResult:
 
 def _present(node: vtk.vtkObject | None) -> str:
     return node.GetID() if node is not None else ""
+
+
+def addExtra(scene: vtk.vtkObject, shown: SceneResult, kind: str, node: vtk.vtkObject) -> None:
+    """Let a node belong to a result: its record, its folder, its parent transform.
+
+    :param kind: a word that :func:`extraIDs` finds it by, also after a reload.
+    """
+    record, refined = scene.GetNodeByID(shown.record), scene.GetNodeByID(shown.refined)
+    if record is not None:
+        record.AddNodeReferenceID(_EXTRA + kind, node.GetID())
+    if refined is not None and node.IsA("vtkMRMLTransformableNode"):
+        node.SetAndObserveTransformNodeID(refined.GetTransformNodeID())
+    hierarchy = hierarchyOf(scene)
+    if hierarchy is not None and shown.folder is not None:
+        fileInto(hierarchy, shown.folder, node)
+
+
+def extraIDs(scene: vtk.vtkObject, shown: SceneResult, kind: str | None = None) -> list[str]:
+    """IDs of a result's extra nodes that are in the scene; of one kind, or of all."""
+    record = scene.GetNodeByID(shown.record)
+    if record is None:
+        return []
+    roles = [
+        record.GetNthNodeReferenceRole(n) for n in range(record.GetNumberOfNodeReferenceRoles())
+    ]
+    wanted = _EXTRA + kind if kind is not None else None
+    return [
+        node.GetID()
+        for role in roles
+        if role.startswith(_EXTRA) and wanted in (None, role)
+        for n in range(record.GetNumberOfNodeReferences(role))
+        if (node := record.GetNthNodeReference(role, n)) is not None
+    ]
+
+
+def removeExtra(scene: vtk.vtkObject, nodeID: str) -> None:
+    """Remove an extra node with its item, display and storage nodes."""
+    node, hierarchy = scene.GetNodeByID(nodeID), hierarchyOf(scene)
+    if node is not None and hierarchy is not None:
+        removeItem(hierarchy, node)
+    removeNodes(scene, [nodeID])

@@ -6,17 +6,22 @@ import vtk
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
-from MorseSegmentLib.scene.extras import extraIDs, removeExtra
 from MorseSegmentLib.scene.geometry import geometryOf
-from MorseSegmentLib.scene.hierarchy import fileInto, hierarchyOf, makeFolder, removeFolder
-from MorseSegmentLib.scene.nodes import NodeLedger, removeNodes
+from MorseSegmentLib.scene.nodes import (
+    NodeLedger,
+    fileInto,
+    hierarchyOf,
+    makeFolder,
+    removeFolder,
+    removeNodes,
+)
 from MorseSegmentLib.scene.palette import uncertaintyColors
 from MorseSegmentLib.scene.points import addPoints
 from MorseSegmentLib.scene.pointtable import addPointTable
-from MorseSegmentLib.scene.record import SceneResult, addRecord, recordNodes
+from MorseSegmentLib.scene.record import SceneResult, addRecord, extraIDs, recordNodes, removeExtra
 from MorseSegmentLib.scene.segments import addSegmentation, showAsFill, showAsOutline
 
-__all__ = ["SceneResult", "SceneWriter"]
+__all__ = ["SceneWriter"]
 
 _GLYPH_VOXELS = 0.5  # diameter of a point, in voxels of the finest axis
 _HIDDEN_BELOW = 0.05  # an overlay should not paint what the network is sure of

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import vtk
 
-__all__ = ["Later", "Stepper", "Steps", "imported", "updated"]
+__all__ = ["Later", "StepRunner", "Steps", "imported", "updated"]
 
 _PATIENCE = 0.005  # seconds
 _TURN = 0.03  # seconds after which Slicer gets its turn; with the longest piece, below 0.1
@@ -58,12 +58,12 @@ def imported(*names: str) -> Steps[None]:
         yield
 
 
-class Stepper:
+class StepRunner:
     """Does one work at a time: some pieces now, the others in the next turns of the event loop.
 
     Example::
 
-        stepper = Stepper(later=lambda f: qt.QTimer.singleShot(0, f))
+        stepper = StepRunner(later=lambda f: qt.QTimer.singleShot(0, f))
         stepper.start(writer.writeInSteps(labels, geometry), done=print, failed=print)
         stepper.stop()           # what was not done yet never is
 

@@ -3,13 +3,12 @@
 import sys
 import unittest
 
-from MorseSegmentLib.selftests.afterwards import AfterwardsTests
-from MorseSegmentLib.selftests.results import ResultTests
+from MorseSegmentLib.selftests.results import AfterRunTests, ResultTests
 from MorseSegmentLib.selftests.runs import RunTests
 
 __all__ = ["TESTS", "runTests"]
 
-TESTS: tuple[type[unittest.TestCase], ...] = (ResultTests, RunTests, AfterwardsTests)
+TESTS: tuple[type[unittest.TestCase], ...] = (ResultTests, RunTests, AfterRunTests)
 
 
 def runTests() -> unittest.TestResult:

@@ -5,7 +5,7 @@ import slicer
 
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.scene.record import findResults
-from MorseSegmentLib.selftests.case import WorkerTestCase
+from MorseSegmentLib.selftests.case import Panel, WorkerTestCase, waitFor
 from MorseSegmentLib.selftests.phantomscene import (
     MODEL,
     addPhantom,
@@ -16,7 +16,6 @@ from MorseSegmentLib.selftests.phantomscene import (
     obliqueMatrix,
     sceneContent,
 )
-from MorseSegmentLib.selftests.pressing import Panel, waitFor
 
 __all__ = ["RunTests"]
 
@@ -95,9 +94,9 @@ class RunTests(WorkerTestCase):
         panel.start(volumeNode)
         waitFor(lambda: panel.ui.runProgressBar.value > 0, 120.0, "Progress")
         panel.press(panel.ui.segmentButton)
-        took = waitFor(lambda: not panel.board.segmenter.isBusy, 10.0, "The end after Cancel")
+        took = waitFor(lambda: not panel.panels.segmenter.isBusy, 10.0, "The end after Cancel")
         self.assertLess(took, _CANCEL)
-        self.assertFalse(panel.board.runner.isRunning())
+        self.assertFalse(panel.panels.runner.isRunning())
         self.assertEqual(sceneContent(), before)
         self.assertEqual(findResults(slicer.mrmlScene), [])
         again, labels = addPhantom()

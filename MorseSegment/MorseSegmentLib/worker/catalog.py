@@ -1,10 +1,16 @@
-"""What the worker's machine offers: devices, models, versions. No Qt."""
+"""What the worker's machine offers: devices, models, versions; and how it is asked. No Qt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Catalog", "Model"]
+from MorseCore.service.protocol import Describe
+from MorseSegmentLib.worker.launch import CANCELLED, Failure
+from MorseSegmentLib.worker.runner import WorkerRunner
+from MorseSegmentLib.worker.signals import Signals
+
+__all__ = ["Catalog", "Describer", "Model"]
 
 _COARSE = 0
 _FACTORS = (0, 0.25, 0.5, 1, 2, 4, 4)  # points at each level of quality
@@ -103,3 +109,33 @@ class Catalog:
     def model(self, name: str) -> Model | None:
         """A model by its name, if there is one that can be used."""
         return next((m for m in self.models if m.name == name and not m.problem), None)
+
+
+class Describer:
+    """Asks the worker for its catalog, one request at a time.
+
+    Signals: ``answered`` (a :class:`Catalog`), ``failed`` (a
+    :class:`~MorseSegmentLib.worker.launch.Failure`). A cancel is told to nobody.
+    """
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner, self._isAsking = runner, False
+        self.signals = Signals("answered", "failed")
+
+    def ask(self) -> None:
+        """Ask, unless an answer is on its way."""
+        if not self._isAsking:
+            self._isAsking = True
+            task = self._runner.open()
+            task.signals.connect("result", self._onResult)
+            task.signals.connect("failed", self._onFailed)
+            self._runner.send(Describe(id=task.number))
+
+    def _onResult(self, message: Mapping[str, Any], _folder: Path) -> None:
+        self._isAsking = False
+        self.signals.emit("answered", Catalog.fromAnswer(message))
+
+    def _onFailed(self, failure: Failure) -> None:
+        self._isAsking = False
+        if failure.kind != CANCELLED.kind:
+            self.signals.emit("failed", failure)

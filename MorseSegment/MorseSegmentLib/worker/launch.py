@@ -11,7 +11,7 @@ from pathlib import Path
 from MorseCore.service.failures import INTERPRETER, missing_package
 
 __all__ = [
-    "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
+    "CANCELLED", "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
     "workerCommand",
 ]  # fmt: skip
 
@@ -38,6 +38,10 @@ class Failure:
     detail: str = ""
     kind: str = "WorkerError"
     """The error's class; ``Cancelled`` if a person asked for it."""
+
+
+CANCELLED = Failure("Cancelled; nothing was changed.", kind="Cancelled")
+"""What a person hears who asked for it."""
 
 
 @dataclass(frozen=True)

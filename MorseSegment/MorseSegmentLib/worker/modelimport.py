@@ -1,6 +1,5 @@
 """Adds a model to the user's models, in a process of its own: checking it needs torch."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import qt
 
 from MorseSegmentLib.worker.launch import Failure, WorkerCommand
 from MorseSegmentLib.worker.qprocess import processFor
+from MorseSegmentLib.worker.signals import Signals
 
 __all__ = ["ModelImport"]
 
@@ -15,11 +15,12 @@ __all__ = ["ModelImport"]
 class ModelImport:
     """Imports one model at a time.
 
-    :param onDone: called with None, or with why it did not work.
+    Signals: ``imported``, or ``failed`` (a :class:`~MorseSegmentLib.worker.launch.Failure`).
     """
 
-    def __init__(self, command: WorkerCommand, onDone: Callable[[Failure | None], None]) -> None:
-        self._command, self._onDone = command, onDone
+    def __init__(self, command: WorkerCommand) -> None:
+        self._command = command
+        self.signals = Signals("imported", "failed")
         self._process: Any = None
 
     def start(self, path: str) -> None:
@@ -50,14 +51,14 @@ class ModelImport:
             return
         words = process.readAllStandardError().data().decode("utf-8", "replace").strip()
         if code == 0 and status == qt.QProcess.NormalExit:
-            self._onDone(None)
+            self.signals.emit("imported")
         else:
             last = words.splitlines()[-1] if words else f"exit code {code}"
-            self._onDone(Failure(last.removeprefix("error: "), words, "ModelError"))
+            self.signals.emit("failed", Failure(last.removeprefix("error: "), words, "ModelError"))
 
     def _onErrorOccurred(self, error: int) -> None:
         if error == qt.QProcess.FailedToStart and self._detach() is not None:
-            self._onDone(Failure(f"'{self._command.program}' could not be started."))
+            self.signals.emit("failed", Failure(f"'{self._command.program}' could not be started."))
 
     def _detach(self) -> Any:
         process, self._process = self._process, None

@@ -1,44 +1,47 @@
 """Asks the worker and hands its answers on, whatever carries the bytes."""
 
+import json
 import shutil
 import tempfile
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from MorseCore.service.protocol import Cancel, Request, request_line
-from MorseSegmentLib.worker.launch import Failure, WorkerCommand, describeEnd, killProcess
-from MorseSegmentLib.worker.lines import EventLines
+from MorseSegmentLib.worker.launch import (
+    CANCELLED,
+    Failure,
+    WorkerCommand,
+    describeEnd,
+    killProcess,
+)
+from MorseSegmentLib.worker.signals import Signals
 
-__all__ = ["Listener", "Runner", "Task", "WorkerRunner"]
+__all__ = ["EventLines", "Runner", "Task", "WorkerRunner"]
 
 _PATIENCE = 1.0  # seconds from asking for a stop to terminating
 _MORE_PATIENCE = 0.5  # and to killing: the whole is over within two seconds
 _REMEMBERED = 8192  # bytes of stderr
 
 
-class Listener(Protocol):
-    """Who asked. For each task, either onResult or onError is called, once."""
-
-    def onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None: ...
-
-    def onLog(self, level: str, message: str) -> None: ...
-
-    def onResult(self, message: Mapping[str, Any], folder: Path) -> None:
-        """The folder is removed afterwards."""
-
-    def onError(self, failure: Failure) -> None: ...
-
-
 @dataclass(frozen=True)
 class Task:
-    """A request's number, and a folder of its own that goes when it is answered."""
+    """A request's number, a folder of its own that goes when it is answered, and its answers.
+
+    Signals: ``progress`` (stage, percent, seconds left or None), ``log`` (level, message), and at
+    the end one of ``result`` (the worker's message, the folder, which is removed afterwards) and
+    ``failed`` (a :class:`~MorseSegmentLib.worker.launch.Failure`), once. If what hears a result
+    raises, ``failed`` follows.
+    """
 
     number: int
     folder: Path
+    signals: Signals = field(
+        default_factory=lambda: Signals("progress", "log", "result", "failed"), compare=False
+    )
 
 
 class WorkerRunner(Protocol):
@@ -46,12 +49,13 @@ class WorkerRunner(Protocol):
 
     Example::
 
-        task = runner.open(listener)
+        task = runner.open()
+        task.signals.connect("result", show)
         runner.send(Segment(id=task.number, output=str(task.folder), ...))
         runner.cancel(task)
     """
 
-    def open(self, listener: Listener) -> Task: ...
+    def open(self) -> Task: ...
 
     def send(self, request: Request) -> None: ...
 
@@ -67,8 +71,7 @@ class WorkerRunner(Protocol):
 
 @dataclass
 class _Entry:
-    listener: Listener
-    folder: Path
+    task: Task
     cancelled: bool = False
 
 
@@ -86,7 +89,7 @@ class Runner(ABC):
         self._leftBehind: list[Path] = []
         self._forgetWorker()
 
-    def open(self, listener: Listener) -> Task:
+    def open(self) -> Task:
         """Number and folder for a request; :meth:`send` or :meth:`cancel` must follow.
 
         :raises OSError: if the folder cannot be made.
@@ -94,8 +97,9 @@ class Runner(ABC):
         self._removeFolders()
         self._number += 1
         folder = Path(tempfile.mkdtemp(prefix="morsesegment-", dir=self._temporaryPath))
-        self._entries[self._number] = _Entry(listener, folder)
-        return Task(self._number, folder)
+        task = Task(self._number, folder)
+        self._entries[task.number] = _Entry(task)
+        return task
 
     def send(self, request: Request) -> None:
         """Ask the worker, which is started if it is not there; cancelled tasks are skipped."""
@@ -120,7 +124,7 @@ class Runner(ABC):
         entry.cancelled = True
         if task.number not in self._sent:
             self._unsent = [item for item in self._unsent if item[0] != task.number]
-            self._fail(task.number, _cancelled())
+            self._fail(task.number, CANCELLED)
             return
         self._number += 1
         self._write(request_line(Cancel(id=self._number, target=task.number)).encode() + b"\n")
@@ -135,7 +139,7 @@ class Runner(ABC):
             self._killAll()
         self._detach()
         self._forgetWorker()
-        self._failAll(_cancelled())
+        self._failAll(CANCELLED)
         self._removeFolders()
 
     @property
@@ -210,12 +214,12 @@ class Runner(ABC):
             self._unsent = []
         elif kind == "log":
             for entry in list(self._entries.values()):
-                entry.listener.onLog(str(event["level"]), str(event["message"]))
+                entry.task.signals.emit("log", str(event["level"]), str(event["message"]))
         elif number not in self._entries:
             return  # the answer to a cancel, or to what was cancelled
         elif kind == "progress":
-            self._entries[number].listener.onProgress(
-                str(event["stage"]), float(event["percent"]), event["seconds_left"]
+            self._entries[number].task.signals.emit(
+                "progress", str(event["stage"]), float(event["percent"]), event["seconds_left"]
             )
         elif kind == "result":
             self._deliver(number, event)
@@ -228,22 +232,22 @@ class Runner(ABC):
         entry = self._entries.pop(number)
         try:
             if entry.cancelled:  # the answer was already on its way
-                entry.listener.onError(_cancelled())
+                entry.task.signals.emit("failed", CANCELLED)
             else:
-                entry.listener.onResult(event, entry.folder)
+                entry.task.signals.emit("result", event, entry.task.folder)
         except Exception as error:
-            entry.listener.onError(
-                Failure(f"The result could not be shown: {error}", traceback.format_exc())
+            entry.task.signals.emit(
+                "failed", Failure(f"The result could not be shown: {error}", traceback.format_exc())
             )
         finally:
-            self._removeFolders(entry.folder)
+            self._removeFolders(entry.task.folder)
 
     def _fail(self, number: int, failure: Failure) -> None:
         entry = self._entries.pop(number)
         try:
-            entry.listener.onError(failure)
+            entry.task.signals.emit("failed", failure)
         finally:
-            self._removeFolders(entry.folder)
+            self._removeFolders(entry.task.folder)
 
     def _removeFolders(self, *folders: Path) -> None:
         """Remove folders, and those that could not be: Windows keeps a file that is in use."""
@@ -259,9 +263,37 @@ class Runner(ABC):
 
     def _failAll(self, failure: Failure) -> None:
         for number, entry in list(self._entries.items()):
-            if number in self._entries:  # a listener may have stopped the worker
-                self._fail(number, _cancelled() if entry.cancelled else failure)
+            if number in self._entries:  # who hears of it may have stopped the worker
+                self._fail(number, CANCELLED if entry.cancelled else failure)
 
 
-def _cancelled() -> Failure:
-    return Failure("Cancelled; nothing was changed.", kind="Cancelled")
+class EventLines:
+    """Collects bytes and gives one event for each complete line.
+
+    Bytes are split at line ends before they are decoded: a piece may end within a character.
+
+    Example::
+
+        lines = EventLines()
+        list(lines.feed(b'{"event": "rea'))     # []
+        list(lines.feed(b'dy"}\\nhello\\n'))      # [{"event": "ready"}, "hello"]
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any] | str]:
+        """Events as dictionaries; a line that is none, as text."""
+        *complete, self._rest = (self._rest + data).split(b"\n")
+        for line in complete:
+            text = line.decode("utf-8", errors="replace").strip()
+            if text:
+                yield _event(text)
+
+
+def _event(text: str) -> dict[str, Any] | str:
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return text
+    return event if isinstance(event, dict) and "event" in event else text

@@ -17,12 +17,13 @@ _PIECE = 1 << 16
 
 
 class SubprocessRunner(Runner):
-    """Listeners are only called within :meth:`wait`.
+    """Answers are only told within :meth:`wait`.
 
     Example::
 
         runner = SubprocessRunner(workerCommand())
-        task = runner.open(listener)
+        task = runner.open()
+        task.signals.connect("result", show)
         runner.send(Describe(id=task.number))
         runner.wait()
         runner.stop()

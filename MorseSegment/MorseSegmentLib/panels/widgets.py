@@ -1,15 +1,52 @@
-"""A node selector that shows one reference of the settings."""
+"""Widgets: connected so that a failing slot shows a message; and kept as the settings are."""
 
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import qt
+import slicer
+from slicer.i18n import tr as _
 
-from MorseSegmentLib.logic.regions import fitBox
+from MorseSegmentLib.logic.inputs import fitBox
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.slots import blocked, connect
 
-__all__ = ["NodeSelector", "placeNewBoxes"]
+__all__ = ["NodeSelector", "blocked", "connect", "fillCombo", "placeNewBoxes"]
+
+
+def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
+    """Connect a signal, named with its types; errors of the slot are shown to the person.
+
+    :raises RuntimeError: if the widget has no such signal.
+    """
+
+    def receive(*values: Any) -> None:
+        with slicer.util.tryWithErrorDisplay(_("That did not work.")):
+            slot(*values)
+
+    if not widget.connect(signal, receive):
+        raise RuntimeError(f"{widget.objectName} has no signal {signal}")
+
+
+@contextmanager
+def blocked(*widgets: Any) -> Any:
+    """Change widgets without their signals."""
+    before = [widget.blockSignals(True) for widget in widgets]
+    try:
+        yield
+    finally:
+        for widget, was in zip(widgets, before, strict=True):
+            widget.blockSignals(was)
+
+
+def fillCombo(combo: Any, entries: list[tuple[str, Any]], current: Any) -> None:
+    """Show entries (text, data) and choose the one that holds ``current``, else the first."""
+    with blocked(combo):
+        combo.clear()
+        for text, data in entries:
+            combo.addItem(text, data)
+        combo.currentIndex = max(0, combo.findData(current))
 
 
 def placeNewBoxes(selector: Any, state: ModuleState) -> None:
@@ -33,7 +70,7 @@ class NodeSelector:
         self._selector, self._state, self._role = selector, state, role
         self._chosen = ""
         connect(selector, "currentNodeChanged(vtkMRMLNode*)", self._onNode)
-        state.onChange(self.refresh)
+        state.signals.connect("changed", self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

@@ -1,28 +1,64 @@
-"""Clicks into slice and 3D views, as places. No Qt of its own."""
+"""Clicks into slice and 3D views, and which of many points a click meant. No Qt."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 
-from MorseSegmentLib.scene.projection import Click3D
+__all__ = ["Click3D", "ViewClicks", "nearestProjected"]
 
-__all__ = ["ViewClicks"]
-
+_TIE = 1.5  # pixels; points drawn so near to each other hide one another
 _STILL = 2  # pixels by which a click may move and be no drag
-
 # Locked markups say nothing of a click. In a 3D view the press goes to the camera then, and that
 # ends it: an observer of the interactor hears of it only if it comes before the view's own, which
 # has priority 0. (Of unlocked markups neither press nor release would arrive.)
 _BEFORE_THE_VIEW = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Click3D:
+    """A place in a 3D view, and how the view projects."""
+
+    matrix: np.ndarray
+    """(4, 4): world RAS mm, homogeneous, to the view's cube, -1..1 along each axis; depth last."""
+    size: tuple[int, int]
+    """Width and height of the view in pixels."""
+    position: tuple[int, int]
+    """Pixels from the lower left corner."""
+
+
+def nearestProjected(points: np.ndarray, click: Click3D, tolerance: float) -> int | None:
+    """The point that is drawn nearest to a click; None if none is drawn within ``tolerance``.
+
+    Of points that are drawn at one place, the one in front: it hides the others. Points behind
+    the camera, or beyond what it shows, are drawn nowhere. 8192 points take about a millisecond.
+
+    :param points: (P, 3) world RAS, mm.
+    :param tolerance: pixels.
+    :return: row of ``points``.
+    """
+    homogeneous = points @ click.matrix[:, :3].T + click.matrix[:, 3]  # (P, 4)
+    scale = homogeneous[:, 3]
+    ahead = np.flatnonzero(scale > 0)
+    place = homogeneous[ahead, :3] / scale[ahead, None]  # -1..1 where it is drawn
+    seen = (np.abs(place) <= 1).all(axis=1)
+    ahead, place = ahead[seen], place[seen]
+    pixels = (place[:, :2] + 1) / 2 * click.size
+    distances = np.linalg.norm(pixels - click.position, axis=1)
+    if not len(distances) or distances.min() > tolerance:
+        return None
+    candidates = np.flatnonzero(distances <= distances.min() + _TIE)
+    return int(ahead[candidates[place[candidates, 2].argmin()]])
+
+
 class ViewClicks:
     """Tells where views are clicked; the views work as ever.
 
     :param onSlice: called with world RAS, mm.
-    :param on3D: called with a :class:`MorseSegmentLib.scene.projection.Click3D`.
+    :param on3D: called with a :class:`MorseSegmentLib.scene.picking.Click3D`.
     """
 
     def __init__(

@@ -17,18 +17,17 @@ from MorseSegmentLib.panels.points import PointsPanel
 from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
 from MorseSegmentLib.refine.refiner import Refiner
-from MorseSegmentLib.worker.catalog import Catalog
-from MorseSegmentLib.worker.describing import Describer
+from MorseSegmentLib.worker.catalog import Catalog, Describer
 from MorseSegmentLib.worker.launch import Failure, workerCommand
 from MorseSegmentLib.worker.modelimport import ModelImport
 from MorseSegmentLib.worker.qprocess import QProcessRunner
 
-__all__ = ["Board"]
+__all__ = ["PanelSet"]
 
 _BY_THE_PERSON = {"Cancelled", "InputRemoved", "NodeRemoved", "SceneClosed"}  # who knows it
 
 
-class Board:
+class PanelSet:
     """Connects the widgets of the .ui file with a worker and the scene.
 
     :param ui: the widgets by name, from slicer.util.childWidgetVariables.
@@ -41,8 +40,12 @@ class Board:
         self.state = ModuleState(scene)
         self.runner = QProcessRunner(command, slicer.app.temporaryPath)
         self.segmenter = Segmenter(scene, self.runner, lambda f: qt.QTimer.singleShot(0, f))
-        self._describer = Describer(self.runner, self._onCatalog, self._onDescribed)
-        self._models = ModelImport(command, self._onImported)
+        self._describer = Describer(self.runner)
+        self._describer.signals.connect("answered", self._onCatalog)
+        self._describer.signals.connect("failed", self._onNotDescribed)
+        self._models = ModelImport(command)
+        self._models.signals.connect("imported", self._onImported)
+        self._models.signals.connect("failed", self._onNotImported)
         self.input = InputPanel(ui, self.state, self._models.start, self._onLoadFolder)
         self.run = RunPanel(ui, self.state, self.segmenter, lambda: self.input.model, self.tell)
         self.compare = ComparePanel(ui, self.state)
@@ -94,17 +97,21 @@ class Board:
 
     def _onCatalog(self, catalog: Catalog) -> None:
         self._hasCatalog = True
+        self.environment.setFailure(None)
         self.input.setCatalog(catalog)
         self.run.setCatalog(catalog)
         self.environment.setCatalog(catalog)
 
-    def _onDescribed(self, failure: Failure | None) -> None:
+    def _onNotDescribed(self, failure: Failure) -> None:
         self.environment.setFailure(failure)
-        if failure is not None:
-            self.tell(failure.message, None)
+        self.tell(failure.message, None)
 
-    def _onImported(self, failure: Failure | None) -> None:
-        self.tell(_("The model was imported.") if failure is None else failure.message, failure)
+    def _onImported(self) -> None:
+        self.tell(_("The model was imported."), None)
+        self._describer.ask()
+
+    def _onNotImported(self, failure: Failure) -> None:
+        self.tell(failure.message, failure)
         self._describer.ask()
 
     def _onLoadFolder(self, folder: str) -> None:
