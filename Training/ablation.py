@@ -27,11 +27,11 @@ from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.system.files import prepare_output_directory
-from Training.research.study.commandline import exit_code, whole_numbers
+from Training.research.study.commandline import command_line, exit_code, whole_numbers
 from Training.research.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.research.study.results import RowResult, collect, compare, cost_of, num_classes_of
-from Training.research.study.running import Run, check_data, numbered, run_all
-from Training.research.study.writing import Line, write_csv, write_markdown, write_plot
+from Training.research.study.running import Run, check_data, make_run, run_all
+from Training.research.study.writing import Line, write_markdown, write_numbers, write_plot
 
 log = logging.getLogger("ablation")
 SCORES = {"test": ("test",), "val": ("validation",), None: ("test", "validation")}
@@ -55,9 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = command_line(__doc__)
     result.add_argument("table", nargs="?", metavar="TABLE", help="name or JSON file")
     result.add_argument("overrides", nargs="*", metavar="key=value")
     result.add_argument("--list", action="store_true", help="say which tables there are")
@@ -124,9 +122,10 @@ def plan(
     config = row_config(base, table, row, quick=options.quick, overrides=options.overrides)
     slug = re.sub(r"[^a-z0-9]+", "-", row.name.lower().replace("²", "2")).strip("-")
     return [
-        Run(row.name, seed, fold, numbered(
-            config, name=f"{slug}-f{fold}-s{seed}", seed=seed, fold=fold, output=output / "runs",
-        ))
+        make_run(
+            config, row=row.name, name=f"{slug}-f{fold}-s{seed}", seed=seed, fold=fold,
+            output=output / "runs",
+        )
         for seed in options.seeds for fold in options.folds
     ]  # fmt: skip
 
@@ -158,7 +157,7 @@ def write(
         cost = cost_of(config, num_classes=num_classes_of(config)) if result else None
         lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
     markdown, csv, plot = places(output, options.split)
-    write_csv(csv, table, lines)
+    write_numbers(csv, table, lines)
     write_plot(plot, table, lines)
     notes = describe(table, [runs[row.name][0] for row in rows], results, options)
     return write_markdown(markdown, table, lines, notes=notes)

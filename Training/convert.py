@@ -20,14 +20,12 @@ from MorseCore.config import nearest
 from MorseCore.errors import ConfigError
 from Training.conversion.layout import write_dataset
 from Training.conversion.sources import SOURCES
-from Training.research.study.commandline import exit_code
+from Training.research.study.commandline import command_line, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: written; 1: failed; 2: wrong usage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("dataset", nargs="?", help=" | ".join(SOURCES))
     parser.add_argument("folder", nargs="?", type=Path, help="as downloaded and unpacked")
     parser.add_argument("output", nargs="?", type=Path)

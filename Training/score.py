@@ -28,7 +28,6 @@ from tqdm import tqdm
 from MorseCore.config import apply_overrides, decode, encode
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
-from MorseCore.metrics.evaluation import bootstrap_difference
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, load_network, read_model
@@ -37,22 +36,23 @@ from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.curves import try_drawing
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
-from Training.research.study.claims import claim_model
-from Training.research.study.commandline import exit_code
-from Training.research.study.labelpairs import pair_labels, paired, without_background
-from Training.research.study.scoredata import (
+from Training.research.shared.data import (
     PARTS,
     cases_of,
     compare_by_number,
     default_split,
     open_data,
+    pair_labels,
+    paired,
+    without_background,
 )
-from Training.research.study.scoreplot import draw_scores
-from Training.research.study.subjects import values_by_subject
+from Training.research.shared.identity import check_model_identity, read_scores
+from Training.research.shared.scores import Cases, Interval, all_by_subject
+from Training.research.study.commandline import add_model_and_data, command_line, exit_code
+from Training.research.study.pictures import draw_scores
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip
-Cases = Mapping[str, Mapping[str, CaseScore]]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,10 +76,10 @@ def run(options: argparse.Namespace) -> int:
         count = len(pairs) if pairs else data.num_classes - 1
         before = read_before(options.against, chosen, structures=count)
     names = data.labels if pairs is None else {s.value: s.name for s in info.structures}
-    table = claim_table(options, info, chosen) if options.output else None
+    table = scores_file(options, info, chosen) if options.output else None
     cases, failures = score(
         options.model, info, data, chosen, pairs=pairs, device=options.device,
-        done=read_cases(table) if table and table.is_file() else {},
+        done=read_scores(table) if table else {},
         keep=partial(write_cases, table, names=names) if table else None,
     )  # fmt: skip
     if cases:
@@ -93,10 +93,10 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def claim_table(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Case]) -> Path:
-    """The table of a split in the output folder, which is of this model and data or not there yet.
+def scores_file(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Case]) -> Path:
+    """The file for the scores of a split; if it is there already, it is of this model and data.
 
-    :raises ConfigError: if it is of others, or of nobody knows what.
+    :raises ConfigError: if it is of others, or does not say of which.
     """
     table = prepare_output_directory(options.output) / f"scores-{options.split}.csv"
     settings = table.with_suffix(".json")
@@ -104,9 +104,8 @@ def claim_table(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Ca
         raise ConfigError(
             f"'{table}' does not say which model it is of; choose another --output, or delete it."
         )
-    claim_model(
-        settings, info, cases, labels=options.labels,
-        done=read_cases(table) if table.is_file() else (),
+    check_model_identity(
+        settings, info, cases, labels=options.labels, done=read_scores(table),
         found=f"scores of another model or data in '{table.name}'",
     )  # fmt: skip
     return table
@@ -114,11 +113,8 @@ def claim_table(options: argparse.Namespace, info: ModelInfo, cases: Sequence[Ca
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
+    result = command_line(__doc__)
+    add_model_and_data(result)
     result.add_argument("overrides", nargs="*", metavar="key=value")
     result.add_argument(
         "--split", choices=PARTS, help="default: val, or all where there are no such cases"
@@ -270,32 +266,27 @@ def print_structures(cases: Cases, names: Mapping[int, str]) -> None:
 
 def by_subject(cases: Cases, stage: str, subjects: Mapping[str, str]) -> dict[str, list[float]]:
     """Measure -> one value a subject: mean over structures, then over the subject's cases."""
-    return {
-        measure: list(values_by_subject(cases, subjects, stage=stage, measure=measure).values())
-        for measure, *_ in MEASURES
-    }
+    names = [name for name, *_ in MEASURES]
+    found = all_by_subject(cases, subjects, stage=stage, measures=names)
+    return {name: list(values.values()) for name, values in found.items()}
 
 
 def interval(values: Mapping[str, list[float]], measure: tuple[str, str, int]) -> str:
     """``DSC 0.8895 [0.88, 0.90]``."""
     name, title, digits = measure
-    found = bootstrap_difference([0.0] * len(values[name]), values[name])
+    found = Interval.of(values[name])
     if len(values[name]) == 1:  # which has no interval
-        return f"{title} {found['difference']:.{digits}f}"
-    return (
-        f"{title} {found['difference']:.{digits}f} "
-        f"[{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
-    )
+        return f"{title} {found.mean:.{digits}f}"
+    return f"{title} {found.text(digits, sign='')}"
 
 
 def differences(before: Mapping[str, list[float]], after: Mapping[str, list[float]]) -> str:
     """Paired by subject."""
     parts = []
     for name, title, digits in MEASURES:
-        found = bootstrap_difference(before[name], after[name])
-        change, low, high = (f"{found[k]:+.{digits}f}" for k in ("difference", "low", "high"))
-        interval = "" if len(before[name]) == 1 else f" [{low}, {high}]"
-        parts.append(f"{title} {change}{interval}")
+        found = Interval.between(before[name], after[name])
+        is_one = len(before[name]) == 1
+        parts.append(f"{title} {f'{found.mean:+.{digits}f}' if is_one else found.text(digits)}")
     return ", ".join(parts)
 
 

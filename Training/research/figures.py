@@ -21,16 +21,13 @@ from MorseCore.images.roi import parse_roi
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.store.library import find_model
-from Training.research.study.commandline import exit_code
-from Training.research.study.gatemaps import draw_gates, gate_maps
-from Training.research.study.pointmaps import draw_points
+from Training.research.study.commandline import command_line, exit_code
+from Training.research.study.pictures import draw_gates, draw_points, gate_maps
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: drawn; 1: failed; 2: wrong usage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("kind", choices=("points", "gates"))
     parser.add_argument("model", help="name or folder")
     parser.add_argument("image", type=Path)

@@ -16,27 +16,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
-from tqdm import tqdm
-
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.metrics.subjects import subjects_of
+from MorseCore.network import Network
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.devices import resolve_device
-from MorseCore.system.files import prepare_output_directory, write_json
+from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.config import RunConfig
-from MorseCore.training.dataset import Case, open_dataset
-from Training.research.evidence.finerreport import draw, summarise, write_tables
-from Training.research.evidence.surfaces import check_vtk
-from Training.research.evidence.upsampling import Scores, check_is_finer, score_case
-from Training.research.study.claims import claim
-from Training.research.study.commandline import exit_code, whole_numbers
-from Training.research.study.running import Run, check_data, numbered, run_all
-from Training.research.study.scoredata import cases_of
+from MorseCore.training.dataset import Case
+from Training.research.shared.data import cases_of, open_training_data
+from Training.research.shared.identity import check_identity, measure_cases
+from Training.research.study.commandline import command_line, exit_code, whole_numbers
+from Training.research.study.finerreport import draw, summarise, write_tables
+from Training.research.study.running import Run, check_data, make_run, run_all
+from Training.research.study.upsampling import Scores, check_is_finer, check_vtk, score_case
 
 QUICK = ["optimisation.iterations=300", "validation.every=150"]
 
@@ -49,9 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = command_line(__doc__)
     result.add_argument("config", type=Path, help="of a training at full resolution")
     result.add_argument("overrides", nargs="*", metavar="key=value")
     result.add_argument("--factor", type=int, default=2, choices=(2, 3, 4))
@@ -69,21 +66,19 @@ def study(options: argparse.Namespace) -> int:
     data = apply_overrides(data, options.overrides)
     config = coarser(decode(RunConfig, data, ""), options.factor)
     runs = [
-        Run("coarse", seed, config.data.fold, numbered(
-            config, name=f"x{options.factor}-s{seed}", seed=seed, fold=config.data.fold,
+        make_run(
+            config, row="coarse", name=f"x{options.factor}-s{seed}", seed=seed,
             output=options.output / "runs",
-        ))
+        )
         for seed in options.seeds
     ]  # fmt: skip
     check_data(runs)
     fine = [mm / options.factor for mm in config.preparation.spacing or ()]
-    where = config.data
-    data_set = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
-    cases = cases_of(data_set, options.split)
+    cases = cases_of(open_training_data(config.data), options.split)
     for case in cases:  # hours of training later is too late
         check_is_finer(case, fine)
     prepare_output_directory(options.output)
-    claim(options.output / "study.json", {"script": "finer_grid"}, found="another study")
+    check_identity(options.output / "study.json", {"script": "finer_grid"}, found="another study")
     if failures := run_all(runs):
         raise MorseError(f"The training failed: {failures[0]}")
     scores = {run.seed: score(run, cases, options) for run in runs}
@@ -123,22 +118,22 @@ def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[
     model = run.folder / "model"
     info = read_model(model)
     folder = prepare_output_directory(run.folder / f"finer-{options.split}")
-    claim(
+    check_identity(
         folder / "study.json",
         {"sha256": info.sha256, "factor": options.factor},
         found="scores of other cases or of another model",
         cases=cases,
         done={path.stem for path in folder.glob("*.json")},
     )
-    network = None
-    found: dict[str, Scores] = {}
-    for case in tqdm(cases, desc=run.config.name, unit="case"):
-        path = folder / f"{case.name}.json"
-        if not path.is_file():
-            network = network or load_network(model, info, device=resolve_device(run.config.device))
-            write_json(path, score_case(case, network, info, factor=options.factor))
-        found[case.name] = read_json(path)
-    return found
+
+    @cache
+    def network() -> Network:
+        return load_network(model, info, device=resolve_device(run.config.device))
+
+    return measure_cases(
+        folder, cases, lambda case: score_case(case, network(), info, factor=options.factor),
+        title=run.config.name,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,21 +5,18 @@ python Training/research/make_phantoms.py runs/phantoms-2d --2d    slices
 python Training/train.py Training/configs/phantom-tiny.json
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.study.commandline import exit_code
+from Training.research.study.commandline import command_line, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: written; 1: the folder cannot be written."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--2d", dest="flat", action="store_true", help="slices instead of volumes")
     options = parser.parse_args(arguments)

@@ -28,11 +28,12 @@ from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.dataset import Case, Decathlon
-from Training.research.study.claims import claim_model
-from Training.research.study.commandline import exit_code
-from Training.research.study.scoredata import PARTS, cases_of, compare_by_number, open_data
+from Training.research.shared.data import PARTS, cases_of, compare_by_number, open_data
+from Training.research.shared.identity import check_model_identity, read_scores
+from Training.research.shared.scores import Cases
+from Training.research.study.commandline import add_model_and_data, command_line, exit_code
 from Training.research.study.shifts import Shift, score_shift
-from Training.research.study.shifttable import Cases, collect_lines, write_shifts
+from Training.research.study.shifttable import collect_lines, write_shifts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,11 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
+    result = command_line(__doc__)
+    add_model_and_data(result)
     result.add_argument("--inputs", type=factors, default=[0.25, 0.5, 1, 2], metavar="F,F,…")
     result.add_argument("--outputs", type=factors, default=[0.5, 1, 2], metavar="F,F,…")
     result.add_argument("--split", choices=PARTS, default="test")
@@ -84,7 +82,7 @@ def run(options: argparse.Namespace) -> str:
     output = options.output or Path("runs") / f"resolution-shift-{predictor.info.name}"
     prepare_output_directory(output)
     done = {name for table in output.glob("scores-*.csv") for name in read_cases(table)}
-    claim_model(
+    check_model_identity(
         output / "study.json", predictor.info, chosen, done=done, script="resolution_shift",
         part=options.split, found="scores of another model or data",
     )  # fmt: skip
@@ -112,7 +110,7 @@ def score_cases(
     Each case is written when it is done.
     """
     path = output / f"scores-{shift.name.replace(' ', '-')}.csv"
-    cases: Cases = read_cases(path) if path.is_file() else {}
+    cases = read_scores(path)
     bar.set_description(shift.name)
     for case in chosen:
         if case.name not in cases:

@@ -23,9 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from MorseCore.config import encode, read_json
+from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.sliding_window import predict_volume
@@ -37,24 +36,24 @@ from MorseCore.store.model_folder import INFO, ModelInfo, load_network, read_mod
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.dataset import Case, Decathlon, PreparedCase, prepare_case
-from Training.research.evidence.calibration import (
-    Reliability,
-    best_temperature,
-    flat,
-    near_boundary,
-    nll_by_temperature,
-)
-from Training.research.evidence.coverage import coverage, scores_of, walk
-from Training.research.evidence.uncertaintyreport import Findings, draw, gather, write_tables
-from Training.research.study.claims import claim_model
-from Training.research.study.commandline import exit_code
-from Training.research.study.scoredata import (
+from Training.research.shared.data import (
     PARTS,
     cases_of,
     compare_by_number,
     default_split,
     open_data,
 )
+from Training.research.shared.identity import check_model_identity, measure_cases
+from Training.research.study.calibration import (
+    Reliability,
+    best_temperature,
+    flat,
+    near_boundary,
+    nll_by_temperature,
+)
+from Training.research.study.commandline import add_model_and_data, command_line, exit_code
+from Training.research.study.coverage import coverage, scores_of, walk
+from Training.research.study.uncertaintyreport import Findings, draw, gather, write_tables
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,11 +83,8 @@ def run(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    result.add_argument("model", help="name or folder")
-    result.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
+    result = command_line(__doc__)
+    add_model_and_data(result)
     result.add_argument(
         "--split", choices=PARTS, help="default: val, or all where there are no such cases"
     )
@@ -122,7 +118,7 @@ class Study:
         compare_by_number(self._info, data)
         self._device = resolve_device(options.device)  # before anything is written
         self._network: Network | None = None
-        self._claim()
+        self._check_identity()
 
     def run(self, subjects: Mapping[str, str]) -> Findings:
         """Measure what is not measured yet."""
@@ -144,14 +140,9 @@ class Study:
     ) -> dict[str, dict[str, Any]]:
         """What ``measure`` says of every case, from its file or anew."""
         folder = prepare_output_directory(self._options.output / "cases" / name)
-        found = {}
-        for case in tqdm(self._cases, desc=name, unit="case"):
-            path = folder / f"{case.name}.json"
-            if not path.is_file():
-                prepared, prediction = self._predict(case, temperature)
-                write_json(path, measure(prepared, prediction))
-            found[case.name] = read_json(path)
-        return found
+        return measure_cases(
+            folder, self._cases, lambda case: measure(*self._predict(case, temperature)), title=name
+        )
 
     def _predict(self, case: Case, temperature: float) -> tuple[PreparedCase, GridPrediction]:
         info = self._info
@@ -192,16 +183,16 @@ class Study:
                 result["nll"] = nll_by_temperature(probabilities, labels).tolist()
         return result
 
-    def _claim(self) -> None:
+    def _check_identity(self) -> None:
         """Refuse a folder with another study: its cases would be taken for these.
 
-        :raises ConfigError: if there is one.
+        :raises ConfigError: if it holds one.
         """
         options = self._options
         path = prepare_output_directory(options.output) / "study.json"
         # The passes have temperatures of their own, and one may be stored between two calls.
         info = replace(self._info, temperature=1.0)
-        claim_model(
+        check_model_identity(
             path, info, self._cases, done={p.stem for p in path.parent.glob("cases/*/*.json")},
             script="uncertainty", part=options.split, band=options.band,
             found="another study",

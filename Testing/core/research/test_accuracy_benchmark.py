@@ -99,6 +99,10 @@ def test_few_subjects_and_a_wide_interval_are_no_success(
     assert report.line.endswith(f"{verdict})")
 
 
+def test_the_default_configuration_is_there() -> None:
+    assert accuracy.CONFIG.is_file()
+
+
 def test_a_quick_run_gives_no_verdict(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(config, stand_in(config.parent, shrinks=True), "--quick") == 0
     last = capsys.readouterr().out.splitlines()[-1]

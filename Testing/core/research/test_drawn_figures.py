@@ -15,8 +15,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import Preparation, normalise
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from Training.research.study.gatemaps import GateMaps, draw_gates, gate_maps
-from Training.research.study.pointmaps import draw_points
+from Training.research.study.pictures import GateMaps, draw_gates, draw_points, gate_maps
 from Training.research.study.results import RowResult
 
 SHAPE = (6, 8, 12)  # (K, J, I)

@@ -15,8 +15,7 @@ from MorseCore.points import grid_coords, pixel_axes
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import read_model, write_model
 from networks import IMPLICIT, make_image, make_network
-from Training.research.study.gatemaps import gate_maps
-from Training.research.study.pointmaps import slices_to_show
+from Training.research.study.pictures import gate_maps, slices_to_show
 from training_runs import script
 
 

@@ -14,9 +14,14 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_labels
 from MorseCore.training.dataset import Case
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.evidence.finerreport import summarise
-from Training.research.evidence.surfaces import surface_distance, surface_of
-from Training.research.evidence.upsampling import check_is_finer, repeat, whole_cells
+from Training.research.study.finerreport import summarise
+from Training.research.study.upsampling import (
+    check_is_finer,
+    repeat,
+    surface_distance,
+    surface_of,
+    whole_cells,
+)
 from training_runs import run_config, run_data, script
 
 
@@ -87,7 +92,7 @@ def test_gains_are_paired_by_subject_over_cases_and_seeds() -> None:
     assert rows["nearest"].subjects == 2
     assert rows["nearest"].mean == pytest.approx((0.6 + 0.2) / 2)
     assert rows["nearest"].gain is not None
-    assert rows["nearest"].gain[0] == pytest.approx((0.1 + 0.2) / 2)
+    assert rows["nearest"].gain.mean == pytest.approx((0.1 + 0.2) / 2)
     assert rows["field"].gain is None
 
 

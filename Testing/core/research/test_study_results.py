@@ -164,7 +164,7 @@ def test_a_session_that_nobody_timed_makes_the_minutes_unknown(
         (sessions.folder / "minutes.json").write_text(left)
     assert run_all([sessions]) == []
     assert minutes(sessions) is None
-    assert math.isnan(results._minutes(sessions))
+    assert math.isnan(running.minutes_of(sessions.folder))
 
 
 def test_a_session_that_is_killed_leaves_its_time_unknown(sessions: Run) -> None:
@@ -181,13 +181,13 @@ def test_a_session_that_is_killed_leaves_its_time_unknown(sessions: Run) -> None
 def test_a_run_of_a_version_without_an_option_is_one_of_its_default(tmp_path: Path) -> None:
     """Else every table that is half done would be refused after an update."""
     run = Run("row", 1, 0, flat_config(name="row", output=str(tmp_path)))
-    running._claim(run)
+    running._write_configuration(run)
     path = tmp_path / "row" / "run.json"
     data = json.loads(path.read_text())
     del data["renderer"]["certain_margin"]
     path.write_text(json.dumps(data))
-    running._claim(run)
+    running._write_configuration(run)
     data["renderer"]["points"] += 1
     path.write_text(json.dumps(data))
     with pytest.raises(ConfigError, match="another configuration"):
-        running._claim(run)
+        running._write_configuration(run)

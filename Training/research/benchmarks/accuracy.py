@@ -1,16 +1,16 @@
-"""(c) DSC beside nnU-Net v2: trained here, on the same cases, for a number of steps that is said.
+"""(c) DSC beside nnU-Net v2, which is trained here on the same cases for a stated number of steps.
 
     python Training/research/benchmarks/accuracy.py --nnunet-python ~/nnunet/bin/python
     python Training/research/benchmarks/accuracy.py --steps 2400 --split val
 
-The other half of ``peers.py``, which compares times. nnU-Net plans, augments and trains by itself
-(``peer_nnunet_training.py`` says what differs from its command) on the training split of a
-configuration's data set, in 3D; ours is a model folder that was trained on it. 690 steps of seven
-windows take about an hour on one core with AMX, as the training of ``hippocampus-t1`` does.
-nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its best.
-Both are scored on the same split, paired by subject: not lower means that the 95 % interval of the
-difference begins above -0.01. Interrupted, it goes on from the last epoch.
-Under ``--runs`` it writes ``table.md``, ``plot.png`` and every case's scores.
+``peers.py`` compares times; this script compares scores. nnU-Net plans, augments and trains by
+itself in 3D on the training split of a configuration's data set (``peer_nnunet_training.py`` says
+what differs from its command). Ours is a model folder that was trained on the same split. 690 steps
+of seven windows take about an hour on one core with AMX, as the training of ``hippocampus-t1``
+does. nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its
+best. Both are scored on the same split, paired by subject. Ours is "not lower" if the 95 % interval
+of the difference begins above -0.01. An interrupted training goes on from its last epoch.
+``--runs`` names the folder for ``table.md``, ``plot.png`` and every case's scores.
 """
 
 import argparse
@@ -28,28 +28,27 @@ import numpy as np
 
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
-from MorseCore.metrics.casetable import CaseScore, read_cases, write_cases
-from MorseCore.metrics.evaluation import bootstrap_difference, evaluate_folder
+from MorseCore.metrics.casetable import read_cases, write_cases
+from MorseCore.metrics.evaluation import evaluate_folder
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, read_model
 from MorseCore.system.files import atomic_path, prepare_output_directory, write_json, write_text
 from MorseCore.training.config import DataConfig
-from MorseCore.training.dataset import Decathlon, open_dataset
+from MorseCore.training.dataset import Decathlon
 from Training.research.benchmarks.measuring import Figure, Sample
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.study.claims import claim
+from Training.research.shared.data import open_training_data
+from Training.research.shared.identity import check_identity
+from Training.research.shared.output import markdown_row, new_figure, save_figure
+from Training.research.shared.scores import Cases, Interval, Values, all_by_subject, pair_subjects
 from Training.research.study.commandline import positive
-from Training.research.study.subjects import values_by_subject
 from Training.score import MEASURES, score
 
 HERE = Path(__file__).resolve().parent
-CONFIG = HERE.parent / "configs" / "hippocampus-t1.json"
+CONFIG = HERE.parents[1] / "configs" / "hippocampus-t1.json"
 QUICK_STEPS, QUICK_CASES = 2, 4
 MARGIN = 0.01  # of DSC: a loss that would not matter; two trainings of one network differ as much
-Values = dict[str, dict[str, float]]
-"""Measure -> subject -> mean over structures and the subject's cases."""
-Cases = Mapping[str, Mapping[str, CaseScore]]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -65,12 +64,12 @@ def main(words: list[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace, report: Report) -> None:
-    """Train theirs if it is not, score both, compare."""
+    """Train nnU-Net if that is not done yet, score both programs, compare."""
     quick = options.quick or options.smoke
     model = find_model(options.model)
     info = read_model(model)
     where = decode(DataConfig, read_json(options.config).get("data"), "data")
-    data = open_dataset(Path(where.dataset), Path(where.split), fold=where.fold)
+    data = open_training_data(where)
     # An hour of training later is too late to find that these do not fit.
     subjects = subjects_of(Path(where.dataset))
     check(data, info, options.split)
@@ -83,11 +82,12 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     steps = QUICK_STEPS if quick else options.steps
     home = options.runs or Path("runs/accuracy-quick" if quick else "runs/accuracy")
     prepare_output_directory(home)
-    names = {part: [case.name for case in cases] for part, cases in data.splits.items()}
-    settings = {"cases": names, "split": options.split, "steps": steps}
-    claim(home / "study.json", settings, found="a comparison with other settings", option="--runs")
-    name = "".join(filter(str.isalnum, data.name))
-    raw = home / "nnunet" / "raw" / f"Dataset004_{name}"
+    cases = {part: [case.name for case in cases] for part, cases in data.splits.items()}
+    settings = {"cases": cases, "split": options.split, "steps": steps}
+    check_identity(
+        home / "study.json", settings, found="a comparison with other settings", option="--runs"
+    )
+    raw = home / "nnunet" / "raw" / f"Dataset004_{''.join(filter(str.isalnum, data.name))}"
     write_raw(data, raw, split=options.split, modality=modality)
     said = run_peer(options.nnunet_python, home / "nnunet", steps=steps)
     report.note(
@@ -99,9 +99,10 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     if failures:  # both programs have the same cases, or none
         raise DatasetError(failures[0])
     write_cases(home / f"scores-{info.name}.csv", ours, data.labels)
+    names = [name for name, *_ in MEASURES]
     values = {
-        "nnU-Net": by_subject(theirs, subjects, stage="prediction"),
-        info.name: by_subject(ours, subjects, stage="refined"),
+        "nnU-Net": all_by_subject(theirs, subjects, stage="prediction", measures=names),
+        info.name: all_by_subject(ours, subjects, stage="refined", measures=names),
     }
     conclude(values, report, home=home)
     if quick:
@@ -109,7 +110,9 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
 
 def check(data: Decathlon, info: ModelInfo, split: str) -> None:
-    """:raises ConfigError: if both programs cannot be trained and scored on this data set.
+    """Find out before an hour of training whether both programs can use the data set.
+
+    :raises ConfigError: if one of them cannot be trained and scored on it.
     :raises DatasetError: if nnU-Net would not read its files.
     """
     if data.num_classes != info.num_classes:
@@ -138,7 +141,7 @@ def modality_of(dataset: Path) -> str:
 
 
 def write_raw(data: Decathlon, folder: Path, *, split: str, modality: str) -> None:
-    """The data set as nnU-Net wants it; what is there already stays."""
+    """Copy the data set into nnU-Net's layout; files that are there already stay."""
     for name, cases in (("Tr", data.splits["train"] + data.splits["val"]),
                         ("Ts", data.splits[split])):  # fmt: skip
         images = prepare_output_directory(folder / f"images{name}")
@@ -192,37 +195,26 @@ def score_theirs(home: Path, data: Decathlon) -> Cases:
     return read_cases(output)
 
 
-def by_subject(cases: Cases, subjects: Mapping[str, str], *, stage: str) -> Values:
-    """All measures."""
-    return {
-        measure: values_by_subject(cases, subjects, stage=stage, measure=measure)
-        for measure, *_ in MEASURES
-    }
-
-
 def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> None:
-    """The table, the picture, the figure: ours minus theirs, paired by subject."""
+    """Write the table and the picture, and add the figure: ours minus theirs, by subject."""
     theirs, ours = values.values()
-    lines = ["| program | " + " | ".join(title for _, title, _ in MEASURES) + " |",
+    lines = [markdown_row(["program", *(title for _, title, _ in MEASURES)]),
              "|---" * (len(MEASURES) + 1) + "|"]  # fmt: skip
     for name, row in values.items():
         report.add({f"DSC, {name}": Sample(tuple(row["dice"].values()), "")})
         cells = [f"{np.mean(list(row[m].values())):.{digits}f}" for m, _, digits in MEASURES]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(markdown_row([name, *cells]))
     differences = []
     for name, _, digits in MEASURES:
-        order = sorted(theirs[name])
-        pairs = [theirs[name][s] for s in order], [ours[name][s] for s in order]
-        found = bootstrap_difference(*pairs)
-        mean, low, high = (found[k] for k in ("difference", "low", "high"))
-        differences.append(f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+        found = Interval.between(*pair_subjects(theirs[name], ours[name]))
+        differences.append(found.text(digits))
         if name == "dice":
             # Not the upper end: few subjects and a wide interval would make that easy.
             report.figures.append(Figure(
-                "DSC MorseCore - nnU-Net, lower end", low, -MARGIN, at_least=True,
-                spread=(low, high),
+                "DSC MorseCore - nnU-Net, lower end", found.low, -MARGIN, at_least=True,
+                spread=(found.low, found.high),
             ))  # fmt: skip
-    lines.append("| difference [95 %] | " + " | ".join(differences) + " |")
+    lines.append(markdown_row(["difference [95 %]", *differences]))
     table = "\n".join(lines)
     print(table)
     notes = "\n".join(report.notes)
@@ -233,20 +225,16 @@ def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> Non
 
 def draw(values: Mapping[str, Values], path: Path) -> None:
     """One dot a subject: above the line ours is better."""
-    from matplotlib.figure import Figure as Picture
-
     (their_name, theirs), (our_name, ours) = values.items()
-    order = sorted(theirs["dice"])
-    x, y = ([side["dice"][s] for s in order] for side in (theirs, ours))
+    x, y = pair_subjects(theirs["dice"], ours["dice"])
     low, high = min(*x, *y) - 0.01, max(*x, *y) + 0.01
-    picture = Picture(figsize=(5, 5), layout="constrained")
+    picture = new_figure(5, 5)
     axes = picture.subplots()
     axes.plot([low, high], [low, high], color="0.6", linewidth=1)
     axes.scatter(x, y, color="#0072B2")
     axes.set(xlabel=f"DSC, {their_name}", ylabel=f"DSC, {our_name}", xlim=(low, high),
              ylim=(low, high), aspect="equal", title="One dot a subject")  # fmt: skip
-    with atomic_path(path) as temporary:
-        picture.savefig(temporary, dpi=120, format="png")
+    save_figure(picture, path, dpi=120)
 
 
 if __name__ == "__main__":

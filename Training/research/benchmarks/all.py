@@ -3,14 +3,13 @@
     python Training/research/benchmarks/all.py --quick --output runs/benchmarks
     python Training/research/benchmarks/all.py --only overhead --only training --clock cpu
 
-Each is a process of its own; run it again after an interruption and it goes on (``--again``
-measures everything anew). Writes ``table.md`` and ``plot.png`` beside the JSON of each. Options
-that are not known here go to every benchmark. Exit code 0 if all could be measured, whether targets
-are met or not.
+Each benchmark is a process of its own. Run the script again after an interruption and it goes on;
+``--again`` measures everything anew. It writes ``table.md`` and ``plot.png`` beside the JSON of
+each benchmark, and hands on the options that it does not know. The exit code is 0 if all could be
+measured, whether targets are met or not.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,23 +20,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a chec
 
 from tqdm import tqdm
 
+from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.files import prepare_output_directory, write_text
-from Training.research.benchmarks.operation_shares import draw_shares
-from Training.research.benchmarks.report import arguments, markdown
-from Training.research.study.commandline import exit_code
+from Training.research.benchmarks.report import arguments, draw_shares, markdown
+from Training.research.shared.identity import check_identity
+from Training.research.study.commandline import command_line, exit_code
 
 NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene", "engines")
 
 
 def main(words: list[str] | None = None) -> int:
     """Exit code 0: all measured; 1: one failed; 2: wrong usage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"), metavar="DIR")
-    parser.add_argument("--again", action="store_true", help="measure what is there already, too")
+    parser.add_argument("--again", action="store_true", help="also measure what is there already")
     options, rest = parser.parse_known_args(words)
     arguments(None).parse_known_args(rest)  # ends with a sentence if a value is wrong
     return exit_code(lambda: run(options, rest))
@@ -46,12 +44,19 @@ def main(words: list[str] | None = None) -> int:
 def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Run what is missing; write the table after each.
 
-    :raises ConfigError: if the folder holds measurements that were made with other options.
+    :raises ConfigError: if the folder holds a study, which would be written over, or measurements
+        with other options, which must not stand in one table.
     """
     folder = prepare_output_directory(options.output)
-    claim(folder / "options.json", list(rest), again=options.again)
-    for parts in folder.glob("*-parts.json") if options.again else ():
-        parts.unlink()  # of an interrupted measurement
+    if (folder / "study.json").is_file():
+        raise ConfigError(f"'{folder}' holds a study; choose another --output.")
+    if options.again:
+        for old in [folder / "options.json", *folder.glob("*-parts.json")]:  # parts: interrupted
+            old.unlink(missing_ok=True)
+    check_identity(
+        folder / "options.json", {"words": list(rest)}, found="measurements with other options",
+        otherwise="measure --again",
+    )  # fmt: skip
     names = [name for name in NAMES if not options.only or name in options.only]
     failures, reports = [], []
     for name in tqdm(names, unit="benchmark"):
@@ -59,7 +64,8 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
             words = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *rest]
             if subprocess.run([*words, "--output", str(folder)], check=False).returncode:
                 failures.append(name)
-        reports = [read(folder / f"{n}.json") for n in NAMES if (folder / f"{n}.json").is_file()]
+        paths = [folder / f"{name}.json" for name in NAMES]
+        reports = [read_json(path) for path in paths if path.is_file()]
         if reports:
             write(folder, reports)
     if failures:
@@ -71,26 +77,8 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-def claim(path: Path, words: list[str], *, again: bool) -> None:
-    """Figures of different options must not stand in one table, nor a study's be written over."""
-    if (path.parent / "study.json").is_file():
-        raise ConfigError(f"'{path.parent}' holds a study; choose another --output.")
-    if path.is_file() and not again and read(path)["words"] != words:
-        raise ConfigError(
-            f"'{path.parent}' holds measurements with other options; choose another --output or "
-            "measure --again."
-        )
-    write_text(path, json.dumps({"words": words}) + "\n")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """JSON."""
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
-
-
 def write(folder: Path, reports: Sequence[Mapping[str, Any]]) -> None:
-    """The table, and every figure as a share of its target in a picture."""
+    """Write the table, and a picture of every figure as a share of its target."""
     machines = sorted({f"{report['machine']}; {report['clock']} time" for report in reports})
     notes = [f"- {report['name']}: {note}" for report in reports for note in report["notes"]]
     text = [

@@ -1,10 +1,11 @@
-"""(g) The backbone computed by OpenVINO over the same one computed by torch, on a CPU.
+"""(g) How long OpenVINO takes for the backbone, over torch's time, on a CPU.
 
     python Training/research/benchmarks/engines.py --quick
     python Training/research/benchmarks/engines.py --precision fp32 --threads 1
 
-One window of the shipped model's 3D-UNet (40x56x40) and one slice of the UNet (256x256), the maps
-alone. Converting, some seconds once a process, is not counted. OpenVINO is the extra ``cpu``.
+It measures the feature maps alone: one window of the shipped model's 3D-UNet (40x56x40) and one
+slice of the UNet (256x256). The conversion takes some seconds once a process and is not counted.
+OpenVINO comes with the extra ``cpu``.
 """
 
 import argparse
@@ -21,10 +22,10 @@ from MorseCore.errors import ConfigError
 from MorseCore.inference.openvino import use_engine
 from MorseCore.network import Network
 from MorseCore.system.devices import Precision, autocast
-from Training.research.benchmarks.measuring import Figure, interleaved, paired_ratio
+from Training.research.benchmarks.inputs import PLAIN, make_network, noise
+from Training.research.benchmarks.measuring import interleaved
 from Training.research.benchmarks.overhead import BACKBONES, QUICK, TINY
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.benchmarks.subjects import PLAIN, make_network, noise
 
 CPU = torch.device("cpu")
 WINDOWS = {3: (40, 56, 40), 2: (256, 256)}
@@ -56,8 +57,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
             clock=options.clock, title=f"{dims}D",
         )  # fmt: skip
         report.add({f"{dims}D {name}": sample for name, sample in found.items()})
-        ratio = paired_ratio(found["openvino"], found["torch"])
-        report.figures.append(Figure(f"{dims}D", ratio.median, TARGET, "x", spread=ratio.spread))
+        report.add_ratio(f"{dims}D", found["openvino"], found["torch"], target=TARGET)
 
 
 def run(network: Network, image: torch.Tensor, precision: Precision) -> None:

@@ -1,4 +1,4 @@
-"""Timing of alternatives side by side, peak memory of a process, and what became of a target."""
+"""Times of alternatives measured in turn, peak memory of a process, figures with their targets."""
 
 import gc
 import json
@@ -22,7 +22,7 @@ from MorseCore.system.devices import describe_device
 
 __all__ = [
     "Clock", "Figure", "Sample", "children_seconds", "interleaved", "machine", "paired_ratio",
-    "peak_bytes", "run_child",
+    "peak_bytes", "run_child", "take_turns",
 ]  # fmt: skip
 
 Clock = Literal["wall", "cpu"]
@@ -73,7 +73,7 @@ class Figure:
         return f"{self.name} {self.value:.3g}{self.unit}{spread}"
 
     @property
-    def wish(self) -> str:
+    def target_text(self) -> str:
         """``≤ 1.25``."""
         return f"{'≥' if self.at_least else '≤'} {self.target:g}{self.unit}"
 
@@ -86,22 +86,36 @@ def interleaved(
     device: torch.device | None = None,
     title: str = "",
 ) -> dict[str, Sample]:
-    """Time each action in turn, A B A B …, after one turn that does not count.
+    """Time each action in turn; see :func:`take_turns`.
+
+    :param device: waited for before and after each action, if it is a GPU.
+    """
+    timers = {
+        name: lambda _, action=action: _timed(action, clock, device)
+        for name, action in actions.items()
+    }
+    return take_turns(timers, repeats=repeats, title=title)
+
+
+def take_turns(
+    timers: Mapping[str, Callable[[int], float]], *, repeats: int, title: str = ""
+) -> dict[str, Sample]:
+    """Seconds of each alternative, A B A B …, after one turn that does not count.
 
     What changes on the machine meanwhile (clock rate, other programs) then meets all of them, and
     :func:`paired_ratio` compares neighbours.
 
-    :param device: waited for before and after each action, if it is a GPU.
+    :param timers: each takes the number of the turn and returns seconds.
     """
-    taken: dict[str, list[float]] = {name: [] for name in actions}
-    bar = tqdm(total=(repeats + 1) * len(actions), desc=title, leave=False)
-    for turn in range(repeats + 1):
-        for name, action in actions.items():
-            seconds = _timed(action, clock, device)
-            if turn:
-                taken[name].append(seconds)
-            bar.update()
-    bar.close()
+    taken: dict[str, list[float]] = {name: [] for name in timers}
+    with tqdm(total=(repeats + 1) * len(timers), desc=title, leave=False) as bar:
+        for turn in range(repeats + 1):
+            for name, timer in timers.items():
+                bar.set_postfix_str(name)
+                seconds = timer(turn)
+                if turn:
+                    taken[name].append(seconds)
+                bar.update()
     return {name: Sample(tuple(values)) for name, values in taken.items()}
 
 

@@ -1,15 +1,15 @@
-"""(a) What MORSE adds at inference to the backbone that it sits on.
+"""(a) What MORSE costs at inference, over its backbone alone.
 
     python Training/research/benchmarks/overhead.py --quick
     python Training/research/benchmarks/overhead.py --clock cpu --threads 1 --output runs/benchmarks
     python Training/research/benchmarks/overhead.py --images ../shared/data/hippocampus/images
 
-Both networks go the way of every prediction – windows, rendering, blending – with the same backbone
-and image; the one has MORSE's head (preset ``default``, the coarse mask at every second pixel), the
-other a linear layer and nothing rendered. 3D: one 96x96x96 window of the 3D-UNet, 2 x 8192 points;
-2D: a 256x256 slice of the UNet, 2 x 4096 points, the paper's 8192 in two passes. Their weights are
-random, and all points are rendered, as in the paper. ``--images`` adds the shipped
-``hippocampus-t1`` as it is, on real images, where it leaves certain voxels out.
+Two networks with the same backbone predict the same image by windows, rendering and blending. One
+has MORSE's head (preset ``default``, the coarse mask at every second pixel), the other a linear
+layer and renders nothing. 3D: one 96x96x96 window of the 3D-UNet, 2 x 8192 points. 2D: a 256x256
+slice of the UNet, 2 x 4096 points, which are the paper's 8192 in two passes. Weights are random,
+and all points are rendered, as in the paper. ``--images`` adds the shipped ``hippocampus-t1`` as it
+is, on real images, where it leaves certain voxels out.
 """
 
 import argparse
@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a chec
 import torch
 
 from MorseCore.config import encode
-from MorseCore.errors import ConfigError
 from MorseCore.heads.morse_options import Preset
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
@@ -33,10 +32,16 @@ from MorseCore.renderers import RefineConfig
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import WindowConfig, load_network, read_model
 from MorseCore.system.allocation import SMALL, keep_freed_memory
-from Training.research.benchmarks.least_times import count
-from Training.research.benchmarks.measuring import Figure, interleaved, paired_ratio
+from Training.research.benchmarks.inputs import (
+    PLAIN,
+    count,
+    find_images,
+    make_network,
+    morse,
+    noise,
+)
+from Training.research.benchmarks.measuring import interleaved
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.benchmarks.subjects import PLAIN, make_network, morse, noise
 from Training.research.study.commandline import positive
 
 SHIPPED = "hippocampus-t1"
@@ -60,7 +65,8 @@ def main(words: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace, report: Report) -> None:
     """3D and 2D, on the CPU and, where there is one, on the GPU."""
     keep_freed_memory(largest=SMALL)  # as `segment` does
-    images = read_images(options.images, options.cases) if options.images else []
+    paths = find_images(options.images, options.cases) if options.images else []
+    images = [read_volume(path) for path in paths]
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))
@@ -93,8 +99,8 @@ def measure_one(
 
     title = f"{dims}D {device.type}"
     compare(predict, title, f"{side}^{dims}", device, options, report, target=TARGETS[dims])
-    floor = count(networks, size=window, stride=2, points=points, passes=2)
-    report.note(f"{title}: {floor}; were all as quick: {floor.inference:.2f}x")
+    counted = count(networks, size=window, stride=2, points=points, passes=2)
+    report.note(f"{title}: {counted}; were all as quick: {counted.inference:.2f}x")
 
 
 def measure_shipped(
@@ -122,17 +128,6 @@ def measure_shipped(
             target=TARGETS[dims])  # fmt: skip
 
 
-def read_images(folder: Path, count: int) -> list[Volume]:
-    """The first images of a folder.
-
-    :raises ConfigError: if there are none.
-    """
-    paths = sorted(folder.glob("*.nii.gz"))[:count]
-    if not paths:
-        raise ConfigError(f"'{folder}' holds no .nii.gz images.")
-    return [read_volume(path) for path in paths]
-
-
 def compare(
     predict: Callable[[str], None],
     title: str,
@@ -150,8 +145,7 @@ def compare(
         repeats=repeats, clock=options.clock, device=device, title=title,
     )  # fmt: skip
     report.add({f"{title} {size} {name}": sample for name, sample in found.items()})
-    ratio = paired_ratio(found["MORSE"], found["backbone"])
-    report.figures.append(Figure(title, ratio.median, target, "x", spread=ratio.spread))
+    report.add_ratio(title, found["MORSE"], found["backbone"], target=target)
 
 
 def setting(dims: int, options: argparse.Namespace) -> tuple[Mapping[str, Any], int, int]:

@@ -4,14 +4,15 @@
     python Training/research/benchmarks/peers.py --images DIR --cases 20
     python Training/research/benchmarks/peers.py --nnunet-python ~/nnunet/bin/python
 
-Each program reads the images, segments and writes them; the time is that of the process, start-up
-included, over the number of images. Ours is the shipped ``hippocampus-t1``, with everything that
-``segment`` writes; it renders what is uncertain, of noise less than of hippocampi, so give it some
-with ``--images``. nnU-Net: its own command and plan for the hippocampus, its defaults (mirroring
-included), one fold. MONAI: ``UNet`` of about as many parameters as ours, windows as its default.
-Theirs have random weights, which time does not depend on; ``accuracy.py`` compares what nnU-Net and
-ours find. nnU-Net comes with ``pip install -e ".[bench]"`` or, apart, in an environment named by
-``--nnunet-python``; without it that ratio is not measured, and said so.
+Each program reads the images, segments them and writes the masks. Its time is that of the whole
+process, start-up included, over the number of images. Ours is the shipped ``hippocampus-t1``, with
+everything that ``segment`` writes. It renders uncertain voxels only, and noise has fewer of them
+than hippocampi, so name real images with ``--images``. nnU-Net runs its own command and its plan
+for the hippocampus with its defaults (mirroring included) and one fold. MONAI runs a ``UNet`` of
+about as many parameters as ours with its default windows. The weights of both are random, on which
+time does not depend; ``accuracy.py`` compares what nnU-Net and ours find. nnU-Net comes with
+``pip install -e ".[bench]"``, or ``--nnunet-python`` names the Python of an environment with it.
+Without it the script says that this ratio is not measured.
 """
 
 import argparse
@@ -22,24 +23,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a checkout, not installed
 
-from tqdm import tqdm
-
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.errors import MorseError
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import read_model
-from Training.research.benchmarks.measuring import (
-    Clock,
-    Figure,
-    Sample,
-    children_seconds,
-    paired_ratio,
-)
+from Training.research.benchmarks.inputs import find_images, write_case
+from Training.research.benchmarks.measuring import Clock, Sample, children_seconds, take_turns
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.benchmarks.subjects import write_case
 from Training.research.study.commandline import positive
 
 HERE = Path(__file__).resolve().parent
@@ -74,22 +68,25 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         if found is not None:
             commands["nnU-Net"] = found(home / "images")
         repeats = options.repeats or (1 if options.smoke or options.quick else 5)
-        times = run_in_turn(commands, home, repeats=repeats, clock=options.clock)
+        timers = {
+            name: partial(time_turn, name, command, home, options.clock)
+            for name, command in commands.items()
+        }
+        times = take_turns(timers, repeats=repeats, title="peers")  # the first fills the file cache
     per_case = {n: Sample(tuple(t / len(images) for t in times[n].values)) for n in times}
     report.add({f"{name}, a case of {len(images)}": sample for name, sample in per_case.items()})
     for name in TARGETS:
         if name in times:
-            ratio = paired_ratio(times["MorseCore"], times[name])
-            report.figures.append(Figure(
-                f"MorseCore / {name}", ratio.median, round(TARGETS[name], 3), "x",
-                spread=ratio.spread,
-            ))  # fmt: skip
+            report.add_ratio(
+                f"MorseCore / {name}", times["MorseCore"], times[name],
+                target=round(TARGETS[name], 3),
+            )  # fmt: skip
 
 
 def collect_images(options: argparse.Namespace, folder: Path) -> list[Path]:
     """Images under names that nnU-Net understands, ``<case>_0000.nii.gz``.
 
-    :raises ConfigError: if there are none.
+    :raises ConfigError: if the folder that was named holds none.
     """
     folder.mkdir(parents=True)
     count = options.cases or (1 if options.smoke else 3 if options.quick else 20)
@@ -99,9 +96,7 @@ def collect_images(options: argparse.Namespace, folder: Path) -> list[Path]:
             write_case(folder / f"case{n}_0000.nii.gz", shapes[n % len(shapes)], seed=n)
             for n in range(count)
         ]
-    sources = sorted(options.images.glob("*.nii.gz"))[:count]
-    if not sources:
-        raise ConfigError(f"'{options.images}' holds no .nii.gz images.")
+    sources = find_images(options.images, count)
     images = [folder / f"{path.name.split('.')[0]}_0000.nii.gz" for path in sources]
     for source, image in zip(sources, images, strict=True):
         shutil.copyfile(source, image)  # a link is a privilege on Windows
@@ -147,30 +142,12 @@ def nnunet(
     return lambda images: lambda output: [*command, "-i", str(images), "-o", str(output)]
 
 
-def run_in_turn(
-    commands: dict[str, Command], home: Path, *, repeats: int, clock: Clock
-) -> dict[str, Sample]:
-    """Seconds of each command, A B C A B C …, after one turn that fills the file cache.
+def time_turn(name: str, command: Command, home: Path, clock: Clock, turn: int) -> float:
+    """Seconds of a process and its children, which write into a folder of the turn's own.
 
-    :raises MorseError: if a command fails, with its last words.
+    :raises MorseError: if the process fails, with its last words.
     """
-    taken: dict[str, list[float]] = {name: [] for name in commands}
-    with tqdm(total=(repeats + 1) * len(commands), leave=False) as bar:
-        for turn in range(repeats + 1):
-            for name, command in commands.items():
-                bar.set_description(name)
-                seconds = timed(name, command(home / f"{name}-{turn}"), clock)
-                if turn:
-                    taken[name].append(seconds)
-                bar.update()
-    return {name: Sample(tuple(values)) for name, values in taken.items()}
-
-
-def timed(name: str, words: list[str], clock: Clock) -> float:
-    """Seconds of a process and its children.
-
-    :raises MorseError: if it fails.
-    """
+    words = command(home / f"{name}-{turn}")
     before = children_seconds() if clock == "cpu" else 0.0
     started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}

@@ -3,11 +3,11 @@
     python Training/research/benchmarks/presets.py --quick
     python Training/research/benchmarks/presets.py --train CONFIG --seeds 1,2,3
 
-One 256x256 slice of the UNet, segmented the way of every prediction, by one renderer: the coarse
-mask at every second pixel, 2 x 4096 points. Peak memory is that of a
-process which does only this. Time and memory do not depend on weights; accuracy does: ``--train``
-trains both presets alike (what is done already is not done again) and compares them on the
-validation split, paired by subject. Without it the DSC difference is not measured, and said so.
+Both presets segment one 256x256 slice with the UNet and the same renderer: the coarse mask at every
+second pixel, 2 x 4096 points. Peak memory is that of a process which does only this. Time and
+memory do not depend on weights, accuracy does: ``--train`` trains both presets alike, goes on after
+an interruption, and compares them on the validation split, paired by subject. Without ``--train``
+the script says that the DSC difference is not measured.
 """
 
 import argparse
@@ -27,19 +27,18 @@ from MorseCore.store.model_folder import WindowConfig
 from MorseCore.system.allocation import SMALL, keep_freed_memory
 from MorseCore.system.devices import Precision
 from MorseCore.training.config import RunConfig
+from Training.research.benchmarks.inputs import make_network, morse, noise
 from Training.research.benchmarks.measuring import (
     Figure,
     Sample,
     interleaved,
-    paired_ratio,
     peak_bytes,
     run_child,
 )
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.benchmarks.subjects import make_network, morse, noise
 from Training.research.study.commandline import whole_numbers
 from Training.research.study.results import collect, compare
-from Training.research.study.running import Run, check_data, numbered, run_all
+from Training.research.study.running import Run, check_data, make_run, run_all
 
 TARGET = 15.0
 PRESETS = ("default", "paper")
@@ -71,9 +70,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     repeats = options.repeats or (1 if options.smoke else 2 if options.quick else 7)
     found = interleaved(work, repeats=repeats, clock=options.clock, title="presets")
     report.add({f"{side}^2 {preset}": sample for preset, sample in found.items()})
-    ratio = paired_ratio(found["paper"], found["default"])
-    report.figures.append(
-        Figure("paper / default, 2D", ratio.median, TARGET, "x", True, ratio.spread)
+    report.add_ratio(
+        "paper / default, 2D", found["paper"], found["default"], target=TARGET, at_least=True
     )
     for preset in PRESETS:
         task = {"preset": preset, "side": side, "precision": options.precision,
@@ -119,12 +117,9 @@ def plan(options: argparse.Namespace) -> dict[str, list[Run]]:
         data["network"]["head"] = morse("tiny" if options.smoke else preset)
         config = decode(RunConfig, data, "")
         result[preset] = [
-            Run(preset, seed, 0, numbered(
-                config, name=f"{preset}-s{seed}", seed=seed, fold=config.data.fold,
-                output=options.runs,
-            ))
+            make_run(config, row=preset, name=f"{preset}-s{seed}", seed=seed, output=options.runs)
             for seed in options.seeds
-        ]  # fmt: skip
+        ]
     check_data(run for runs in result.values() for run in runs)
     return result
 

@@ -12,11 +12,11 @@ import torch
 
 from MorseCore.system.files import prepare_output_directory, write_json, write_text
 from MorseCore.training.curves import try_drawing
-from Training.research.benchmarks.measuring import Figure, Sample, machine
-from Training.research.benchmarks.operation_shares import draw_shares
-from Training.research.study.commandline import exit_code, positive
+from Training.research.benchmarks.measuring import Figure, Sample, machine, paired_ratio
+from Training.research.shared.output import new_figure, save_figure
+from Training.research.study.commandline import command_line, exit_code, positive
 
-__all__ = ["Report", "arguments", "markdown", "run_benchmark"]
+__all__ = ["Report", "arguments", "draw_shares", "markdown", "run_benchmark"]
 
 HEAD = "| benchmark | figure | target | | measured |\n|---|---|---|---|---|"
 
@@ -39,22 +39,29 @@ class Report:
             self.samples[name] = sample
             print(f"  {name:44} {sample}")
 
+    def add_ratio(
+        self, name: str, above: Sample, below: Sample, *, target: float, at_least: bool = False
+    ) -> None:
+        """Add the ratio of two samples that were taken in turn, as a figure with its target."""
+        ratio = paired_ratio(above, below)
+        self.figures.append(Figure(name, ratio.median, target, "x", at_least, ratio.spread))
+
     def note(self, text: str) -> None:
-        """Say what a reader must know of the figures."""
+        """Keep and print what a reader must know about the figures."""
         self.notes.append(text)
         print(f"  {text}")
 
     @property
     def line(self) -> str:
-        """``name: figure (target …, met|MISSED)``; several figures are one line, too."""
+        """``name: figure (target …, met|MISSED)``, on one line for several figures as well."""
         if not self.figures:
             return f"{self.name}: not measured ({' '.join(self.notes)})"
         values = ", ".join(map(str, self.figures))
-        wishes = ", ".join(f"{f.name} {f.wish}" for f in self.figures)
+        targets = ", ".join(f"{f.name} {f.target_text}" for f in self.figures)
         missed = [f.name for f in self.figures if not f.is_met]
         verdict = "MISSED" if missed else "met"
         which = f": {', '.join(missed)}" if missed and len(self.figures) > 1 else ""
-        return f"{self.name}: {values} (target {wishes}, {verdict}{which})"
+        return f"{self.name}: {values} (target {targets}, {verdict}{which})"
 
     def as_json(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Everything, unrounded."""
@@ -85,20 +92,38 @@ def markdown(reports: Sequence[Mapping[str, Any]]) -> str:
             lines.append(f"| {report['name']} | not measured | | | {' '.join(report['notes'])} |")
         for n, f in enumerate(report["figures"]):
             low, high = f["spread"] or (f["value"], f["value"])
-            wish = f"{'≥' if f['at_least'] else '≤'} {f['target']:g}{f['unit']}"
+            target = f"{'≥' if f['at_least'] else '≤'} {f['target']:g}{f['unit']}"
             lines.append(
                 f"| {report['name'] if n == 0 else ''} | {f['name']}: {f['value']:.3g}{f['unit']} "
-                f"[{low:.3g}, {high:.3g}] | {wish} | {'met' if f['met'] else '**missed**'} | "
+                f"[{low:.3g}, {high:.3g}] | {target} | {'met' if f['met'] else '**missed**'} | "
                 f"{measured if n == 0 else ''} |"
             )
     return "\n".join(lines) + "\n"
 
 
+def draw_shares(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
+    """One bar a figure: value over target, or target over value where more is better.
+
+    :param reports: JSON of :class:`Report`.
+    :raises OutputError: if the picture cannot be written.
+    """
+    figures = [(r["name"], f) for r in reports for f in r["figures"] if f["target"] and f["value"]]
+    shares = [f["target"] / f["value"] if f["at_least"] else f["value"] / f["target"]
+              for _, f in figures]  # fmt: skip
+    picture = new_figure(8, 1 + 0.4 * len(figures))
+    axes = picture.subplots()
+    colors = ["#0072B2" if f["met"] else "#D55E00" for _, f in figures]
+    axes.barh(range(len(figures)), shares, color=colors)
+    axes.set_yticks(range(len(figures)), [f"{name}: {f['name']}" for name, f in figures])
+    axes.axvline(1, color="k", lw=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the target (left of the line: met)")
+    save_figure(picture, path)
+
+
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(description)
     parser.add_argument("--quick", action="store_true", help="under a minute on two free cores")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: only that it runs")
     parser.add_argument("--repeats", type=positive, metavar="N", help="default: by --quick")

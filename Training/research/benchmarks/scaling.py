@@ -3,14 +3,14 @@
     python Training/research/benchmarks/scaling.py --quick
     python Training/research/benchmarks/scaling.py --output DIR     (an hour, 4 GB and more)
 
-Each measurement is a process of its own, which segments a scan of smoothed noise (16-bit integers,
-1 mm) with the shipped ``hippocampus-t1``, from the voxels to masks, points and changes, and tells
-its time and peak memory. Linear in volume: time per voxel of the largest image over that of the
-smallest with several windows. Memory: the peak above that of the loaded and warm model, the scan
-included, over the scan as float32; not with ``--quick``, whose images are smaller than what windows
-need and the heap keeps. x2: time of an output twice as fine over x1.
-Points: at most so many, as far as voxels are uncertain; of 65,536 certain ones, too.
-With ``--output`` also a picture, and an interrupted run goes on with the next measurement.
+Each measurement is a process of its own. It segments a scan of smoothed noise (16-bit integers,
+1 mm) with the shipped ``hippocampus-t1``, from voxels to masks, points and changes, and reports its
+time and peak memory. Is time linear in volume? The figure is the time per voxel of the largest
+image over that of the smallest image with several windows. Memory: the peak above the loaded and
+warm model, the scan included, over the scan as float32. ``--quick`` leaves memory out: its images
+are smaller than what windows need and the heap keeps. x2: the time of an output twice as fine over
+x1. Points: at most so many, as long as voxels are uncertain; 65,536 include certain ones.
+``--output`` adds a picture, and lets an interrupted run go on with the next measurement.
 """
 
 import argparse
@@ -38,9 +38,10 @@ from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.store.library import find_model
 from MorseCore.system.allocation import SMALL, keep_freed_memory
-from MorseCore.system.files import atomic_path, prepare_output_directory, sha256, write_json
+from MorseCore.system.files import prepare_output_directory, sha256, write_json
 from Training.research.benchmarks.measuring import Figure, Sample, machine, peak_bytes, run_child
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
+from Training.research.shared.output import new_figure, save_figure
 from Training.research.study.commandline import positive
 
 FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
@@ -187,9 +188,7 @@ def draw(
     shapes: Sequence[Shape], times: dict[str, Sample], peaks: dict[str, float], path: Path
 ) -> None:
     """Time and memory over voxels, both axes logarithmic."""
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(9, 3.6), layout="constrained")
+    picture = new_figure(9, 3.6)
     left, right = picture.subplots(1, 2)
     voxels = [prod(shape) for shape in shapes]
     for what in ("refined", "coarse"):
@@ -201,8 +200,7 @@ def draw(
     right.set(xlabel="voxels", ylabel="MiB above the loaded model")
     left.legend()
     right.legend()
-    with atomic_path(path) as temporary:
-        picture.savefig(temporary, dpi=110, format="png")
+    save_figure(picture, path)
 
 
 if __name__ == "__main__":

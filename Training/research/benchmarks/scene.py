@@ -1,10 +1,10 @@
-"""(f) The module's side: a result into the scene, its points, and a jump to one. No redraw.
+"""(f) How long the Slicer module takes to show a result, create its points and jump to one.
 
     python Training/research/benchmarks/scene.py --quick
 
-On Slicer's own MRML scene through the ``slicer-core`` wheel (``pip install -e ".[scene]"``): a CT
-of 512x512x200 voxels with 8 structures is shown (both masks, uncertainty, points, table), 8192
-points are created, and the views jump to a row of the table.
+It runs on Slicer's own MRML scene through the ``slicer-core`` wheel (``pip install -e ".[scene]"``)
+and draws nothing: a CT of 512x512x200 voxels with 8 structures is shown (both masks, uncertainty,
+points, table), 8192 points are created, and the views jump to a row of the table.
 """
 
 import argparse

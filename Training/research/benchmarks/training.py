@@ -1,11 +1,11 @@
-"""(d) A training step of MORSE over one of the baseline.
+"""(d) How long a training step of MORSE takes, over one of the baseline.
 
     python Training/research/benchmarks/training.py --quick
 
-The same backbone and step (batch, losses, gradient, optimiser); the baseline has a linear layer for
-its head. MORSE's rendering loss has weight 0 in the first half of a run (AWA, Eq. 4) and is not
-computed there, so both halves are measured; the figure is the mean over a run. Configurations are
-those of ``Training/configs``: the hippocampus in 3D, the abdomen in 2D.
+Both have the same backbone and the same step (batch, losses, gradient, optimiser); the baseline's
+head is a linear layer. In the first half of a run MORSE's rendering loss has weight 0 (AWA, Eq. 4)
+and is not computed. So both halves are measured, and the figure is the mean over a run. The
+configurations are those of ``Training/configs``: the hippocampus in 3D, the abdomen in 2D.
 """
 
 import argparse
@@ -27,10 +27,9 @@ from MorseCore.training.config import RunConfig
 from MorseCore.training.distributed import World
 from MorseCore.training.samples import Minibatch
 from MorseCore.training.step import Stepper
-from Training.research.benchmarks.least_times import Operations, count
-from Training.research.benchmarks.measuring import Figure, Sample, interleaved, paired_ratio
+from Training.research.benchmarks.inputs import PLAIN, Operations, count, make_network, morse
+from Training.research.benchmarks.measuring import Sample, interleaved
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.benchmarks.subjects import PLAIN, make_network, morse
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NAMES = {3: "hippocampus-t1.json", 2: "abdomen-mr-2d.json"}
@@ -68,13 +67,12 @@ def measure_one(options: argparse.Namespace, report: Report, dims: int) -> None:
     report.add({f"{dims}D {name}": sample for name, sample in found.items()})
     halves = [found["MORSE, first half"].values, found["MORSE, second half"].values]
     mean = Sample(tuple((a + b) / 2 for a, b in zip(*halves, strict=True)))
-    ratio = paired_ratio(mean, found["baseline"])
-    report.figures.append(Figure(f"{dims}D", ratio.median, TARGET, "x", spread=ratio.spread))
-    floor = floor_of(data, dims)
-    report.note(f"{dims}D, a window: {floor}; were all as quick: {floor.training:.2f}x")
+    report.add_ratio(f"{dims}D", mean, found["baseline"], target=TARGET)
+    counted = count_operations(data, dims)
+    report.note(f"{dims}D, a window: {counted}; were all as quick: {counted.training:.2f}x")
 
 
-def floor_of(data: dict[str, Any], dims: int) -> Operations:
+def count_operations(data: dict[str, Any], dims: int) -> Operations:
     """Operations of the forward pass; the backward one has twice as many, in both networks."""
     config = decode(RunConfig, data, "")
     backbone = data["network"]["backbone"]

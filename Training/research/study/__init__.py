@@ -1,1 +1,1 @@
-"""Tables of trainings: what to run, running it, and what came out."""
+"""The studies: tables of trainings, resolution shifts, uncertainty, finer grids, pictures."""

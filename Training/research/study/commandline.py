@@ -1,35 +1,44 @@
-"""How every script ends: a sentence and an exit code, never a traceback for a user's mistake."""
+"""How every script reads its command line, and how it ends: a sentence and an exit code.
+
+A person's mistake never ends in a traceback.
+"""
 
 import argparse
-import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from MorseCore.commands.terminal import print_any_letter
-from MorseCore.errors import ConfigError, MorseError
+from MorseCore.system.exits import exit_code_of
 from MorseCore.system.signals import terminating
 
-__all__ = ["exit_code", "positive", "whole_numbers"]
+__all__ = ["add_model_and_data", "command_line", "exit_code", "positive", "whole_numbers"]
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a script's docstring as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every script that scores a model on a data set."""
+    parser.add_argument("model", help="name or folder")
+    parser.add_argument("config", type=Path, help="a training's configuration, or a dataset.json")
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do the work; its own code, else 0: done, 1: failed or stopped, 2: wrong usage."""
+    """Do the work and return its own code, else 0: done, 1: failed or stopped, 2: wrong usage."""
     print_any_letter()
-    try:
-        # Ended by a scheduler, say: no training and no hidden file must be left behind.
-        with terminating():
-            return work() or 0
-    except KeyboardInterrupt:
-        print("error: Stopped; run it again to go on.", file=sys.stderr)
-        return 1
-    except MorseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    # A scheduler may end the script: no training and no hidden file must be left behind.
+    with terminating():
+        return exit_code_of(work)
 
 
 def whole_numbers(text: str) -> list[int]:
-    """``1,2,3`` as a list, for argparse; seeds and folds, of which none counts twice.
+    """``1,2,3`` as a list, for argparse: seeds or folds, each named once.
 
-    :raises argparse.ArgumentTypeError: if it is no such list.
+    :raises argparse.ArgumentTypeError: if the text is no such list.
     """
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -45,7 +54,7 @@ def whole_numbers(text: str) -> list[int]:
 def positive(text: str) -> int:
     """A whole number above 0, for argparse.
 
-    :raises argparse.ArgumentTypeError: if it is none.
+    :raises argparse.ArgumentTypeError: if the text is no such number.
     """
     try:
         number = int(text)

@@ -1,7 +1,6 @@
 """What the trainings of a table scored: one value a subject, compared with the baseline."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,32 +11,25 @@ import torch
 from scipy import stats
 
 from MorseCore.errors import DatasetError
-from MorseCore.metrics.casetable import CaseScore, read_cases
+from MorseCore.metrics.casetable import read_cases
 from MorseCore.metrics.cost import Cost, measure_cost
-from MorseCore.metrics.evaluation import bootstrap_difference
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import DenseConfig
 from MorseCore.training.config import RunConfig
-from MorseCore.training.dataset import open_dataset
-from Training.research.study.running import Run
-from Training.research.study.subjects import values_by_subject
+from Training.research.shared.data import open_training_data
+from Training.research.shared.scores import Cases, Interval, Values, all_by_subject, pair_subjects
+from Training.research.study.running import Run, minutes_of
 
 __all__ = ["Difference", "RowResult", "collect", "compare", "cost_of"]
 
 SPLITS = ("test", "validation")
-Values = dict[str, dict[str, float]]
-"""Measure -> subject -> value."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Interval):
     """Row minus baseline, paired by subject."""
 
-    mean: float
-    low: float
-    """95 % interval: paired bootstrap over subjects."""
-    high: float
     p: float
     """Wilcoxon's signed-rank test, two-sided, not corrected for the number of rows; 1 if all
     differences are 0."""
@@ -52,7 +44,7 @@ class RowResult:
     by_seed: dict[str, list[float]]
     """Measure -> mean of each seed."""
     missed: int
-    """Structures not found, over all cases and runs."""
+    """Structures that were not found, over all cases and runs."""
     minutes: float
     """Of training, all sessions of a run, mean over the runs; NaN if a session was not timed."""
 
@@ -81,49 +73,46 @@ def collect(
     :param splits: the first of which there are scores counts.
     :raises DatasetError: if a run has no scores.
     """
-    by_seed: dict[int, dict[str, dict[str, list[float]]]] = {}
+    by_seed: dict[int, list[Values]] = {}
     missed, minutes = 0, []
     for run in runs:
         subjects = subjects_of(Path(run.config.data.dataset))
-        folds = by_seed.setdefault(run.seed, {measure: {} for measure in measures})
         cases = _scores(run, splits)
         missed += sum(
             s.status == "missed" for c in cases.values() for s in c[stage].structures.values()
         )
-        for measure in measures:
-            found = values_by_subject(cases, subjects, stage=stage, measure=measure)
-            for subject, value in found.items():
-                folds[measure].setdefault(subject, []).append(value)
-        minutes.append(_minutes(run))
-    seeds: list[Values] = [
-        {m: {s: float(np.mean(v)) for s, v in folds[m].items()} for m in measures}
-        for folds in by_seed.values()
-    ]
-    pooled = {
-        m: {s: float(np.mean([seed[m][s] for seed in seeds])) for s in seeds[0][m]}
-        for m in measures
-    }
+        found = all_by_subject(cases, subjects, stage=stage, measures=measures)
+        by_seed.setdefault(run.seed, []).append(found)
+        minutes.append(minutes_of(run.folder))
+    seeds = [_mean_of(folds) for folds in by_seed.values()]
     means = {m: [float(np.mean(list(seed[m].values()))) for seed in seeds] for m in measures}
-    return RowResult(pooled, means, missed, float(np.mean(minutes)))
+    return RowResult(_mean_of(seeds), means, missed, float(np.mean(minutes)))
+
+
+def _mean_of(parts: Sequence[Values]) -> Values:
+    """A subject's mean over the parts that hold it."""
+    return {
+        m: {
+            s: float(np.mean([part[m][s] for part in parts if s in part[m]]))
+            for s in dict.fromkeys(s for part in parts for s in part[m])
+        }
+        for m in parts[0]
+    }
 
 
 def compare(row: RowResult, baseline: RowResult, measure: str) -> Difference:
     """Paired by subject."""
-    subjects = sorted(baseline.values[measure])
-    before = [baseline.values[measure][s] for s in subjects]
-    after = [row.values[measure][s] for s in subjects]
-    found = bootstrap_difference(before, after)
-    differs = any(a != b for a, b in zip(after, before, strict=True))
-    p = float(stats.wilcoxon(after, before).pvalue) if differs and len(subjects) > 1 else 1.0
-    return Difference(found["difference"], found["low"], found["high"], p)
+    before, after = pair_subjects(baseline.values[measure], row.values[measure])
+    found = Interval.between(before, after)
+    p = float(stats.wilcoxon(after, before).pvalue) if before != after and len(after) > 1 else 1.0
+    return Difference(found.mean, found.low, found.high, p)
 
 
 def cost_of(config: RunConfig, *, num_classes: int) -> Cost:
     """Parameters, and operations of rendering one window as at inference.
 
-    A renderer whose number of points depends on the mask, on weights that at random are nobody's,
-    is measured as ``dense``; all on weights of one seed: a row's cost is one number, whoever
-    measures it.
+    Weights are random, of one seed, so that a row's cost is one number. Some renderers choose their
+    number of points by the mask, which means nothing at random weights: they count as ``dense``.
     """
     return _cost(config.network, config.renderer, config.preparation.window_size, num_classes)
 
@@ -133,21 +122,20 @@ def _cost(network: NetworkConfig, renderer: Any, size: tuple[int, ...], num_clas
     is_stated = renderer.most_points(1) is not None
     if getattr(renderer, "certain_margin", 0):  # all points, which is the most that it may cost
         renderer = replace(renderer, certain_margin=0.0)
-    painter = (renderer if is_stated else DenseConfig()).build()
+    built = (renderer if is_stated else DenseConfig()).build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = network.build(num_classes=num_classes)
-    cost = measure_cost(net, lambda image: painter.render(net(image)), size=size)
+    cost = measure_cost(net, lambda image: built.render(net(image)), size=size)
     return replace(cost, is_dense=not is_stated)
 
 
 def num_classes_of(config: RunConfig) -> int:
     """C of the data set."""
-    data = config.data
-    return open_dataset(Path(data.dataset), Path(data.split), fold=data.fold).num_classes
+    return open_training_data(config.data).num_classes
 
 
-def _scores(run: Run, splits: Sequence[str]) -> Mapping[str, Mapping[str, CaseScore]]:
+def _scores(run: Run, splits: Sequence[str]) -> Cases:
     for split in splits:
         path = run.folder / f"scores-{split}.csv"
         if path.is_file():
@@ -155,10 +143,3 @@ def _scores(run: Run, splits: Sequence[str]) -> Mapping[str, Mapping[str, CaseSc
     raise DatasetError(
         f"'{run.folder}' holds no scores: its data set has no split {' or '.join(splits)}."
     )
-
-
-def _minutes(run: Run) -> float:
-    try:
-        return float(json.loads((run.folder / "minutes.json").read_text())["minutes"])
-    except (OSError, KeyError, TypeError, ValueError):  # null: a session was not timed
-        return float("nan")

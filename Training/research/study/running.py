@@ -18,9 +18,10 @@ from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.config import RunConfig
-from MorseCore.training.dataset import open_dataset
+from Training.research.shared.data import open_training_data
+from Training.research.shared.identity import other_study
 
-__all__ = ["Run", "check_data", "numbered", "run_all"]
+__all__ = ["Run", "check_data", "make_run", "minutes_of", "run_all"]
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 log = logging.getLogger(__name__)
@@ -46,30 +47,42 @@ class Run:
         return (self.folder / "figures.json").is_file()
 
 
+def make_run(
+    config: RunConfig, *, row: str, name: str, seed: int, output: Path, fold: int | None = None
+) -> Run:
+    """A row's configuration as one training of it; the fold is the configuration's if not given."""
+    fold = config.data.fold if fold is None else fold
+    data = replace(config.data, fold=fold)
+    return Run(
+        row, seed, fold, replace(config, name=name, seed=seed, output=str(output), data=data)
+    )
+
+
 def check_data(runs: Iterable[Run], part: str | None = None) -> None:
-    """Find out before the first training what would end them all, or leave nothing to compare.
+    """Find mistakes before the first training: data that cannot be read, or nothing to compare.
 
     :param part: the split to be compared on: ``test`` or ``val``; None: any of them.
     :raises DatasetError: if a data set cannot be read, or has no cases to compare on.
     """
-    places = dict.fromkeys((d.dataset, d.split, d.fold) for d in (run.config.data for run in runs))
-    for dataset, split, fold in places:
-        splits = open_dataset(Path(dataset), Path(split), fold=fold).splits
-        subjects_of(Path(dataset))
+    for where in dict.fromkeys(run.config.data for run in runs):
+        splits = open_training_data(where).splits
+        subjects_of(Path(where.dataset))
         if not splits["test"] and not splits["val"]:
-            raise DatasetError(f"The split '{split}' holds neither test nor validation cases.")
+            raise DatasetError(
+                f"The split '{where.split}' holds neither test nor validation cases."
+            )
         if part and not splits[part]:
-            raise DatasetError(f"The split '{split}' holds no cases of '{part}'.")
+            raise DatasetError(f"The split '{where.split}' holds no cases of '{part}'.")
 
 
 def run_all(runs: Sequence[Run]) -> list[str]:
-    """Run what is not done yet; a run that was interrupted goes on from its checkpoint.
+    """Run what is not done yet; an interrupted run goes on from its checkpoint.
 
     :return: the sentences that failed runs ended with.
     :raises ConfigError: if a folder holds a run of another configuration.
     """
     for run in runs:
-        _claim(run)
+        _write_configuration(run)
     total = sum(run.config.optimisation.iterations for run in runs)
     failures: list[str] = []
     with tqdm(total=total, unit="step", smoothing=0.02) as bar:
@@ -87,7 +100,7 @@ def run_all(runs: Sequence[Run]) -> list[str]:
 
 
 def _skip(bar: tqdm, steps: int) -> None:
-    """Move on over steps that nobody has made now, without taking them for speed."""
+    """Move the bar over steps that were not made now, without counting them as speed."""
     if bar.disable:
         return
     bar.n += steps
@@ -96,8 +109,11 @@ def _skip(bar: tqdm, steps: int) -> None:
     bar.refresh()
 
 
-def _claim(run: Run) -> None:
-    """Write a run's configuration down, or compare it with the one that is there."""
+def _write_configuration(run: Run) -> None:
+    """Write a run's configuration down, or compare it with the one that is there.
+
+    :raises ConfigError: if the folder holds another one.
+    """
     path = run.folder / "run.json"
     if path.is_file():
         # Decoded, so that a run of a version without some option is one of its default.
@@ -105,10 +121,7 @@ def _claim(run: Run) -> None:
         # The folder may be named in another way than before, from another working directory say.
         moved = replace(known, output=run.config.output)
         if moved != run.config:
-            raise ConfigError(
-                f"'{run.folder}' holds a run of another configuration; choose another --output, "
-                "or delete it."
-            )
+            raise other_study(run.folder, "a run of another configuration")
         if moved == known:
             return
     prepare_output_directory(run.folder)
@@ -116,7 +129,7 @@ def _claim(run: Run) -> None:
 
 
 def _train(run: Run, bar: tqdm) -> None:
-    """Train in another process, so that a row has all memory and none of the former's state."""
+    """Train in another process: each run has all memory and none of the last run's state."""
     done = _saved_step(run)
     _skip(bar, done)
     log_before = _modified(run.folder)
@@ -148,7 +161,7 @@ def _train(run: Run, bar: tqdm) -> None:
 def _timed(folder: Path) -> Iterator[None]:
     """Add a session to ``minutes.json``; null, for good, if one ended without writing its time."""
     path, started = folder / "minutes.json", time.monotonic()
-    before = _minutes_so_far(folder)
+    before = minutes_of(folder) if path.is_file() or _step(folder) else 0.0
     write_json(path, {"minutes": None})
     try:
         yield
@@ -157,13 +170,12 @@ def _timed(folder: Path) -> Iterator[None]:
         write_json(path, {"minutes": None if math.isnan(minutes) else round(minutes, 3)})
 
 
-def _minutes_so_far(folder: Path) -> float:
-    """Of the sessions before; NaN if there was one that is not known."""
+def minutes_of(folder: Path) -> float:
+    """Minutes of all sessions of a training; NaN if one of them was not timed."""
     try:
-        minutes = read_json(folder / "minutes.json")["minutes"]
-        return math.nan if minutes is None else float(minutes)
-    except (ConfigError, KeyError, TypeError, ValueError):
-        return math.nan if _step(folder) else 0.0
+        return float(read_json(folder / "minutes.json")["minutes"])
+    except (ConfigError, KeyError, TypeError, ValueError):  # null is no number
+        return math.nan
 
 
 def _step(folder: Path) -> int:
@@ -197,10 +209,3 @@ def _last_words(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
     said = [line for line in lines if line.startswith("error: ")]
     return said[-1].removeprefix("error: ") if said else f"it ended without a word; see '{path}'"
-
-
-def numbered(config: RunConfig, *, name: str, seed: int, fold: int, output: Path) -> RunConfig:
-    """A row's configuration as one run of it."""
-    return replace(
-        config, name=name, seed=seed, output=str(output), data=replace(config.data, fold=fold)
-    )

@@ -1,22 +1,20 @@
 """What a resolution shift costs: lines compared with no shift, as Markdown, CSV and a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from MorseCore.metrics.casetable import CaseScore
-from MorseCore.metrics.evaluation import bootstrap_difference
 from MorseCore.store.model_folder import ModelInfo
-from MorseCore.system.files import atomic_path
+from MorseCore.system.files import write_text
 from MorseCore.training.dataset import Decathlon
 from MorseCore.training.validation import STAGES
+from Training.research.shared.output import markdown_row, new_figure, save_figure, write_csv
+from Training.research.shared.scores import Cases, Interval, pair_subjects, values_by_subject
 from Training.research.study.shifts import Shift
-from Training.research.study.subjects import values_by_subject
 
-__all__ = ["Cases", "Interval", "ShiftLine", "collect_lines", "write_shifts"]
+__all__ = ["ShiftLine", "collect_lines", "write_shifts"]
 
 MEASURES = ("dice", "hd95", "asd")
 _NOTE = (
@@ -27,22 +25,10 @@ _NOTE = (
     "brought to that grid; there Δ also holds what another pixel size does to the measure itself."
 )
 
-Cases = dict[str, Mapping[str, CaseScore]]
-"""Case -> stage -> score."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval: bootstrap over subjects."""
-
-    mean: float
-    low: float
-    high: float
-
 
 @dataclass(frozen=True)
 class ShiftLine:
-    """A shift with what was scored under it; without subjects if no case had labels for it."""
+    """A shift and its scores; it has no subjects if no case had labels for it."""
 
     shift: Shift
     cases: int
@@ -66,14 +52,13 @@ def collect_lines(scored: Mapping[Shift, Cases], subjects: Mapping[str, str]) ->
             for measure in MEASURES:
                 values = values_by_subject(cases, subjects, stage=stage, measure=measure)
                 count = len(values)
-                scores[stage, measure] = _interval([0.0] * count, list(values.values()))
+                scores[stage, measure] = Interval.of(list(values.values()))
         for measure in MEASURES if cases and shift.factor != 1 else ():
             before, after = (
                 values_by_subject(part, subjects, stage="refined", measure=measure)
                 for part in (unshifted, cases)
             )
-            both = sorted(before.keys() & after.keys())
-            differences[measure] = _interval([before[s] for s in both], [after[s] for s in both])
+            differences[measure] = Interval.between(*pair_subjects(before, after))
         lines.append(ShiftLine(shift, len(cases), count, scores, differences))
     return lines
 
@@ -90,16 +75,10 @@ def write_shifts(
         *(_row(line) for line in lines), "", _NOTE, "",
     ]  # fmt: skip
     content = "\n".join(text)
-    with atomic_path(output / "table.md") as temporary:
-        temporary.write_text(content, encoding="utf-8")
-    _write_csv(output / "table.csv", lines)
+    write_text(output / "table.md", content)
+    _write_numbers(output / "table.csv", lines)
     _draw(output / "plot.png", lines, title)
     return content
-
-
-def _interval(before: Sequence[float], after: Sequence[float]) -> Interval:
-    found = bootstrap_difference(before, after)
-    return Interval(found["difference"], found["low"], found["high"])
 
 
 def _row(line: ShiftLine) -> str:
@@ -109,41 +88,36 @@ def _row(line: ShiftLine) -> str:
     change = ["", ""]
     if line.differences:
         dice, hd95 = line.differences["dice"], line.differences["hd95"]
-        low, mean, high = (f"{100 * x:+.2f}" for x in (dice.low, dice.mean, dice.high))
-        change = [f"{mean} [{low}, {high}]", f"{hd95.mean:+.2f}"]
+        change = [dice.text(2, factor=100), f"{hd95.mean:+.2f}"]
     distance = line.scores["refined", "hd95"].mean
-    cells = [line.shift.name, str(line.subjects), f"{coarse:.2f}", f"{refined:.2f}",
-             f"{distance:.2f}", *change]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+    return markdown_row([
+        line.shift.name, str(line.subjects), f"{coarse:.2f}", f"{refined:.2f}", f"{distance:.2f}",
+        *change,
+    ])  # fmt: skip
 
 
-def _write_csv(path: Path, lines: Sequence[ShiftLine]) -> None:
-    """Write every number, unrounded, a shift, stage and measure a line."""
-    head = ["kind", "factor", "stage", "measure", "cases", "subjects", "mean", "low", "high",
-            "difference", "difference_low", "difference_high"]  # fmt: skip
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(head)
-        for line in lines:
-            for (stage, measure), score in line.scores.items():
-                change = line.differences.get(measure) if stage == "refined" else None
-                writer.writerow([
-                    line.shift.kind, line.shift.factor, stage, measure, line.cases, line.subjects,
-                    score.mean, score.low, score.high,
-                    *((change.mean, change.low, change.high) if change else ("",) * 3),
-                ])  # fmt: skip
+def _write_numbers(path: Path, lines: Sequence[ShiftLine]) -> None:
+    """Write every number, unrounded: a shift, stage and measure a line."""
+    rows: list[Sequence[object]] = [(
+        "kind", "factor", "stage", "measure", "cases", "subjects", "mean", "low", "high",
+        "difference", "difference_low", "difference_high",
+    )]  # fmt: skip
+    for line in lines:
+        for (stage, measure), score in line.scores.items():
+            change = line.differences.get(measure) if stage == "refined" else None
+            rows.append([
+                line.shift.kind, line.shift.factor, stage, measure, line.cases, line.subjects,
+                *astuple(score), *(astuple(change) if change else ("",) * 3),
+            ])  # fmt: skip
+    write_csv(path, rows)
 
 
 def _draw(path: Path, lines: Sequence[ShiftLine], title: str) -> None:
     """Draw DSC over the factor, a panel a kind, both stages with their intervals."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
     kinds = list(dict.fromkeys(line.shift.kind for line in lines))
-    figure = Figure(figsize=(4.2 * len(kinds), 3.6), layout="constrained")
+    figure = new_figure(4.2 * len(kinds), 3.6)
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         shown = [line for line in lines if line.shift.kind == kind and line.subjects]
@@ -161,5 +135,4 @@ def _draw(path: Path, lines: Sequence[ShiftLine], title: str) -> None:
     panels[0].set_ylabel("DSC %, 95 % interval")
     panels[0].legend()
     figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_figure(figure, path, dpi=120)

@@ -1,17 +1,17 @@
 """A table as Markdown, CSV and a picture."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from MorseCore.metrics.cost import Cost
-from MorseCore.system.files import atomic_path
+from MorseCore.system.files import write_text
+from Training.research.shared.output import markdown_row, new_figure, save_figure, write_csv
 from Training.research.study.definition import Row, Table
 from Training.research.study.results import Difference, RowResult
 
-__all__ = ["Line", "write_csv", "write_markdown", "write_plot"]
+__all__ = ["Line", "write_markdown", "write_numbers", "write_plot"]
 
 _TITLES = {
     "dice": ("DSC", 100, 2, "%"), "jaccard": ("Jaccard", 100, 2, "%"),
@@ -40,59 +40,52 @@ def write_markdown(path: Path, table: Table, lines: Sequence[Line], *, notes: Se
     """Write the table for people; its text."""
     titles = [_title(m) for m in table.measures]
     head = ["row", *titles, f"Δ {titles[0]} [95 %]", "p", "missed", "M params", "GMAC", "min"]
-    text = [f"# {table.title}", "", table.source, "", _line(head), _line(["---"] * len(head))]
+    text = [f"# {table.title}", "", table.source, ""]
+    text += [markdown_row(head), markdown_row(["---"] * len(head))]
     group = ""
     for line in lines:
         if line.row.group != group:
             group = line.row.group
-            text.append(_line([f"**{group}**", *[""] * (len(head) - 1)]))
-        text.append(_line(_cells(line, table)))
+            text.append(markdown_row([f"**{group}**", *[""] * (len(head) - 1)]))
+        text.append(markdown_row(_cells(line, table)))
     text += ["", *notes]
     if any(line.cost is not None and line.cost.is_dense for line in lines):
         text += ["", _DENSE]
     if table.note:
         text += ["", table.note]
     content = "\n".join([*text, ""])
-    with atomic_path(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+    write_text(path, content)
     return content
 
 
-def write_csv(path: Path, table: Table, lines: Sequence[Line]) -> None:
-    """Write every number, unrounded, a row and measure a line."""
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow([
-            "group", "row", "measure", "mean", "sd_over_seeds", "seeds", "subjects", "difference",
-            "low", "high", "p", "published", "parameters", "macs", "minutes",
-        ])  # fmt: skip
-        for line in lines:
-            if line.result is None:
-                continue
-            for m in table.measures:
-                difference = line.differences.get(m)
-                found = (difference.mean, difference.low, difference.high, difference.p) if (
-                    difference
-                ) else ("",) * 4  # fmt: skip
-                cost = (line.cost.parameters, line.cost.macs) if line.cost else ("", "")
-                writer.writerow([
-                    line.row.group, line.row.name, m, line.result.mean(m), line.result.sd(m),
-                    len(line.result.by_seed[m]), len(line.result.values[m]), *found,
-                    line.row.published.get(m, ""), *cost, line.result.minutes,
-                ])  # fmt: skip
+def write_numbers(path: Path, table: Table, lines: Sequence[Line]) -> None:
+    """Write every number, unrounded, as CSV: a row and measure a line."""
+    rows: list[Sequence[object]] = [(
+        "group", "row", "measure", "mean", "sd_over_seeds", "seeds", "subjects", "difference",
+        "low", "high", "p", "published", "parameters", "macs", "minutes",
+    )]  # fmt: skip
+    for line in lines:
+        if line.result is None:
+            continue
+        for m in table.measures:
+            difference = line.differences.get(m)
+            rows.append([
+                line.row.group, line.row.name, m, line.result.mean(m), line.result.sd(m),
+                len(line.result.by_seed[m]), len(line.result.values[m]),
+                *(astuple(difference) if difference else ("",) * 4),
+                line.row.published.get(m, ""),
+                *((line.cost.parameters, line.cost.macs) if line.cost else ("", "")),
+                line.result.minutes,
+            ])  # fmt: skip
+    write_csv(path, rows)
 
 
 def write_plot(path: Path, table: Table, lines: Sequence[Line]) -> None:
     """Draw the difference of each row from its baseline with its interval, first measure."""
-    from matplotlib.figure import Figure
-
     measure = table.measures[0]
     name, factor, _, unit = _TITLES[measure]
     shown = [line for line in lines if line.differences]
-    figure = Figure(figsize=(7, 1.2 + 0.35 * max(1, len(shown))), layout="constrained")
+    figure = new_figure(7, 1.2 + 0.35 * max(1, len(shown)))
     axes = figure.add_subplot()
     for n, line in enumerate(reversed(shown)):
         d = line.differences[measure]
@@ -103,8 +96,7 @@ def write_plot(path: Path, table: Table, lines: Sequence[Line]) -> None:
     axes.set_yticks(range(len(shown)), [_label(line.row) for line in reversed(shown)])
     axes.set_xlabel(f"{name} minus baseline ({unit}), 95 % interval over subjects")
     axes.set_title(table.title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_figure(figure, path, dpi=120)
 
 
 def _label(row: Row) -> str:
@@ -120,8 +112,7 @@ def _cells(line: Line, table: Table) -> list[str]:
     _, factor, digits, _ = _TITLES[table.measures[0]]
     change = ["baseline", ""]
     if first:
-        low, mean, high = (f"{factor * x:+.{digits}f}" for x in (first.low, first.mean, first.high))
-        change = [f"{mean} [{low}, {high}]", f"{first.p:.3f}"]
+        change = [first.text(digits, factor=factor), f"{first.p:.3f}"]
     minutes = "" if math.isnan(result.minutes) else f"{result.minutes:.1f}"
     return [line.row.name, *values, *change, str(result.missed), *_cost(line.cost), minutes]
 
@@ -147,7 +138,3 @@ def _value(result: RowResult, row: Row, measure: str) -> str:
 def _title(measure: str) -> str:
     name, _, _, unit = _TITLES[measure]
     return f"{name} {unit}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,15 +1,15 @@
 """The study *finer than the grid* as a table, a CSV file and a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from MorseCore.metrics.evaluation import bootstrap_difference
-from MorseCore.system.files import atomic_path, write_text
-from Training.research.evidence.upsampling import MASKS, SURFACES, Scores
+from MorseCore.system.files import write_text
+from Training.research.shared.output import markdown_row, new_figure, save_figure, write_csv
+from Training.research.shared.scores import Interval
+from Training.research.study.upsampling import MASKS, SURFACES, Scores
 
 __all__ = ["Row", "draw", "summarise", "write_tables"]
 
@@ -27,8 +27,8 @@ class Row:
     variant: str
     measure: str
     mean: float
-    gain: tuple[float, float, float] | None
-    """``field`` minus this variant, paired by subject: mean, low, high (95 %); None for field."""
+    gain: Interval | None
+    """``field`` minus this variant, paired by subject; None for field."""
     subjects: int
 
 
@@ -39,10 +39,8 @@ def summarise(scores: Mapping[int, Mapping[str, Scores]], subjects: Mapping[str,
         values = {v: _by_subject(scores, subjects, kind, v) for v in variants}
         for variant, measures in values.items():
             for measure, numbers in measures.items():
-                gain = None
-                if variant != "field":
-                    b = bootstrap_difference(numbers, values["field"][measure])
-                    gain = b["difference"], b["low"], b["high"]
+                is_field = variant == "field"
+                gain = None if is_field else Interval.between(numbers, values["field"][measure])
                 rows.append(
                     Row(kind, variant, measure, float(np.mean(numbers)), gain, len(numbers))
                 )
@@ -73,37 +71,30 @@ def write_tables(folder: Path, rows: Sequence[Row], notes: Sequence[str]) -> str
                   "|---|---|---|---|"]  # fmt: skip
         for row in mine:
             unit = f" {_UNITS[row.measure]}".rstrip()
-            gain = "" if row.gain is None else (
-                f"{row.gain[0]:+.4f} [{row.gain[1]:+.4f}, {row.gain[2]:+.4f}]"
-            )  # fmt: skip
+            gain = row.gain.text(4) if row.gain else ""
             title = f"{_TITLES[row.measure]}{unit}"
-            lines.append(f"| {row.variant} | {title} | {row.mean:.4f} | {gain} |")
+            lines.append(markdown_row([row.variant, title, f"{row.mean:.4f}", gain]))
         lines += ["", f"{mine[0].subjects} subjects.", ""]
     text = "\n".join([*lines, *notes, ""])
     write_text(folder / "table.md", text)
-    with (
-        atomic_path(folder / "table.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(["kind", "variant", "measure", "mean", "gain", "low", "high", "subjects"])
-        for r in rows:
-            gain = r.gain or ("", "", "")
-            writer.writerow([r.kind, r.variant, r.measure, r.mean, *gain, r.subjects])
+    head = ("kind", "variant", "measure", "mean", "gain", "low", "high", "subjects")
+    numbers = [
+        (r.kind, r.variant, r.measure, r.mean, *(astuple(r.gain) if r.gain else ("",) * 3),
+         r.subjects)
+        for r in rows
+    ]  # fmt: skip
+    write_csv(folder / "table.csv", [head, *numbers])
     return text
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
     """DSC of the masks, and ASSD of masks and surfaces, by variant."""
-    from matplotlib.figure import Figure
-
     panels = [("masks", "dice"), ("masks", "assd"), ("surfaces", "assd")]
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    figure = new_figure(11, 3.4)
     for axes, (kind, measure) in zip(figure.subplots(1, 3), panels, strict=True):
         mine = [r for r in rows if (r.kind, r.measure) == (kind, measure)]
-        axes.bar([r.variant for r in mine], [r.mean for r in mine], color="#0072b2")
+        axes.bar([r.variant for r in mine], [r.mean for r in mine], color="#0072B2")
         if mine and measure == "dice":  # the differences are small beside the whole
             axes.set_ylim(max(0.0, min(r.mean for r in mine) - 0.02), None)
         axes.set_title(f"{kind}: {_TITLES[measure]} {_UNITS[measure]}")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

@@ -1,16 +1,17 @@
 """The findings on uncertainty, over the cases of a split: a table, a CSV file, a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from MorseCore.system.files import atomic_path, write_text
-from Training.research.evidence.calibration import TEMPERATURES, Reliability, ece_difference
-from Training.research.evidence.coverage import COUNTS, LISTED
+from MorseCore.system.files import write_text
+from Training.research.shared.output import markdown_row, new_figure, save_figure, write_csv
+from Training.research.shared.scores import Interval
+from Training.research.study.calibration import TEMPERATURES, Reliability, ece_difference
+from Training.research.study.coverage import COUNTS, LISTED
 
 __all__ = ["Findings", "draw", "gather", "write_tables"]
 
@@ -41,8 +42,8 @@ class Findings:
     """Before or after -> band or all."""
     nll: tuple[float, float]
     """Mean -log p in the band, at T = 1 and at the temperature; the latter measured anew."""
-    gains: dict[str, tuple[float, float, float]]
-    """Band or all -> ECE after less before, and its 95 % interval over subjects."""
+    gains: dict[str, Interval]
+    """Band or all -> ECE after less before."""
 
     def summary(self) -> dict[str, Any]:
         """For ``model.json``."""
@@ -135,7 +136,7 @@ def write_tables(folder: Path, findings: Findings) -> str:
     ]  # fmt: skip
     for n in _SHOWN if f.covered else ():
         shares = [f.covered[m][COUNTS.index(n)] for m in ("margin", "entropy", "random", "at best")]
-        lines.append(f"| {n} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
+        lines.append(markdown_row([str(n), *(f"{share:.3f}" for share in shares)]))
     lines += [
         "", "Errors of the refined mask found per point, walking the list from its top:", "",
         "| points | errors a point |", "|---|---|",
@@ -148,15 +149,11 @@ def write_tables(folder: Path, findings: Findings) -> str:
         f"{f.nll[1]:.4f} after.", "",
         "| where | ECE before | ECE after | after - before [95 %] |", "|---|---|---|---|",
         *(f"| {w} | {f.reliability['before'][w].ece:.4f} | {f.reliability['after'][w].ece:.4f} | "
-          "{:+.4f} [{:+.4f}, {:+.4f}] |".format(*f.gains[w]) for w in ("band", "all")), "",
+          f"{f.gains[w].text(4)} |" for w in ("band", "all")), "",
     ]  # fmt: skip
     text = "\n".join(lines)
     write_text(folder / "table.md", text)
-    with (
-        atomic_path(folder / "table.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        csv.writer(stream).writerows([("figure", "of", "at", "value"), *_rows(f)])
+    write_csv(folder / "table.csv", [("figure", "of", "at", "value"), *_rows(f)])
     return text
 
 
@@ -169,8 +166,9 @@ def _rows(f: Findings) -> list[tuple[object, ...]]:
              for n, v in zip(COUNTS, values, strict=True)]  # fmt: skip
     rows += [("found per point", "list", n + 1, v) for n, v in enumerate(f.found)]
     rows += [("found per point", name, "", v) for name, v in f.rates.items()]
+    names = ("difference", "low", "high")
     rows += [("ece after - before", where, name, value) for where, found in f.gains.items()
-             for name, value in zip(("difference", "low", "high"), found, strict=True)]  # fmt: skip
+             for name, value in zip(names, astuple(found), strict=True)]  # fmt: skip
     for stage, places in f.reliability.items():
         for where, bins in places.items():
             rows.append(("ece", where, stage, bins.ece))
@@ -184,9 +182,7 @@ def _rows(f: Findings) -> list[tuple[object, ...]]:
 
 def draw(path: Path, findings: Findings) -> None:
     """Errors covered, errors found per point, reliability before and after."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure = new_figure(13, 4)
     covered, walked, reliable = figure.subplots(1, 3)
     for name, shares in findings.covered.items():
         covered.semilogx(COUNTS, shares, "k:" if name == "at best" else "-", label=name)
@@ -206,5 +202,4 @@ def draw(path: Path, findings: Findings) -> None:
     for axes in (covered, walked, reliable):
         axes.legend()
     figure.suptitle(findings.title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

@@ -52,7 +52,7 @@ class WorstList:
     background: float
     """Share of wrong voxels in the whole image."""
     regions: float
-    """Share of the wrong voxels that hang together with one in the list."""
+    """Share of the wrong voxels whose connected region holds a point of the list."""
 
 
 def walk(prediction_wrong: np.ndarray, uncertainty: Tensor, rendered: Tensor) -> WorstList:

@@ -1,4 +1,4 @@
-"""Are probabilities right as often as they say? Reliability, ECE and one temperature.
+"""Is a probability of 0.9 right nine times in ten? Reliability, ECE and one temperature.
 
 ``C`` classes, ``V`` voxels. Everything is a sum over voxels, so that cases can be added up.
 """
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+
+from Training.research.shared.scores import Interval
 
 __all__ = ["BINS", "TEMPERATURES", "Reliability", "best_temperature", "ece_difference",
            "near_boundary",
@@ -60,11 +62,10 @@ class Reliability:
 
 def ece_difference(
     before: Sequence[Reliability], after: Sequence[Reliability], *, seed: int = 0
-) -> tuple[float, float, float]:
-    """ECE of all voxels after less before, with its 95 % interval: paired percentile bootstrap.
+) -> Interval:
+    """ECE of all voxels after less before: percentile bootstrap, paired by subject.
 
-    :param before: of each subject, who are drawn; ``after``: of the same.
-    :return: difference, low, high.
+    :param before: of each subject. :param after: of the same subjects.
     """
     count = len(before)
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
@@ -80,7 +81,7 @@ def ece_difference(
     whole = np.ones((1, count))
     difference = float((errors(after, whole) - errors(before, whole))[0])
     low, high = np.percentile(errors(after, draws) - errors(before, draws), [2.5, 97.5])
-    return difference, float(low), float(high)
+    return Interval(difference, float(low), float(high))
 
 
 def near_boundary(mask: np.ndarray, spacing: Sequence[float], *, within: float) -> np.ndarray:

@@ -1,1 +1,0 @@
-"""What lies behind ``uncertainty.py`` and ``finer_grid.py``: measures, tables and pictures."""

@@ -1,0 +1,1 @@
+"""What all studies and benchmarks share: identity, data, scores by subject, output."""
