@@ -13,13 +13,16 @@ import SimpleITK
 from MorseCore.errors import GeometryError, ImageError, OutputError
 from MorseCore.geometry import Geometry
 from MorseCore.images.dicom import MODALITY, modality_of, sorted_series
-from MorseCore.images.imageheaders import (
-    check_headers,
+from MorseCore.images.filechecks import check_is_regular
+from MorseCore.images.itkpath import itk_path
+from MorseCore.images.nifti import (
+    check_nifti,
     is_nifti,
     read_missing_voxels,
     read_nifti_header,
 )
-from MorseCore.images.itkpath import itk_path
+from MorseCore.images.pictures import check_picture
+from MorseCore.images.textheaders import check_text_header
 from MorseCore.system.files import atomic_path, printable
 
 __all__ = [
@@ -151,7 +154,7 @@ def write_itk_image(
         place = itk_path(temporary)
         try:
             SimpleITK.WriteImage(image, place, useCompression=True)
-            check_headers(temporary)  # a full disk does not make every ITK writer fail
+            _check_contents(temporary)  # a full disk does not make every ITK writer fail
         except (RuntimeError, ImageError) as error:
             raise OutputError(f"{path} cannot be written completely; is the disk full?") from error
 
@@ -168,8 +171,11 @@ def _quiet_itk() -> Iterator[None]:
 
 
 def _check_names(path: Path) -> None:
-    """SimpleITK ends the whole program when it is given a path that is no text."""
+    """SimpleITK ends the whole program when it is given a path that is no text, and waits for ever
+    when it is given a pipe."""
     for item in [path, *(path.iterdir() if path.is_dir() else ())]:
+        if item.exists():
+            check_is_regular(item)
         if not _is_text(item):
             raise ImageError(
                 f"{printable(item.name)}: its path has bytes that are no UTF-8 text; rename it."
@@ -193,11 +199,21 @@ def _check_file(path: Path) -> None:
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{path.name} is empty (0 bytes).")
-        check_headers(path)
+        _check_contents(path)
     except OSError as error:
         raise ImageError(
             f"{path.name} cannot be read: {error.strerror or 'unknown reason'}."
         ) from error
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse what ITK would accept in silence: half a file, a spacing that is none."""
+    if is_nifti(path):
+        check_nifti(path)
+    elif path.name.lower().endswith(_PICTURES):
+        check_picture(path)
+    else:
+        check_text_header(path)
 
 
 def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:

@@ -124,7 +124,7 @@ def _checked_copy(source: Path, staged: Path) -> ModelInfo:
 def _stage(source: Path, staged: Path) -> None:
     if source.is_dir():
         _copy_folder(source, staged)
-    elif zipfile.is_zipfile(source):
+    elif source.is_file() and zipfile.is_zipfile(source):  # not a pipe, which one would wait for
         try:
             with zipfile.ZipFile(source) as archive:
                 _unpack(archive, source, staged)

@@ -1,0 +1,175 @@
+"""NIfTI files: what the header says, whether it can be believed, and the voxels that ITK loses."""
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from MorseCore.errors import GeometryError, ImageError
+from MorseCore.images.filechecks import check_size, damaged, is_gzip, unpacked_length
+
+__all__ = ["NiftiHeader", "check_nifti", "is_nifti", "read_missing_voxels", "read_nifti_header"]
+
+_HEADER = 348
+_FLOATS = (16, 64)  # NIfTI's codes for float32 and float64
+_BITS = {
+    1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32,
+    1024: 64, 1280: 64, 1536: 128, 1792: 128, 2048: 256, 2304: 32,
+}  # fmt: skip
+"""Bits a voxel by code of the type."""
+_BLOCK = 1 << 16  # voxels looked at together
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiHeader:
+    """The fields of a NIfTI-1 header that decide whether the file can be believed."""
+
+    size: tuple[int, ...]
+    """Voxels along each axis, i first."""
+    spacing: tuple[float, ...]
+    """Voxel size along i, j, k in the file's unit."""
+    offset: float
+    """Bytes from the (unpacked) file's start to its voxels."""
+    kind: int
+    """Code of the voxels' type."""
+    bits: int
+    """A voxel, as the header says."""
+    is_inline: bool
+    """Whether the voxels are in the same file."""
+    sform: np.ndarray | None
+    """3x4 matrix from indices to RAS, if the file has one."""
+    qform: np.ndarray | None
+    """The same from the header's quaternion, if the file has one."""
+    floats: np.dtype[np.floating] | None
+    """Type of the voxels as stored, if they are real numbers that may be NaN or infinite."""
+
+    @property
+    def data_end(self) -> int:
+        """Bytes from the file's start to the voxels' end; 0 if these are elsewhere."""
+        if not self.is_inline:
+            return 0
+        return int(self.offset) + math.prod(max(n, 1) for n in self.size) * self.bits // 8
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the name is one of a NIfTI file."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def check_nifti(path: Path) -> None:
+    """Refuse what ITK would accept in silence.
+
+    :raises ImageError: if a field makes no sense, or voxels are missing.
+    :raises GeometryError: if spacing or position are no proper numbers, or the two positions that
+        a header can hold are mirror images of each other: one of them exchanges left and right.
+    """
+    header = read_nifti_header(path)
+    if not math.isfinite(header.offset):
+        raise ImageError(f"{path.name} does not say where its voxels begin; its header is damaged.")
+    if _BITS.get(header.kind, header.bits) != header.bits:
+        raise ImageError(
+            f"{path.name} contradicts itself: voxels of type {header.kind} have "
+            f"{_BITS[header.kind]} bits, and its header says {header.bits}."
+        )
+    # Axes of one voxel are often left at zero.
+    wrong = [s for s, n in zip(header.spacing, header.size, strict=False) if n > 1 and not s > 0]
+    if wrong or not all(map(math.isfinite, header.spacing)):
+        found = " x ".join(f"{value:g}" for value in header.spacing)
+        raise GeometryError(
+            f"{path.name} has voxels of {found} mm; each size must be a positive number."
+        )
+    _check_positions(path, header)
+    end = header.data_end
+    found_bytes = unpacked_length(path, expected=end) if is_gzip(path) else path.stat().st_size
+    check_size(path.name, found=found_bytes, expected=end)
+
+
+def _check_positions(path: Path, header: NiftiHeader) -> None:
+    """Both matrices are finite, and neither mirrors what the other does not."""
+    for name, matrix in (("sform", header.sform), ("qform", header.qform)):
+        if matrix is not None and not np.isfinite(matrix).all():
+            raise GeometryError(
+                f"{path.name} has a position matrix ({name}) with values that are not numbers."
+            )
+    if header.sform is None or header.qform is None:
+        return
+    hands = [float(np.linalg.det(matrix[:, :3])) for matrix in (header.sform, header.qform)]
+    if hands[0] * hands[1] < 0:
+        raise GeometryError(
+            f"{path.name} states two positions that are mirror images of each other (sform and "
+            "qform): left and right cannot be told apart; correct its header."
+        )
+
+
+def read_nifti_header(path: Path) -> NiftiHeader:
+    """Read a header. :raises ImageError: if the file does not begin with one."""
+    try:
+        with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
+            raw = stream.read(_HEADER)
+    except (OSError, EOFError, zlib.error) as error:
+        raise damaged(path) from error
+    for order in "<>":
+        if raw[:4] == struct.pack(f"{order}i", _HEADER) and len(raw) == _HEADER:
+            return _parse(raw, order)
+        if raw[:4] == struct.pack(f"{order}i", 540):
+            raise ImageError(f"{path.name} is of the second NIfTI version; save it as NIfTI-1.")
+    raise ImageError(f"{path.name} is not a NIfTI image, whatever its name says.")
+
+
+def _parse(raw: bytes, order: str) -> NiftiHeader:
+    """The fields of a NIfTI-1 header in a byte order ('<' or '>')."""
+    axes, *size = struct.unpack_from(f"{order}8h", raw, 40)
+    axes = min(max(axes, 0), 7)
+    kind, bits = struct.unpack_from(f"{order}2h", raw, 70)
+    face, *spacing = struct.unpack_from(f"{order}4f", raw, 76)
+    (offset,) = struct.unpack_from(f"{order}f", raw, 108)
+    qcode, scode = struct.unpack_from(f"{order}2h", raw, 252)
+    quaternion = struct.unpack_from(f"{order}6f", raw, 256)
+    sform = np.frombuffer(raw, f"{order}f4", 12, 280).reshape(3, 4).astype(np.float64)
+    return NiftiHeader(
+        tuple(size[:axes]),
+        tuple(spacing[: min(axes, 3)]),
+        offset,
+        kind,
+        bits,
+        raw[344:347] == b"n+1" and not offset <= 0,
+        sform if scode > 0 else None,
+        _from_quaternion(quaternion, spacing, face) if qcode > 0 else None,
+        np.dtype(f"{order}f{bits // 8}") if kind in _FLOATS and bits in (32, 64) else None,
+    )
+
+
+def _from_quaternion(values: tuple[float, ...], spacing: list[float], face: float) -> np.ndarray:
+    """The 3x4 matrix of a quaternion's b, c, d and an offset, as NIfTI-1 defines it."""
+    b, c, d, *offset = values
+    a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d)) if math.isfinite(b + c + d) else math.nan
+    turn = np.array([
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+    ])  # fmt: skip
+    steps = np.array([spacing[0], spacing[1], -spacing[2] if face < 0 else spacing[2]])
+    with np.errstate(invalid="ignore"):  # not numbers: the caller says so
+        return np.column_stack([turn * steps, offset])
+
+
+def read_missing_voxels(path: Path) -> np.ndarray | None:
+    """Bool, flat, i fastest: the voxels of a NIfTI file that are NaN or infinite; None if none are.
+
+    ITK reads such voxels as 0, which in a CT is water.
+    """
+    header = read_nifti_header(path)
+    if header.floats is None or header.data_end == 0:
+        return None
+    count = math.prod(max(n, 1) for n in header.size)
+    width, parts = header.floats.itemsize, []
+    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
+        stream.seek(header.data_end - count * width)
+        for first in range(0, count, _BLOCK):
+            block = stream.read(min(_BLOCK, count - first) * width)
+            parts.append(~np.isfinite(np.frombuffer(block, header.floats)))
+    return np.concatenate(parts) if any(part.any() for part in parts) else None
