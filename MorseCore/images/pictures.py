@@ -56,7 +56,7 @@ def _check_tiff(path: Path, head: bytes) -> None:
     is_big = head[2:4] in (b"+\0", b"\0+")
     size = path.stat().st_size
     (place,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", head, 8 if is_big else 4)
-    end, seen = 0, set()
+    end, seen = 0, set[int]()
     with path.open("rb") as stream:
         while place:
             if place in seen or len(seen) == _MOST_PAGES:  # ITK would turn round for ever

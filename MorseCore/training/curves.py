@@ -59,8 +59,8 @@ def _draw_monitor(axes: Any, looks: Sequence[dict[str, Any]]) -> None:
             values = [case[name]["mean"] for case in cases if name in case]
             found.setdefault(name, []).append((look["step"], float(np.mean(values))))
     for name, points in found.items():
-        steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, marker="x", linestyle="--", label=f"watched: {name}")
+        steps, means = zip(*points, strict=True)
+        axes.plot(steps, means, marker="x", linestyle="--", label=f"watched: {name}")
 
 
 def _medians(records: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
