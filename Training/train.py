@@ -13,13 +13,12 @@ and save first. With several machines the output folder must be on a disk that a
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.commands.train import train
+from MorseCore.commands.train import add_arguments, train_as_asked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,19 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", type=Path, help="JSON file, see Training/configs")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
-    )
-    parser.add_argument(
-        "--export", action="store_true",
-        help="do not train: write the model folder of the last checkpoint, marked preliminary",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    words = ["python", "Training/train.py", options.config.as_posix(), *options.overrides]
-    return train(
-        options.config, options.overrides, command=shlex.join(words), export=options.export
-    )
+    add_arguments(parser)
+    return train_as_asked("python Training/train.py", parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

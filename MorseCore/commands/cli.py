@@ -7,7 +7,6 @@ import argparse
 import json
 import logging
 import os
-import shlex
 import sys
 import traceback
 import warnings
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 
 from MorseCore import __version__
 from MorseCore.commands.terminal import print_any_letter, terminal_progress
+from MorseCore.commands.train import add_arguments
 from MorseCore.errors import (
     ConfigError,
     DatasetError,
@@ -228,14 +228,7 @@ def _add_train(commands: Any) -> None:
         "train", help="train a model by a configuration",
         epilog="example: morsesegment train Training/configs/hippocampus-t1.json device=cuda:0",
     )  # fmt: skip
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="JSON file")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
-    )
-    parser.add_argument(
-        "--export", action="store_true",
-        help="do not train: write the model folder of the last checkpoint, marked preliminary",
-    )  # fmt: skip
+    add_arguments(parser)
     parser.set_defaults(run=_train)
 
 
@@ -364,12 +357,9 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from MorseCore.commands.train import train
+    from MorseCore.commands.train import train_as_asked
 
-    words = ["morsesegment", "train", options.config.as_posix(), *options.overrides]
-    return train(
-        options.config, options.overrides, command=shlex.join(words), export=options.export
-    )
+    return train_as_asked("morsesegment train", options)
 
 
 def _methods(options: argparse.Namespace) -> int:

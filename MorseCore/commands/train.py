@@ -1,5 +1,10 @@
-"""The command that trains: a configuration file in, a model folder out."""
+"""The command that trains: a configuration file in, a model folder out.
 
+torch is imported by the work itself, so that ``--help`` answers at once.
+"""
+
+import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,17 +12,34 @@ from pathlib import Path
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.system.allocation import keep_freed_memory
 from MorseCore.system.exits import exit_code_of
-from MorseCore.system.memory import is_out_of_memory
-from MorseCore.training.config import RunConfig
-from MorseCore.training.run import run
 
-__all__ = ["train"]
+__all__ = ["add_arguments", "train", "train_as_asked"]
 
 _TOO_LITTLE = (
     "error: There is too little memory; halve optimisation.batch_size and double "
     "optimisation.accumulate, or choose a smaller preparation.window."
 )
 _STOPPED = "error: Stopped; what was done since the last checkpoint is lost."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``morsesegment train`` and ``Training/train.py`` take."""
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="JSON, see Training/configs")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="a.b=value replaces a key"
+    )
+    parser.add_argument(
+        "--export", action="store_true",
+        help="do not train: write the model folder of the last checkpoint, marked preliminary",
+    )  # fmt: skip
+
+
+def train_as_asked(program: str, options: argparse.Namespace) -> int:
+    """Train by the arguments above; ``program`` is what was typed before them."""
+    words = [*program.split(), options.config.as_posix(), *options.overrides]
+    return train(
+        options.config, options.overrides, command=shlex.join(words), export=options.export
+    )
 
 
 def train(path: Path, overrides: Sequence[str], *, command: str, export: bool = False) -> int:
@@ -28,6 +50,10 @@ def train(path: Path, overrides: Sequence[str], *, command: str, export: bool = 
     :param export: do not train; write the model folder of the last checkpoint.
     :return: exit code: 0 finished, 1 failed or stopped, 2 a faulty configuration.
     """
+    from MorseCore.system.memory import is_out_of_memory
+    from MorseCore.training.config import RunConfig
+    from MorseCore.training.run import run
+
     keep_freed_memory()
 
     def work() -> int:
