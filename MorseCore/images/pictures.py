@@ -13,7 +13,8 @@ __all__ = ["check_picture"]
 _TAIL = 1 << 16  # bytes at the end in which a JPEG's last marker lies
 _END_OF_IMAGE = b"\xff\xd9"
 _STRIPS = {273: 279, 324: 325}  # TIFF's tags of where the pixels lie, and of how many bytes
-_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 16: 8}  # bytes by TIFF's type of a field
+# Bytes by TIFF's type of a field.
+_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
 _FORMATS = {3: "H", 4: "I", 16: "Q"}
 _MOST_PAGES, _MOST_FIELDS = 10_000, 4096
 
@@ -51,7 +52,7 @@ def _check_bmp(path: Path, head: bytes) -> None:
 
 
 def _check_tiff(path: Path, head: bytes) -> None:
-    """Every strip or tile of every page lies inside the file."""
+    """Every strip or tile and every field of every page lies inside the file."""
     order = "<" if head[:2] == b"II" else ">"
     is_big = head[2:4] in (b"+\0", b"\0+")
     size = path.stat().st_size
@@ -63,21 +64,22 @@ def _check_tiff(path: Path, head: bytes) -> None:
                 raise ImageError(f"{path.name} is damaged: its pages have no end; copy it again.")
             seen.add(place)
             try:
-                fields, place = _read_directory(stream, place, order, is_big)
+                fields, last, place = _read_directory(stream, place, order, is_big)
             except struct.error:
                 raise ImageError(
                     f"{path.name} is incomplete: it ends too early; copy it again."
                 ) from None
             for where, count in _STRIPS.items():
                 pairs = zip(fields.get(where, ()), fields.get(count, ()), strict=False)
-                end = max([end, *(a + b for a, b in pairs)])
+                end = max([end, last, *(a + b for a, b in pairs)])
     check_size(path.name, found=size, expected=end)
 
 
 def _read_directory(
     stream: BinaryIO, place: int, order: str, is_big: bool
-) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The fields of a page that say where its pixels are, and where the next page begins."""
+) -> tuple[dict[int, tuple[int, ...]], int, int]:
+    """The fields of a page that say where its pixels are, the end of all its fields' values, and
+    where the next page begins."""
     counts, entry, word = ("Q", 20, "Q") if is_big else ("H", 12, "I")
     read = _reader(stream, order)
     (number,) = read(place, counts)
@@ -86,17 +88,19 @@ def _read_directory(
         raise struct.error("too many fields")
     wanted = {*_STRIPS, *_STRIPS.values()}
     fields: dict[int, tuple[int, ...]] = {}
+    end = place + number * entry
     for n in range(number):
         at = place + n * entry
         tag, kind = read(at, "HH")
         (count,) = read(at + 4, word)
+        inline = at + 4 + struct.calcsize(f"{order}{word}")
+        length = count * _WIDTHS.get(kind, 0)
+        start = inline if length <= struct.calcsize(f"{order}{word}") else read(inline, word)[0]
+        end = max(end, start + length)
         if tag in wanted and kind in _FORMATS:
-            inline = at + 4 + struct.calcsize(f"{order}{word}")
-            is_inline = count * _WIDTHS[kind] <= struct.calcsize(f"{order}{word}")
-            start = inline if is_inline else read(inline, word)[0]
             fields[tag] = read(start, f"{count}{_FORMATS[kind]}")
     (following,) = read(place + number * entry, word)
-    return fields, following
+    return fields, end, following
 
 
 def _reader(stream: BinaryIO, order: str) -> Callable[[int, str], tuple[int, ...]]:
