@@ -113,7 +113,7 @@ def test_a_lacking_package_is_named_with_what_to_do() -> None:
         "import sys; sys.modules['torch'] = None\nimport MorseCore.service.worker as w\nw.main()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, text=True,
+        [sys.executable, "-c", code], cwd=ROOT, encoding="utf-8",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     process.stdin.write('{"request": "describe", "id": 1}\n{"request": "shutdown", "id": 2}\n')

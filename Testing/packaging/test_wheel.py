@@ -42,14 +42,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [str(installed / "morsesegment"), *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
 
 
 def test_the_wheel_is_what_runs(installed: Path, tmp_path: Path):
     code = "import MorseCore, MorseSegmentPictures; print(MorseCore.__file__)"
     python = installed / Path(sys.executable).name
     found = subprocess.run(
-        [str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        [str(python), "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=True
     ).stdout
     assert str(REPOSITORY) not in found
 

@@ -152,5 +152,7 @@ assert "openvino" in sys.modules
 sent = [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
 assert not sent, sent
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -156,7 +156,7 @@ def test_a_table_is_made_without_bars_too(home: Path, monkeypatch: pytest.Monkey
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "Training" / "ablation.py"), "mine.json",
          "--row", "plain"],
-        cwd=home, capture_output=True, text=True, check=False,
+        cwd=home, capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -89,7 +89,11 @@ def test_peak_memory_grows_with_what_a_process_held() -> None:
         "print(peak_bytes() - before > 0.9 * held.nbytes)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert done.stdout.strip() == "True"
 

@@ -53,7 +53,7 @@ print((full - held()) * 4096)
 def run(*words: str) -> int:
     """The number that a Python program prints."""
     command = [sys.executable, "-c", *words]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return int(subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout)
 
 
 @glibc

@@ -247,7 +247,7 @@ def test_a_script_that_is_ended_leaves_no_half_written_file(tmp_path: Path) -> N
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "error: Stopped; run it again to go on.\n")
     assert list(tmp_path.iterdir()) == []

@@ -189,7 +189,7 @@ def test_a_killed_training_leaves_its_folder_to_the_next_one(tmp_path: Path, mon
         "    print('held', flush=True); time.sleep(600)\n"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as other:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8", cwd=REPOSITORY) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match="Another process"), only_training_in(tmp_path):
