@@ -46,9 +46,10 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
         source = open_source(config, world)
         network = build_network(config, len(source.labels))
         log.info("precision: %s", resolve_precision(world.device, config.optimisation.precision))
+        monitor = monitor_of(config, source) if world.is_main else None
         trainer = Trainer(
             config, network, source.samples(), source.validation(), world, folder,
-            monitor=monitor_of(config, source) if world.is_main and not export else None,
+            monitor=monitor,
         )  # fmt: skip
         steps = trainer.load() if export else None
         is_finished = export or trainer.run()
@@ -57,7 +58,8 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
             network.load_state_dict(trainer.chosen_weights())
             facts = source.facts(network, folder)
             export_model(folder / "model", config, facts, network, command=command, steps=steps)
-            write_json(folder / "figures.json", facts.figures)
+            watched = {"watched": monitor.look(network, world.device)} if monitor else {}
+            write_json(folder / "figures.json", facts.figures | watched)
             log.info("model folder: %s", folder / "model")
         if world.is_main:
             try_drawing(lambda: draw_curves(folder / "metrics.jsonl", folder / "curves.png"))
