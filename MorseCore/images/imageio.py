@@ -23,9 +23,11 @@ from MorseCore.images.nifti import (
 )
 from MorseCore.images.pictures import check_picture
 from MorseCore.images.textheaders import check_text_header
+from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.files import atomic_path, printable
 
 __all__ = [
+    "ReadOptions",
     "Volume",
     "read_volume",
     "volume_from_itk",
@@ -41,6 +43,18 @@ _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 _PLAUSIBLE = (0.02, 20.0)  # mm; outside, somebody mistook the unit
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a person chooses where a file holds several volumes or a doubtful one."""
+
+    series: str | None = None
+    """Of a DICOM folder: the UID of the series, or its beginning."""
+    volume: int | None = None
+    """Of a file with four axes: which volume, counted from 0."""
+    accepted: Acceptance = NOTHING
+    """Refusals to overrule."""
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """One scalar image and where it is."""
@@ -54,6 +68,8 @@ class Volume:
     """2 for a picture, whose array has one slice."""
     modality: str = ""
     """DICOM's code (CT, MR, …); empty where the file does not say."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the file that a report must hold, already logged."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The voxels, for numpy's functions."""
@@ -69,23 +85,26 @@ class Volume:
         return image
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
     """Read a NIfTI, NRRD, MetaImage, DICOM or picture file, or a folder with one DICOM series.
+
+    :param options: what to choose, where there is a choice.
 
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
     """
     if not path.exists():
         raise ImageError(f"There is no file or folder '{path.name}'.")
+    options, notes = options or ReadOptions(), []
     _check_names(path)
     with _quiet_itk():
         if not path.is_dir():
-            _check_file(path)
+            notes = _check_file(path, options.accepted)
         files = sorted_series(path) if path.is_dir() else [path]
         image = _read(path, files=files)
         is_dicom = path.is_dir() or image.HasMetaDataKey(MODALITY)
         modality = modality_of(files[0]) if is_dicom else ""
-    volume = replace(volume_from_itk(image, path.name), modality=modality)
+    volume = replace(volume_from_itk(image, path.name), modality=modality, notes=tuple(notes))
     if np.issubdtype(volume.array.dtype, np.floating) and path.is_file() and is_nifti(path):
         missing = read_missing_voxels(path)
         if missing is not None:
@@ -190,7 +209,8 @@ def _is_text(path: Path) -> bool:
     return True
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, accepted: Acceptance) -> list[str]:
+    """Refuse what cannot be read rightly; returns sentences for the report."""
     if path.name.startswith("._"):
         raise ImageError(
             f"{path.name} is a companion file that macOS made, not an image; "
@@ -199,21 +219,22 @@ def _check_file(path: Path) -> None:
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{path.name} is empty (0 bytes).")
-        _check_contents(path)
+        return _check_contents(path, accepted)
     except OSError as error:
         raise ImageError(
             f"{path.name} cannot be read: {error.strerror or 'unknown reason'}."
         ) from error
 
 
-def _check_contents(path: Path) -> None:
+def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     """Refuse what ITK would accept in silence: half a file, a spacing that is none."""
     if is_nifti(path):
-        check_nifti(path)
-    elif path.name.lower().endswith(_PICTURES):
+        return check_nifti(path, accepted)
+    if path.name.lower().endswith(_PICTURES):
         check_picture(path)
     else:
         check_text_header(path)
+    return []
 
 
 def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:

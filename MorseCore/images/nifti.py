@@ -11,6 +11,7 @@ import numpy as np
 
 from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.filechecks import check_size, damaged, is_gzip, unpacked_length
+from MorseCore.system.acceptance import NOTHING, Acceptance
 
 __all__ = ["NiftiHeader", "check_nifti", "is_nifti", "read_missing_voxels", "read_nifti_header"]
 
@@ -60,9 +61,11 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def check_nifti(path: Path) -> None:
+def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     """Refuse what ITK would accept in silence.
 
+    :param accepted: refusals to overrule (``mirrored-position``).
+    :return: sentences for the report.
     :raises ImageError: if a field makes no sense, or voxels are missing.
     :raises GeometryError: if spacing or position are no proper numbers, or the two positions that
         a header can hold are mirror images of each other: one of them exchanges left and right.
@@ -82,13 +85,14 @@ def check_nifti(path: Path) -> None:
         raise GeometryError(
             f"{path.name} has voxels of {found} mm; each size must be a positive number."
         )
-    _check_positions(path, header)
+    notes = _check_positions(path, header, accepted)
     end = header.data_end
     found_bytes = unpacked_length(path, expected=end) if is_gzip(path) else path.stat().st_size
     check_size(path.name, found=found_bytes, expected=end)
+    return notes
 
 
-def _check_positions(path: Path, header: NiftiHeader) -> None:
+def _check_positions(path: Path, header: NiftiHeader, accepted: Acceptance) -> list[str]:
     """Both matrices are finite, and neither mirrors what the other does not."""
     for name, matrix in (("sform", header.sform), ("qform", header.qform)):
         if matrix is not None and not np.isfinite(matrix).all():
@@ -96,13 +100,15 @@ def _check_positions(path: Path, header: NiftiHeader) -> None:
                 f"{path.name} has a position matrix ({name}) with values that are not numbers."
             )
     if header.sform is None or header.qform is None:
-        return
+        return []
     hands = [float(np.linalg.det(matrix[:, :3])) for matrix in (header.sform, header.qform)]
-    if hands[0] * hands[1] < 0:
-        raise GeometryError(
-            f"{path.name} states two positions that are mirror images of each other (sform and "
-            "qform): left and right cannot be told apart; correct its header."
-        )
+    if hands[0] * hands[1] >= 0:
+        return []
+    error = GeometryError(
+        f"{path.name} states two positions that are mirror images of each other (sform and "
+        "qform): left and right cannot be told apart; correct its header."
+    )
+    return [accepted.refuse("mirrored-position", error)]
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:

@@ -10,6 +10,7 @@ from MorseCore.errors import Cancelled, ConfigError
 from MorseCore.images.roi import Roi
 from MorseCore.renderers import RENDERERS, Renderer, RendererConfig
 from MorseCore.store.model_folder import ModelInfo, WindowConfig
+from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import Precision
 
 __all__ = [
@@ -47,10 +48,13 @@ class PredictOptions:
     """Output grid this many times finer than the input's, asked from the field."""
     precision: Precision = "auto"
     """Of the computation; ``auto`` takes what the device computes fastest."""
+    accept: tuple[str, ...] = ()
+    """Refusals to overrule, of :data:`MorseCore.system.acceptance.ACCEPTABLE`."""
 
     def __post_init__(self) -> None:
         if self.scale not in (1, 2, 3, 4):
             raise ConfigError(f"The scale must be 1, 2, 3 or 4; found {self.scale}.")
+        Acceptance(self.accept)  # knows the names
         if self.points is not None and self.points < 1:
             raise ConfigError(
                 f"The number of points must be positive; found {self.points}. "

@@ -67,12 +67,13 @@ def report_segmentation(
             "scale": options.scale, "overlap": info.windows.overlap,
             "precision": resolve_precision(device, options.precision),
             "roi": asdict(options.roi) if options.roi else None,
+            "accept": list(options.accept),
         },
         "attention": assembled.attention,
         "windows": assembled.windows,
         "points": {"asked": None if asked is None else asked * assembled.windows,
                    **_rendered(assembled)},
-        "warnings": warnings,
+        "warnings": [*volume.notes, *warnings],
     }  # fmt: skip
 
 

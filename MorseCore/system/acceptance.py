@@ -1,0 +1,66 @@
+"""Refusals that can be wrong: a person who knows better overrules them, by name and knowingly."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
+
+from MorseCore.errors import ConfigError, MorseError
+
+__all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
+
+ACCEPTABLE: Mapping[str, str] = {
+    "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
+}
+"""What ``--accept NAME`` can overrule, with what each means."""
+
+log = logging.getLogger(__name__)
+
+
+class Acceptance:
+    """The refusals that a person overruled beforehand.
+
+    Example::
+
+        accepted = Acceptance(["mirrored-position"])
+        sentence = accepted.refuse("mirrored-position", GeometryError("a.nii is mirrored."))
+        # "a.nii is mirrored. (accepted: mirrored-position)", where an error was raised otherwise
+
+    :param names: of :data:`ACCEPTABLE`.
+    :raises ConfigError: for another name.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = frozenset(names)
+        unknown = sorted(self.names - set(ACCEPTABLE))
+        if unknown:
+            raise ConfigError(
+                f"There is nothing to accept by the name '{unknown[0]}'; there are: "
+                f"{', '.join(ACCEPTABLE)}."
+            )
+
+    def refuse(self, name: str, error: MorseError) -> str:
+        """Raise an error, unless it was accepted: then log it.
+
+        :param name: of :data:`ACCEPTABLE`.
+        :return: the sentence for the report, where the error was accepted.
+        :raises MorseError: the error, with how to accept it.
+        """
+        if name not in self.names:
+            self._raise(name, error)
+        sentence = f"{error} (accepted: {name})"
+        log.warning("%s", sentence)
+        return sentence
+
+    def _raise(self, name: str, error: MorseError) -> NoReturn:
+        sentence = str(error).rstrip(".")
+        raise type(error)(f"{sentence}, or take it as it is with --accept {name}.") from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Acceptance) and self.names == other.names
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
+
+NOTHING = Acceptance()
+"""Every refusal stands."""
