@@ -13,6 +13,7 @@ from MorseCore.errors import GeometryError
 __all__ = ["Geometry"]
 
 _SHEAR_TOLERANCE = 1e-3  # largest |cosine| between two axes that still counts as a right angle
+_FARTHEST = 1e9  # mm; a thousand kilometres
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -42,6 +43,11 @@ class Geometry:
             raise GeometryError(f"A volume needs three axes of at least one voxel; found {shape}.")
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise GeometryError("The image's orientation matrix is not a finite 4x4 matrix.")
+        largest = float(np.abs(matrix[:3]).max())
+        if largest > _FARTHEST:
+            raise GeometryError(
+                f"The image's voxel size or position is beyond all measure: {largest:.3g} mm."
+            )
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         if (lengths <= 0).any():
             raise GeometryError(
