@@ -13,7 +13,6 @@ from MorseCore.errors import GeometryError
 __all__ = ["Geometry"]
 
 _SHEAR_TOLERANCE = 1e-3  # largest |cosine| between two axes that still counts as a right angle
-_FARTHEST = 1e9  # mm; a thousand kilometres
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -43,11 +42,6 @@ class Geometry:
             raise GeometryError(f"A volume needs three axes of at least one voxel; found {shape}.")
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise GeometryError("The image's orientation matrix is not a finite 4x4 matrix.")
-        largest = float(np.abs(matrix[:3]).max())
-        if largest > _FARTHEST:
-            raise GeometryError(
-                f"The image's voxel size or position is beyond all measure: {largest:.3g} mm."
-            )
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         if (lengths <= 0).any():
             raise GeometryError(
@@ -59,6 +53,12 @@ class Geometry:
             raise GeometryError(
                 f"The image axes are not at right angles (cosine {shear:.4f}); "
                 "resample the volume to a rectangular grid first."
+            )
+        farthest = float(np.abs(matrix[:3, 3]).max())
+        if farthest > 1e6:  # mm; from there on a voxel's place is no longer exact
+            raise GeometryError(
+                f"The image's position is impossible: {farthest:.3g} mm from the origin, more than "
+                "a kilometre."
             )
         matrix.setflags(write=False)
         object.__setattr__(self, "ijk_to_ras", matrix)

@@ -180,7 +180,7 @@ def spaced(*steps: float) -> Volume:
 
 @pytest.mark.parametrize(
     "steps",
-    [(60.0, 60.0, 60.0), (1.0, 1.0, 17.0), (1e-6, 1e-6, 1e-6), (0.06, 1.0, 1.0), (1e8,) * 3],
+    [(60.0, 60.0, 60.0), (1.0, 1.0, 17.0), (1e-6, 1e-6, 1e-6), (0.06, 1.0, 1.0), (1e5,) * 3],
 )
 def test_voxels_of_another_scale_than_the_model_s_are_refused(steps: tuple[float, ...]) -> None:
     with pytest.raises(GeometryError, match=r"and the model sees 1 x 1 x 1 mm.*--accept spacing"):
@@ -205,16 +205,18 @@ def test_values_outside_of_what_a_ct_model_sees_are_refused() -> None:
         checked(noise() + 5000, normalisation="range")
 
 
-@pytest.mark.parametrize("steps", [(1e30, 1.0, 1.0), (1e200,) * 3])
-def test_a_grid_beyond_all_measure_is_refused(steps: tuple[float, ...]) -> None:
-    with pytest.raises(GeometryError, match="beyond all measure"):
-        Geometry((8, 8, 8), np.diag([*steps, 1.0]))
+@pytest.mark.parametrize("far", [1e9, -1e30, 1e300])
+def test_a_position_more_than_a_kilometre_away_is_refused(far: float) -> None:
+    matrix = np.eye(4)
+    matrix[1, 3] = far
+    with pytest.raises(GeometryError, match="more than a kilometre"):
+        Geometry((8, 8, 8), matrix)
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.5])
 def test_a_grid_that_would_be_too_large_is_refused_however_large(turn: float) -> None:
     c, s = np.cos(turn), np.sin(turn)
-    matrix = np.diag([9e8, 9e8, 9e8, 1.0])
-    matrix[:2, :2] = 9e8 * np.array([[c, -s], [s, c]])
+    matrix = np.diag([9e5, 9e5, 9e5, 1.0])
+    matrix[:2, :2] = 9e5 * np.array([[c, -s], [s, c]])
     with pytest.raises(GeometryError, match="more than can be held"):
         model_grid(Geometry((8, 8, 8), matrix), spacing=(1e-9,) * 3)
