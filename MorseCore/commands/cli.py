@@ -161,6 +161,20 @@ def _add_segment(commands: Any) -> None:
         choices=("nii.gz", "seg.nrrd"),
         help="of the masks; default: nii.gz",
     )
+    parser.add_argument(
+        "--series", metavar="UID", help="which series of a DICOM folder; a beginning will do"
+    )
+    parser.add_argument(
+        "--volume", type=int, metavar="N", help="which volume of a file with four axes, from 0"
+    )
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME",
+        help="overrule a refusal, by the name that its message gives",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hang-limit", type=float, default=600.0, metavar="S",
+        help="give a case up after S seconds without progress; default: 600",
+    )  # fmt: skip
     parser.set_defaults(run=_segment)
 
 
@@ -262,7 +276,9 @@ def _segment(options: argparse.Namespace) -> int:
         return run_batch(
             options.inputs, options.output, model=options.model, device=options.device,
             engine=options.engine, points=options.points, passes=options.passes, roi=options.roi,
-            scale=options.scale, mask_format=options.format, progress=progress,
+            scale=options.scale, mask_format=options.format, series=options.series,
+            volume=options.volume, accept=options.accept, hang_limit=options.hang_limit,
+            progress=progress,
         )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from MorseCore.system.files import sha256
 
-__all__ = ["input_hashes"]
+__all__ = ["DETACHED", "input_hashes"]
 
-_DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
+DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
 
 
 def input_hashes(path: Path) -> list[list[str]]:
@@ -17,6 +17,6 @@ def input_hashes(path: Path) -> list[list[str]]:
     files = [path]
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    elif path.name.lower().endswith(_DETACHED):
+    elif path.name.lower().endswith(DETACHED):
         files = sorted(p for p in path.parent.iterdir() if p.is_file() and p.stem == path.stem)
     return [[file.name, sha256(file)] for file in files]

@@ -40,6 +40,8 @@ def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
     event: dict[str, Any] = {
         "event": "error", "message": message, "kind": kind, "detail": f"{detail}\n{versions}"
     }  # fmt: skip
+    if isinstance(error, ModuleNotFoundError):
+        event["package"] = error.name
     return event if number is None else {**event, "id": number}
 
 

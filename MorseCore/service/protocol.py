@@ -12,6 +12,15 @@ Requests (module to worker) carry ``request`` and ``id``, a number that all answ
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
     ``output`` (a folder for the answer's arrays); if wanted ``name``, ``device``, ``roi``,
     ``points``, ``passes``, ``scale``. Answer: see :mod:`MorseCore.service.exchange`.
+``load``
+    ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
+    ``accept``: make a model ready and check these choices, before the first ``case``. Answer:
+    ``sha256`` of the model.
+``case``
+    ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
+    ``model``; if wanted what ``load`` takes, ``format``, ``series``, ``volume``: a scan of a batch,
+    from its file to its files. Answer: ``status`` (``done``, or ``done before`` if a result made
+    from the same content with the same choices is there and whole), ``report``.
 ``render``
     Ask the field of the last ``segment`` again, without a backbone pass: ``output``; if wanted
     ``box`` (a region as in ``--roi``), ``points``, ``passes``, ``scale``. Answer: as for
@@ -42,7 +51,7 @@ answered by an ``error`` without id. The worker ends when its stdin is closed.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from MorseCore.config import decode, nearest
 from MorseCore.errors import ConfigError
@@ -50,7 +59,9 @@ from MorseCore.errors import ConfigError
 __all__ = [
     "REQUESTS",
     "Cancel",
+    "Case",
     "Describe",
+    "Load",
     "Render",
     "Request",
     "Segment",
@@ -93,6 +104,40 @@ class Segment(Request):
 
 
 @dataclass(frozen=True)
+class Load(Request):
+    """A model, and how cases will be segmented with it."""
+
+    model: str
+    device: str = "auto"
+    engine: str = "torch"
+    roi: str | None = None
+    points: int | None = None
+    passes: int | None = None
+    scale: int = 1
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case(Request):
+    """A scan of a batch: read, segmented and written by the worker."""
+
+    input: str
+    output: str
+    name: str
+    model: str
+    device: str = "auto"
+    engine: str = "torch"
+    roi: str | None = None
+    points: int | None = None
+    passes: int | None = None
+    scale: int = 1
+    accept: tuple[str, ...] = ()
+    format: Literal["nii.gz", "seg.nrrd"] = "nii.gz"
+    series: str | None = None
+    volume: int | None = None
+
+
+@dataclass(frozen=True)
 class Render(Request):
     """Another question to the last image's field."""
 
@@ -127,6 +172,8 @@ class Shutdown(Request):
 REQUESTS: Mapping[str, type[Request]] = {
     "describe": Describe,
     "segment": Segment,
+    "load": Load,
+    "case": Case,
     "render": Render,
     "surface": Surface,
     "cancel": Cancel,

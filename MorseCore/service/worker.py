@@ -24,7 +24,9 @@ from MorseCore.service.exchange import save_array, save_segmentation
 from MorseCore.service.failures import error_event, spoils_device
 from MorseCore.service.protocol import (
     Cancel,
+    Case,
     Describe,
+    Load,
     Render,
     Request,
     Segment,
@@ -34,10 +36,16 @@ from MorseCore.service.protocol import (
     parse_request,
 )
 from MorseCore.system.allocation import SMALL, give_back_freed_memory, keep_freed_memory
+from MorseCore.system.signals import terminating
 
 __all__ = ["Worker", "main"]
 
-_SPANS = {"prepare": (0, 5), "network": (5, 90), "restore": (90, 100)}  # percent of the whole
+_SPANS = {
+    "read": (0, 0),
+    "prepare": (0, 5),
+    "network": (5, 90),
+    "restore": (90, 100),
+}  # percent of the whole
 _PAUSE = 0.05  # seconds between two progress events
 
 
@@ -55,7 +63,7 @@ class Worker:
         self._open: set[int] = set()
         self._lock = threading.Lock()
         self._predictor: Any = None
-        self._loaded: tuple[str, str, int] | None = None
+        self._loaded: tuple[str, str, str, int] | None = None
         self._session: Any = None
         self._is_spoilt = False
 
@@ -106,6 +114,8 @@ class Worker:
         handlers: dict[type[Request], Callable[[Any], dict[str, Any]]] = {
             Describe: self._describe,
             Segment: self._segment,
+            Load: self._load,
+            Case: self._case,
             Render: self._render,
             Surface: self._surface,
         }
@@ -150,6 +160,22 @@ class Worker:
         self._session = session
         return message
 
+    def _load(self, request: Load) -> dict[str, Any]:
+        from MorseCore.service.cases import check_choices
+
+        predictor = self._load_model(request.model, request.device, request.engine)
+        check_choices(request, predictor)
+        return {"sha256": predictor.info.sha256}
+
+    def _case(self, request: Case) -> dict[str, Any]:
+        from MorseCore.service.cases import segment_case
+
+        self._session = None
+        watch = self._watch(request.id)
+        watch["progress"]("read", 0.0)  # from here on a lost worker costs this case
+        predictor = self._load_model(request.model, request.device, request.engine)
+        return segment_case(request, predictor, **watch)
+
     def _render(self, request: Render) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
         from MorseCore.inference.options import PredictOptions
@@ -175,16 +201,17 @@ class Worker:
             raise MorseError("There is no segmented image to ask; press Segment first.")
         return self._session
 
-    def _load_model(self, name: str, device: str) -> Any:
+    def _load_model(self, name: str, device: str, engine: str = "torch") -> Any:
         from MorseCore.inference.predictor import VolumePredictor
         from MorseCore.store.library import find_model
 
         folder = find_model(name)
         stamp = (folder / "model.json").stat().st_mtime_ns
-        if self._loaded != (str(folder), device, stamp):
+        wanted = (str(folder), device, engine, stamp)
+        if self._loaded != wanted:
             self._predictor = self._loaded = None
-            self._predictor = VolumePredictor(folder, device=device)
-            self._loaded = (str(folder), device, stamp)
+            self._predictor = VolumePredictor(folder, device=device, engine=engine)
+            self._loaded = wanted
         return self._predictor
 
     def _watch(self, number: int) -> dict[str, Any]:
@@ -204,14 +231,15 @@ class _Progress:
         self._number, self._send = number, send
         self._started = self._last = time.monotonic()
         self._percent = 0.0
+        self._stage = ""
 
     def tell(self, stage: str, share: float) -> None:
         low, high = _SPANS[stage]
         percent = max(self._percent, low + (high - low) * share)
         now = time.monotonic()
-        if now - self._last < _PAUSE and percent < 100:
+        if now - self._last < _PAUSE and percent < 100 and stage == self._stage:
             return
-        self._last, self._percent = now, percent
+        self._last, self._percent, self._stage = now, percent, stage
         elapsed = now - self._started
         left = (
             round(elapsed * (100 - percent) / percent, 1)
@@ -261,7 +289,11 @@ def main() -> int:
     root.setLevel(logging.INFO)
     root.addHandler(_EventHandler(send))
     keep_freed_memory(largest=SMALL)
-    Worker(stdin, send).run()
+    try:
+        with terminating():  # a signal unwinds, so that no half-written file stays
+            Worker(stdin, send).run()
+    except KeyboardInterrupt:
+        return 1
     return 0
 
 

@@ -1,17 +1,43 @@
 """What is slow to make is made once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli_client import CommandLine, write_scan
+from MorseCore.service.supervisor import SupervisedWorker
 from MorseCore.store.library import find_model
 
 
+class WarmWorker(SupervisedWorker):
+    """Outlives the commands that use it: starting one takes seconds."""
+
+    def close(self) -> None:
+        """End it only if it is not done with what it was asked."""
+        if self._open is not None:
+            super().close()
+
+    def end(self) -> None:
+        """End it."""
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def warm_worker() -> Iterator[WarmWorker]:
+    """A real worker for all commands that are run in this process."""
+    worker = WarmWorker()
+    yield worker
+    worker.end()
+
+
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def command(
+    capsys: pytest.CaptureFixture[str], warm_worker: WarmWorker, monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
     """The command line, in this process."""
+    monkeypatch.setattr("MorseCore.commands.batch.SupervisedWorker", lambda: warm_worker)
     return CommandLine(capsys)
 
 
