@@ -14,7 +14,7 @@ from typing import Any
 from MorseCore.commands.batchtable import SUMMARY, BatchTable, summary_row
 from MorseCore.commands.cases import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
-from MorseCore.images.contents import DETACHED
+from MorseCore.images.contents import input_files
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.service.protocol import Case, Load
 from MorseCore.service.supervisor import SupervisedWorker, WorkerLostError
@@ -230,9 +230,7 @@ def _read_limit(path: Path) -> float:
     """Seconds that reading a case may take before the first sign of progress after it."""
     size = 0
     with suppress(OSError, ValueError):
-        is_alone = path.is_file() and not path.name.lower().endswith(DETACHED)
-        files = [path] if is_alone else list((path if path.is_dir() else path.parent).iterdir())
-        size = sum(file.stat().st_size for file in files if file.is_file())
+        size = sum(file.stat().st_size for file in input_files(path))
     return _READ_LIMIT + size / _READ_RATE
 
 

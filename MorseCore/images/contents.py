@@ -2,21 +2,35 @@
 
 from pathlib import Path
 
+from MorseCore.images.filechecks import check_is_regular
+from MorseCore.images.nifti import pair_of
+from MorseCore.images.textheaders import voxel_files
 from MorseCore.system.files import sha256
 
-__all__ = ["DETACHED", "input_hashes"]
+__all__ = ["input_files", "input_hashes"]
 
-DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
+_TEXT_HEADERS = (".nhdr", ".nrrd", ".mhd", ".mha")
+
+
+def input_files(path: Path) -> list[Path]:
+    """Every file that a case is read from: a header with its voxels, the images of a folder.
+
+    :raises ImageError: if one of them is no regular file, or is missing.
+    :raises OSError: if one cannot be looked at.
+    """
+    check_is_regular(path)
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    if path.name.lower().endswith(_TEXT_HEADERS):
+        return list(dict.fromkeys([path, *voxel_files(path)]))
+    pair = pair_of(path)
+    return [path] if pair is None else list(pair)
 
 
 def input_hashes(path: Path) -> list[list[str]]:
     """Name and SHA-256 of every file that a case is read from.
 
+    :raises ImageError: as :func:`input_files`.
     :raises OSError: if one cannot be read.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    elif path.name.lower().endswith(DETACHED):
-        files = sorted(p for p in path.parent.iterdir() if p.is_file() and p.stem == path.stem)
-    return [[file.name, sha256(file)] for file in files]
+    return [[file.name, sha256(file)] for file in input_files(path)]

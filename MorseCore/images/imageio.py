@@ -1,5 +1,6 @@
 """Reading a scan from a file or a DICOM folder, and writing maps on its grid."""
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ logger = logging.getLogger(__name__)
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+_PATH_ERRORS = {
+    errno.ELOOP: "it is a link that leads back to itself",
+    errno.EACCES: "permission was denied",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+}
 _PLAUSIBLE = (0.02, 20.0)  # mm; outside, somebody mistook the unit
 
 
@@ -93,8 +100,7 @@ def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
     """
-    if not path.exists():
-        raise ImageError(f"There is no file or folder '{path.name}'.")
+    _check_is_there(path)
     options, notes = options or ReadOptions(), []
     _check_names(path)
     with _quiet_itk():
@@ -189,10 +195,31 @@ def _quiet_itk() -> Iterator[None]:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
 
 
+def _check_is_there(path: Path) -> None:
+    """:raises ImageError: with the system's reason, if there is no such file or folder."""
+    if "\0" in str(path):
+        raise ImageError(f"'{path.name}' is no path: it has a character of code zero in it.")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise ImageError(f"There is no file or folder '{path.name}'.") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    reason = _PATH_ERRORS.get(error.errno or 0, error.strerror or "unknown reason")
+    return ImageError(f"{path.name} cannot be read: {reason}.")
+
+
 def _check_names(path: Path) -> None:
     """SimpleITK ends the whole program when it is given a path that is no text, and waits for ever
     when it is given a pipe."""
-    for item in [path, *(path.iterdir() if path.is_dir() else ())]:
+    try:
+        items = [path, *(path.iterdir() if path.is_dir() else ())]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    for item in items:
         if item.exists():
             check_is_regular(item)
         if not _is_text(item):
@@ -221,9 +248,7 @@ def _check_file(path: Path, accepted: Acceptance) -> list[str]:
             raise ImageError(f"{path.name} is empty (0 bytes).")
         return _check_contents(path, accepted)
     except OSError as error:
-        raise ImageError(
-            f"{path.name} cannot be read: {error.strerror or 'unknown reason'}."
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:

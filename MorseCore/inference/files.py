@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from MorseCore.config import read_json
-from MorseCore.errors import ConfigError, ImageError
+from MorseCore.errors import ConfigError, ImageError, MorseError
 from MorseCore.images.imageio import read_volume, write_labels, write_volume
+from MorseCore.images.nifti import check_nifti
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
+from MorseCore.images.textheaders import check_text_header
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.system.files import (
     atomic_path,
@@ -51,9 +53,10 @@ def write_result(
 
 
 def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | None:
-    """The report of a case all of whose files are there, else None.
+    """The report of a case all of whose files are there and whole, else None.
 
-    Finishes what a kill in the last moment of :func:`write_result` left undone.
+    What a person changed in them, e.g. a corrected mask, does not matter. Finishes what a kill in
+    the last moment of :func:`write_result` left undone.
 
     :raises OutputError: if that fails.
     """
@@ -62,9 +65,24 @@ def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | N
     if not all((folder / name).is_file() for name in names):
         return None
     try:
-        return read_json(folder / REPORT)
-    except ConfigError:
+        report = read_json(folder / REPORT)
+        for name in names:
+            _check_whole(folder / name)
+    except (MorseError, OSError):
         return None
+    return report
+
+
+def _check_whole(path: Path) -> None:
+    """Half a file is no result. :raises MorseError: if a file is damaged or lacks its end."""
+    if path.name.endswith(".nii.gz"):
+        check_nifti(path)
+    elif path.name.endswith(".nrrd"):
+        check_text_header(path)
+    elif path.name.endswith(".json"):
+        read_json(path)
+    elif not path.read_bytes().endswith(b"\n"):
+        raise ImageError(f"{path.name} lacks its end.")
 
 
 def _other_formats(name: str) -> list[str]:

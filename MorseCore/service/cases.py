@@ -123,5 +123,5 @@ def _differences(before: object, now: dict[str, Any]) -> list[str]:
 def _hashes(path: Path) -> list[list[str]]:
     try:
         return input_hashes(path)
-    except OSError:  # reading the image will say why
+    except (OSError, ValueError):  # reading the image will say why
         return []

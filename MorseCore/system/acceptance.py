@@ -10,6 +10,7 @@ __all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
 
 ACCEPTABLE: Mapping[str, str] = {
     "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
+    "unknown-sides": "an Analyze image, which does not say which side is left",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 

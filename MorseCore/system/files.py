@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from MorseCore.errors import ConfigError, OutputError
+from MorseCore.errors import ConfigError, OutputError, one_line
 from MorseCore.system.signals import uninterrupted
 
 __all__ = [
@@ -133,8 +133,8 @@ def _temporary_beside(target: Path) -> Path:
 
 
 def printable(name: str) -> str:
-    """A file name that any file can hold: bytes that are no UTF-8 become escapes like \\xff."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A file name that any file can hold: control characters and odd bytes become escapes."""
+    return one_line(name)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -24,7 +24,6 @@ from MorseCore.commands.batchtable import SUMMARY, BatchTable
 from MorseCore.commands.cases import find_cases
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import write_volume
 
 
@@ -132,14 +131,6 @@ def test_other_voxels_of_equal_size_make_the_case_again(
         assert "a: done in" in command.segment(path, output=tmp_path / "out", passes=0).err
     path.touch()  # the same voxels at another time
     assert "already done" in command.segment(path, output=tmp_path / "out", passes=0).err
-
-
-def test_the_voxel_file_beside_a_header_is_part_of_the_input(tmp_path: Path) -> None:
-    (tmp_path / "a.mhd").write_text("header")
-    (tmp_path / "a.raw").write_bytes(b"1")
-    before = input_hashes(tmp_path / "a.mhd")
-    (tmp_path / "a.raw").write_bytes(b"2")
-    assert input_hashes(tmp_path / "a.mhd") != before
 
 
 def test_a_single_case_brings_the_table_of_the_batch_up_to_date(
