@@ -133,7 +133,10 @@ def _temporary_beside(target: Path) -> Path:
 
 def printable(name: str) -> str:
     """A file name that any file can hold: bytes that are no UTF-8 become escapes like \\xff."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a letter that stands for no byte, e.g. from JSON
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
