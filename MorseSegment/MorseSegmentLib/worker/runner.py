@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from MorseCore.service.protocol import Cancel, Request, request_line
+from MorseCore.system.processes import oom_kills
 from MorseSegmentLib.worker.launch import (
     CANCELLED,
     Failure,
@@ -181,6 +182,8 @@ class Runner(ABC):
         self._unsent: list[tuple[int, bytes]] = []
         self._sent: set[int] = set()
         self._errors = b""
+        self._peak: int | None = None  # bytes of memory, as the worker told
+        self._oomKills = oom_kills()
 
     def _insist(self, number: int, action: Callable[[], None]) -> None:
         if number in self._entries and self.isRunning():
@@ -215,9 +218,12 @@ class Runner(ABC):
         elif kind == "log":
             for entry in list(self._entries.values()):
                 entry.task.signals.emit("log", str(event["level"]), str(event["message"]))
+        elif number is None and kind == "error":  # to a line that it could not read at all
+            self._receivedErrors(f"{event['message']}\n".encode())
         elif number not in self._entries:
             return  # the answer to a cancel, or to what was cancelled
         elif kind == "progress":
+            self._peak = event.get("memory")
             self._entries[number].task.signals.emit(
                 "progress", str(event["stage"]), float(event["percent"]), event["seconds_left"]
             )
@@ -257,9 +263,17 @@ class Runner(ABC):
         self._leftBehind = [folder for folder in waiting if folder.exists()]
 
     def _ended(self, code: int, *, signalled: bool) -> None:
-        started, errors = self._pid is not None, self._errors.decode("utf-8", errors="replace")
+        before, now = self._oomKills, oom_kills()
+        failure = describeEnd(
+            code,
+            signalled=signalled,
+            started=self._pid is not None,
+            errors=self._errors.decode("utf-8", errors="replace"),
+            peak=self._peak,
+            oomKills=None if before is None or now is None else now - before,
+        )
         self._forgetWorker()
-        self._failAll(describeEnd(code, signalled=signalled, started=started, errors=errors))
+        self._failAll(failure)
 
     def _failAll(self, failure: Failure) -> None:
         for number, entry in list(self._entries.items()):
@@ -294,6 +308,6 @@ class EventLines:
 def _event(text: str) -> dict[str, Any] | str:
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return event if isinstance(event, dict) and "event" in event else text
