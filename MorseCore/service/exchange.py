@@ -49,9 +49,10 @@ def load_array(path: Path) -> np.ndarray:
     """
     name = shorten(path.name)
     try:
+        size = path.stat().st_size
         check_is_regular(path)
         with path.open("rb") as stream:
-            _check_header(stream, size=path.stat().st_size)
+            _check_header(stream, size=size)
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     except (ImageError, MemoryError):
         raise

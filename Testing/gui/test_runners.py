@@ -153,7 +153,7 @@ def test_of_a_worker_that_was_killed_all_is_said_that_was_measured(
 ) -> None:
     """The most memory that it told of, and how many programs the system ended meanwhile."""
     counts = iter([7, 9])
-    monkeypatch.setattr("MorseSegmentLib.worker.runner.oom_kills", lambda: next(counts, 9))
+    monkeypatch.setattr("MorseCore.system.processes.oom_kills", lambda: next(counts, 9))
     _, recorder = ask(a_runner, "out of memory")
     wait(a_runner, recorder.isAnswered)
     message = recorder.failures[0].message

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from MorseCore.service.protocol import Cancel, Request, request_line
-from MorseCore.system.processes import oom_kills
 from MorseSegmentLib.worker.launch import (
     CANCELLED,
     Failure,
@@ -109,6 +108,7 @@ class Runner(ABC):
         line = request_line(request).encode() + b"\n"
         if not self.isRunning():
             self._forgetWorker()
+            self._oomKills = _oomKills()
             self._unsent.append((request.id, line))
             self._start()
         elif self._pid is None:
@@ -183,7 +183,7 @@ class Runner(ABC):
         self._sent: set[int] = set()
         self._errors = b""
         self._peak: int | None = None  # bytes of memory, as the worker told
-        self._oomKills = oom_kills()
+        self._oomKills: int | None = None  # of the system, before the worker began
 
     def _insist(self, number: int, action: Callable[[], None]) -> None:
         if number in self._entries and self.isRunning():
@@ -263,7 +263,7 @@ class Runner(ABC):
         self._leftBehind = [folder for folder in waiting if folder.exists()]
 
     def _ended(self, code: int, *, signalled: bool) -> None:
-        before, now = self._oomKills, oom_kills()
+        before, now = self._oomKills, _oomKills()
         failure = describeEnd(
             code,
             signalled=signalled,
@@ -279,6 +279,12 @@ class Runner(ABC):
         for number, entry in list(self._entries.items()):
             if number in self._entries:  # who hears of it may have stopped the worker
                 self._fail(number, CANCELLED if entry.cancelled else failure)
+
+
+def _oomKills() -> int | None:
+    from MorseCore.system.processes import oom_kills  # not when Slicer starts
+
+    return oom_kills()
 
 
 class EventLines:
