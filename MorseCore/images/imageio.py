@@ -32,6 +32,7 @@ __all__ = [
     "Volume",
     "read_volume",
     "volume_from_itk",
+    "warn_about_spacing",
     "write_itk_image",
     "write_labels",
     "write_volume",
@@ -319,13 +320,18 @@ def geometry_of(image: SimpleITK.Image) -> Geometry:
     return Geometry.from_lps(size[::-1], spacing=spacing, origin=origin, direction=direction)
 
 
-def _warn_about_geometry(volume: Volume, path: Path) -> None:
+def warn_about_spacing(volume: Volume) -> None:
+    """Log it if the voxels have a size that no scan has."""
     low, high = _PLAUSIBLE
     if not all(low <= step <= high for step in volume.geometry.spacing):
         found = " x ".join(f"{step:g}" for step in volume.geometry.spacing)
         logger.warning(
-            "%s has voxels of %s mm, which is implausible; is the unit right?", path.name, found
+            "%s has voxels of %s mm, which is implausible; is the unit right?", volume.source, found
         )
+
+
+def _warn_about_geometry(volume: Volume, path: Path) -> None:
+    warn_about_spacing(volume)
     if path.is_file() and is_nifti(path) and volume.ndim == 3:
         sform = read_nifti_header(path).sform
         if sform is None:
@@ -336,7 +342,10 @@ def _warn_about_geometry(volume: Volume, path: Path) -> None:
         shift = np.abs(
             corners @ sform[:, :3].T + sform[:, 3] - volume.geometry.to_world(corners)
         ).max()
-        if shift > max(volume.geometry.spacing) / 2 and max(volume.geometry.spacing) < high:
+        if (
+            shift > max(volume.geometry.spacing) / 2
+            and max(volume.geometry.spacing) < _PLAUSIBLE[1]
+        ):
             logger.warning(
                 "%s states two positions that differ by %.1f mm (sform and qform); "
                 "the one that Slicer uses is taken.",

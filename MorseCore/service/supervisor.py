@@ -23,16 +23,22 @@ from typing import IO, Any
 import MorseCore
 from MorseCore import errors
 from MorseCore.errors import Cancelled, MorseError
+from MorseCore.service.failures import describe_end
 from MorseCore.service.protocol import Cancel, Request, request_line
+from MorseCore.system.processes import oom_kills
 
-__all__ = ["SupervisedWorker", "WorkerCommand", "WorkerLostError", "own_command"]
+__all__ = ["NO_WINDOW", "SupervisedWorker", "WorkerCommand", "WorkerLostError", "own_command"]
 
 _TICK = 0.2  # seconds between two looks at whether to stop
 _SLEPT = 5.0  # seconds; a longer tick is a computer that slept, not a worker that hangs
 _START_LIMIT = 300.0  # seconds; torch from a cold network drive
 _PATIENCE = 3.0  # seconds for each further way of ending a worker
 _REMEMBERED = 8192  # bytes of stderr
-_NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console
+_AGAIN = "run it again to try once more"
+_LOOK = "run it with --verbose and look at the details"
+
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""Windows opens a console for a program that a windowed one starts."""
 
 log = logging.getLogger(__name__)
 Events = Callable[[Mapping[str, Any]], None]
@@ -71,6 +77,10 @@ class _Running:
     events: "queue.Queue[dict[str, Any] | None]" = field(default_factory=queue.Queue)
     """What it said, line by line; None once there is no more."""
     errors: bytes = b""
+    peak: int | None = None
+    """Bytes of memory that it held at most, as far as it has told."""
+    oom_kills: int | None = field(default_factory=oom_kills)
+    """Programs that the system had ended for lack of memory when this one was started."""
 
     def listen(self) -> None:
         for stream, read in (
@@ -195,7 +205,7 @@ class SupervisedWorker:
         try:
             process = subprocess.Popen(
                 [command.program, *command.arguments], stdin=pipe, stdout=pipe, stderr=pipe,
-                env=environment, creationflags=_NO_WINDOW,
+                env=environment, creationflags=NO_WINDOW,
             )  # fmt: skip
         except OSError as error:
             raise WorkerLostError(
@@ -241,6 +251,7 @@ class SupervisedWorker:
                 continue
             elif kind == "progress":
                 stage, has_begun = str(event.get("stage")), True
+                running.peak = event.get("memory") or running.peak
                 on_event(event)
             elif kind in ("result", "error"):
                 self._open = None
@@ -287,7 +298,15 @@ class SupervisedWorker:
             running.process.kill()
             code = running.process.wait()
         self._running = None
-        return _describe_end(code, running.errors.decode("utf-8", "replace"), is_started)
+        kills, before = oom_kills(), running.oom_kills
+        end = describe_end(
+            abs(code), signalled=code < 0, started=is_started, peak=running.peak,
+            errors=running.errors.decode("utf-8", "replace"),
+            oom_kills=None if kills is None or before is None else kills - before,
+            again=_AGAIN, look=_LOOK,
+        )  # fmt: skip
+        log.debug("%s", end.detail)
+        return end.message
 
     def _drain(self, running: _Running, *, until: float, answer_of: int) -> None:
         """Wait for the answer to a request that was cancelled."""
@@ -314,8 +333,3 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     raise (known if isinstance(known, type) and issubclass(known, MorseError) else MorseError)(
         message
     )
-
-
-def _describe_end(code: int, errors: str, is_started: bool) -> str:
-    reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"The worker ended ({reason})."

@@ -5,9 +5,10 @@ import shutil
 import stat
 import zipfile
 import zlib
+from os.path import isdir, isfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from MorseCore.config import nearest
+from MorseCore.config import nearest, shorten
 from MorseCore.errors import ModelError
 from MorseCore.store.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
 from MorseCore.system.files import output_error, replace_patiently, temporary_folder
@@ -24,6 +25,7 @@ __all__ = [
 
 BUILT_IN = Path(__file__).parents[1] / "models"
 _LARGEST = {INFO: 2**24, CARD: 2**24, WEIGHTS: 2**32}  # bytes a file of a model may have
+_SHOWN = 300  # characters of a name that is none; it may have been meant as a path
 _UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
@@ -50,15 +52,14 @@ def find_model(name: str, user: Path | None = None) -> Path:
     models = list_models(user)
     if name in models:
         return models[name]
-    path = Path(name)
-    if name and path.is_dir():
-        return path
+    if name and isdir(name):  # unlike Path's, it also says no to what no path can be
+        return Path(name)
     hint = " A path to a model folder works too."
-    if path.is_file():
+    if isfile(name):
         hint = f" A zip file is imported first: python -m MorseCore models import '{name}'."
     raise ModelError(
-        f"There is no model '{name}'{nearest(name, models)}; known: {', '.join(models) or 'none'}."
-        f"{hint}"
+        f"There is no model '{shorten(name, most=_SHOWN)}'{nearest(name, models)}; known: "
+        f"{', '.join(models) or 'none'}.{hint}"
     )
 
 

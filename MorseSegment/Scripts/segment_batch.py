@@ -39,13 +39,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from MorseCore.commands.batch import find_cases, run_batch
-    from MorseCore.service.supervisor import SupervisedWorker, WorkerCommand
+    from MorseCore.service.supervisor import SupervisedWorker
     from MorseSegmentLib.worker.launch import workerCommand
 
-    command = workerCommand()  # Slicer's own Python need not have torch
-    with SupervisedWorker(
-        WorkerCommand(command.program, command.arguments, command.withoutVariables)
-    ) as worker:
+    with SupervisedWorker(workerCommand()) as worker:  # Slicer's own Python need not have torch
         code = run_batch(
             options.input, options.output, model=options.model, device=options.device,
             points=options.points, passes=options.passes, roi=options.roi, scale=options.scale,

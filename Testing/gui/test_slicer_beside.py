@@ -125,10 +125,11 @@ def test_a_lacking_package_is_named_with_what_to_do() -> None:
     assert '"MissingPackage"' in answer
 
 
-def test_a_crash_behind_slicers_launcher_speaks_of_memory() -> None:
+def test_behind_slicers_launcher_a_crash_and_an_end_from_outside_look_alike() -> None:
     errors = "error: [/opt/Slicer/bin/PythonSlicer-real] exit abnormally - Report the problem.\n"
     failure = describeEnd(1, signalled=False, started=True, errors=errors)
-    assert "memory" in failure.message
+    assert "crashed or was ended; Slicer's launcher does not say which" in failure.message
+    assert "memory is short" in failure.message
     plain = describeEnd(1, signalled=False, started=True, errors="")
     assert "memory" not in plain.message
 
@@ -146,7 +147,7 @@ def test_another_python_is_named_by_the_environment(
     monkeypatch.setenv("MORSESEGMENT_PYTHON", "/opt/other/python")
     command = workerCommand()
     assert command.program == "/opt/other/python"
-    assert "PYTHONHOME" in command.withoutVariables
+    assert "PYTHONHOME" in command.without_variables
 
 
 def test_a_folder_that_is_in_use_is_removed_later(

@@ -59,6 +59,16 @@ def job(a_scene: Any, frames: SequenceFrames, a_moving_volume: Any) -> AllFrames
     return AllFrames(a_scene, frames, a_moving_volume)
 
 
+def test_every_frame_is_of_the_modality_of_the_volume_that_shows_it(
+    a_scene: Any, frames: SequenceFrames, a_moving_volume: Any
+) -> None:
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(a_scene)
+    item = tree.CreateItem(tree.GetSceneItemID(), a_moving_volume)
+    tree.SetItemAttribute(item, "DICOM.Modality", "MR")
+    job = AllFrames(a_scene, frames, a_moving_volume)
+    assert [job.read(number).modality for number in range(job.count)] == ["MR"] * 3
+
+
 @pytest.fixture
 def shown(job: AllFrames, a_result: Segmentation) -> SceneResult:
     for number in range(job.count):

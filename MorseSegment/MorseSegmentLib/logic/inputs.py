@@ -22,6 +22,7 @@ __all__ = [
     "InputVolume",
     "activeVolumeID",
     "fitBox",
+    "modalityOf",
     "readVolume",
     "regionText",
     "writeInSteps",
@@ -47,6 +48,8 @@ class InputVolume:
     """(K, J, I), a view of the node's voxels: copy it before the person goes on editing."""
     geometry: Geometry
     """Grid in the volume's own RAS, without its parent transform."""
+    modality: str = ""
+    """DICOM's code (CT, MR, …); empty if Slicer does not know it."""
 
     @property
     def matrix(self) -> tuple[tuple[float, ...], ...]:
@@ -75,7 +78,24 @@ def readVolume(volumeNode: vtk.vtkObject | None) -> InputVolume:
             "the module Vector to Scalar Volume and choose that."
         )
     _checkLinear(volumeNode)
-    return InputVolume(name, slicer.util.arrayFromVolume(volumeNode), geometryOf(volumeNode))
+    return InputVolume(
+        name,
+        slicer.util.arrayFromVolume(volumeNode),
+        geometryOf(volumeNode),
+        modalityOf(volumeNode),
+    )
+
+
+def modalityOf(volumeNode: vtk.vtkObject) -> str:
+    """DICOM's code of what a volume was read from; empty if Slicer does not know it."""
+    scene = volumeNode.GetScene()
+    # Not GetSubjectHierarchyNode(), which would make one.
+    tree = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
+    item = tree.GetItemByDataNode(volumeNode) if tree is not None else 0
+    if not item:
+        return ""
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return str(tree.GetItemAttribute(item, name))
 
 
 def regionText(

@@ -1,5 +1,6 @@
 """What one run segments: a volume, or all frames of a sequence one after the other. No Qt."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import slicer
@@ -7,7 +8,7 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation
-from MorseSegmentLib.logic.inputs import InputVolume, readVolume
+from MorseSegmentLib.logic.inputs import InputVolume, modalityOf, readVolume
 from MorseSegmentLib.logic.sequences import SequenceFrames
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra
@@ -110,6 +111,7 @@ class AllFrames:
     ) -> None:
         self._scene, self._frames = scene, frames
         self._volumeID, self.name = volumeNode.GetID(), volumeNode.GetName()
+        self._modality = modalityOf(volumeNode)  # the frames themselves are of no study
         self.count = len(frames)
         self._titles = [frame.label for frame in frames.frames()]
         self._sequences: dict[str, vtk.vtkObject] = {}
@@ -120,7 +122,7 @@ class AllFrames:
 
     def read(self, number: int) -> InputVolume:
         """A frame, which need not be the one that is seen."""
-        return self._frames.read(number)
+        return replace(self._frames.read(number), modality=self._modality)
 
     def title(self, number: int) -> str:
         """Its place, and its index value."""

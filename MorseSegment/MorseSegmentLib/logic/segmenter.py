@@ -156,7 +156,7 @@ class Segmenter:
         path = task.folder / _IMAGE
         request = Segment(
             id=task.number, image=str(path), ijk_to_ras=volume.matrix, output=str(task.folder),
-            name=volume.name, **run.options,
+            name=volume.name, modality=volume.modality, **run.options,
         )  # fmt: skip
         self._run, run.task = run, task
         self._write(run, task, request, writeInSteps(path, volume.array))
