@@ -16,7 +16,6 @@ install()
 from MorseSegmentLib import selftests
 
 SCRIPT = Path(__file__).with_name("selftests_without_torch.py")
-BATCH = "test_theBatchScriptWritesFilesAndASceneThatOpens"
 NAMES = [
     name for owner in selftests.TESTS for name in unittest.defaultTestLoader.getTestCaseNames(owner)
 ]
@@ -40,17 +39,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(reason="run_batch still computes in Slicer's own Python"),
-        )
-        if name == BATCH
-        else name
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_passes(outcomes: dict[str, str], name: str) -> None:
     assert outcomes[name] == "ok"
