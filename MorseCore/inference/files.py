@@ -102,10 +102,7 @@ def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) ->
     with atomic_path(folder / "points.csv") as temporary:
         result.points.write_csv(temporary)
     write_json(folder / "points.mrk.json", _markups(result.points), indent=None)
-    structures = [
-        {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
-        for s in result.structures
-    ]
+    structures = [structure.to_dict() for structure in result.structures]
     listed = {"listed": len(result.points), "changed": int(result.points.changed.sum())}
     report = {**result.report, "labels": structures}
     report["points"] = {**report.get("points", {}), **listed}
@@ -120,10 +117,7 @@ def read_result(folder: Path) -> Segmentation:
     """
     try:
         report = read_json(folder / REPORT)
-        structures = tuple(
-            Structure(int(s["value"]), str(s["name"]), _color(s["color"]), str(s["terminology"]))
-            for s in report["labels"]
-        )
+        structures = tuple(map(Structure.from_dict, report["labels"]))
     except (ConfigError, KeyError, TypeError, ValueError):
         raise ImageError(
             f"'{folder}' holds no complete result (report.json is missing or faulty)."
@@ -146,11 +140,6 @@ def read_result(folder: Path) -> Segmentation:
         geometry, structures, masks["coarse"], masks["refined"],
         uncertainty.array.astype(np.float32), points, report,
     )  # fmt: skip
-
-
-def _color(values: Any) -> tuple[float, float, float]:
-    r, g, b = (float(x) for x in values)
-    return r, g, b
 
 
 def _markups(points: RenderedPoints) -> dict[str, Any]:

@@ -86,10 +86,7 @@ def save_segmentation(folder: Path, result: Segmentation) -> dict[str, Any]:
             "shape": list(result.geometry.shape),
             "ijk_to_ras": result.geometry.ijk_to_ras.tolist(),
         },
-        "structures": [
-            {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
-            for s in result.structures
-        ],
+        "structures": [structure.to_dict() for structure in result.structures],
         "arrays": {name: save_array(folder, name, getattr(result, name)) for name in _MAPS},
         "points": {
             name: save_array(folder, f"points_{name}", getattr(result.points, name))
@@ -114,10 +111,7 @@ def load_segmentation(folder: Path, message: Mapping[str, Any]) -> Segmentation:
                 for name in RenderedPoints.__dataclass_fields__
             }
         )
-        structures = tuple(
-            Structure(s["value"], s["name"], tuple(s["color"]), s["terminology"])
-            for s in message["structures"]
-        )
+        structures = tuple(map(Structure.from_dict, message["structures"]))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ImageError(f"The worker's result cannot be read: {error}.") from error
     if any(array.shape != shape for array in maps.values()):
