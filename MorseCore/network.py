@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from MorseCore.backbones import BACKBONES, Backbone, BackboneConfig, Pyramid
+from MorseCore.backbones import BACKBONES, Backbone, BackboneConfig, Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads import HEADS, Head, HeadConfig
@@ -34,12 +34,16 @@ class NetworkConfig:
 
     def filled(self, network: "Network") -> "NetworkConfig":
         """With the sizes that a preset of the head stands for, as ``network`` was built with."""
-        return replace(self, head=self.head.filled(network.backbone.spec))
+        return replace(self, head=self.head.filled(self._spec(network.backbone)))
 
     def build(self, *, num_classes: int) -> "Network":
         """The network, with background as class 0 of ``num_classes``."""
         backbone = self.backbone.build(in_channels=self.in_channels, spatial_dims=self.spatial_dims)
-        return Network(backbone, self.head.build(backbone.spec, num_classes=num_classes))
+        return Network(backbone, self.head.build(self._spec(backbone), num_classes=num_classes))
+
+    def _spec(self, backbone: Backbone) -> PyramidSpec:
+        """What the head is told: the backbone's maps, and the image that it may read itself."""
+        return replace(backbone.spec, image_channels=self.in_channels)
 
 
 class Network(nn.Module):

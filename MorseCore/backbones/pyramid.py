@@ -28,6 +28,8 @@ class PyramidSpec:
     is_encoder: bool = False
     """Whether the maps are an encoder's, without a decoder: the finest one is then made by the
     first layers alone, and no classifier of it trains the others."""
+    image_channels: int = 1
+    """Channels of the image, for a head that reads it beside the maps."""
 
     def check_size(self, size: Sequence[int], *, what: str) -> None:
         """Refuse an input of this size, called ``what`` in the message.

@@ -29,6 +29,12 @@ MORSE_ROWS = {
         "pool": 2,
     },
 }  # fmt: skip
+IMAGE_ROWS = {  # heads that look into the image at the points
+    "iar+moe_image": {**MORSE_ROWS["iar+moe"], "image": "stem", "image_channels": 5},
+    "iar_image": {**MORSE_ROWS["iar"], "image": "raw"},
+    "implicit_image": {**MORSE_ROWS["implicit_pointrend"], "image": "raw"},
+    "iosnet_image": {"name": "iosnet", "widths": [9, 8], "image": "stem", "image_channels": 5},
+}
 TINY_SWIPE = {
     "name": "swipe", "hidden": 4, "embedding": 6, "patch_stride": 4, "frequencies": 2,
     "patch_widths": [10, 8, 8], "image_widths": [8, 6], "spo_copies": 2,
@@ -63,6 +69,7 @@ ONLY_2D = ("transunet",)
 ENCODERS = ("resnet", "res2net")  # no decoder: refused by what reads the finest map alone
 HEADS = {
     "plain": {"name": "plain"}, "morse": TINY_MORSE, **MORSE_ROWS, "swipe": TINY_SWIPE, **IMPLICIT,
+    **IMAGE_ROWS,
 }  # fmt: skip
 
 
