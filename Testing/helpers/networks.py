@@ -74,7 +74,12 @@ HEADS = {
 
 
 def make_network(
-    backbone: str = "unet3d", head: str | dict = "morse", *, dims: int = 3, classes: int = 3
+    backbone: str = "unet3d",
+    head: str | dict = "morse",
+    *,
+    dims: int = 3,
+    classes: int = 3,
+    stride: int = 1,
 ) -> Network:
     """A network with random weights, alike for every call, in evaluation mode."""
     torch.manual_seed(1)
@@ -83,6 +88,7 @@ def make_network(
         sizes["image_size"] = sizes["image_size"][:dims]
     data = {
         "spatial_dims": dims,
+        "backbone_stride": stride,
         "backbone": sizes,
         "head": HEADS[head] if isinstance(head, str) else head,
     }
