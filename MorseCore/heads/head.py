@@ -32,6 +32,11 @@ class Head(nn.Module, ABC):
     """The losses that :meth:`losses` can return, each with its weight in the sum. That of ``rend``
     is multiplied by lambda_t, which the training's schedule gives."""
 
+    @property
+    def answers_twice(self) -> bool:
+        """Whether a rendered answer may differ from the coarse one."""
+        return bool(self.rendering_parameters())
+
     def rendering_parameters(self) -> list[nn.Parameter]:
         """What only the rendered answer depends on; nothing for a head that renders nothing."""
         return []
