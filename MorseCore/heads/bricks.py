@@ -87,9 +87,7 @@ def find_bricks(pixel: Tensor, size: Sequence[int], *, side: int, images: int) -
     :param images: in the batch: B, or 1 for all.
     """
     grid = [-(-n // side) for n in size]
-    brick = flat_pixels(pixel // side, grid)
-    if images > 1:
-        brick = brick + prod(grid) * torch.arange(images, device=pixel.device)[:, None, None]
+    brick = flat_pixels(pixel // side, grid, images=images)
     held = torch.zeros(images * prod(grid), dtype=torch.bool, device=pixel.device)
     held[brick.flatten()] = True
     number = held.nonzero()[:, 0]
@@ -145,9 +143,15 @@ def weigh_rows(rows: Tensor, row: Tensor, weight: Tensor) -> Tensor:
     return found.view(*row.shape[:2], -1)
 
 
-def flat_pixels(pixel: Tensor, size: Sequence[int]) -> Tensor:
-    """Flat row-major number of pixels (..., D) in an image (*S)."""
+def flat_pixels(pixel: Tensor, size: Sequence[int], *, images: int = 1) -> Tensor:
+    """Flat row-major number of pixels (B, ..., D) in images (*S) that lie one after the other.
+
+    :param images: B, or 1 for all.
+    """
     index = pixel[..., 0]
+    if images > 1:
+        first = torch.arange(images, device=pixel.device) * size[0]
+        index = index + first.view(-1, *[1] * (index.ndim - 1))
     for axis, n in enumerate(size[1:], start=1):
         index = index * n + pixel[..., axis]
     return index

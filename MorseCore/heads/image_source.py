@@ -191,10 +191,7 @@ class StemFeatures(ImageFeatures):
 
     def _of_all(self, corners: Corners) -> Tensor:
         """From the features of every pixel, each image one brick."""
-        size, images = self._image.shape[2:], len(self._image)
-        row = flat_pixels(corners.pixel, size)
-        if images > 1:
-            row = row + prod(size) * torch.arange(images, device=row.device)[:, None, None]
+        row = flat_pixels(corners.pixel, self._image.shape[2:], images=len(self._image))
         rows = self._stem.dense(self._image).flatten(2).transpose(1, 2).flatten(0, 1)
         self.evaluated += len(rows)
         return weigh_rows(rows, row, corners.weight)
@@ -224,20 +221,16 @@ class RawFeatures(ImageFeatures):
         self.evaluated = 0
 
     def __call__(self, coords: Tensor) -> Tensor:
-        size, images = self._image.shape[2:], len(self._image)
+        size = self._image.shape[2:]
         corners = find_corners(coords, size)
         steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=coords.device)] * len(size))
         near = corners.pixel[..., None, :] + steps  # (B, P, K, 3^D, D)
         last = torch.tensor(size, device=coords.device) - 1
-        index = flat_pixels(near.clamp_min(0).minimum(last), size)
-        if images > 1:
-            index = (
-                index + prod(size) * torch.arange(images, device=index.device)[:, None, None, None]
-            )
+        index = flat_pixels(near.clamp_min(0).minimum(last), size, images=len(self._image))
         self.evaluated += index.numel()
         values = self._image.transpose(0, 1).flatten(1)[:, index]  # (C, B, P, K, 3^D)
-        found = torch.einsum("cbpks,bpk->bpcs", values.to(coords.dtype), corners.weight)
-        return found.flatten(2)
+        found = (values * corners.weight[..., None]).sum(3)  # no product that autocast would round
+        return found.permute(1, 2, 0, 3).flatten(2)
 
     def memory(self) -> int:
         return self._image.nbytes

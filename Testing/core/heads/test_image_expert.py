@@ -193,6 +193,26 @@ def test_an_image_of_several_channels_is_read_in_all():
         assert not torch.allclose(*(field.logits(coords) for field in fields))
 
 
+@pytest.mark.parametrize("source", ["stem", "raw"])
+@pytest.mark.parametrize("name", list(RENDERED))
+def test_the_image_is_looked_into_in_half_precision_as_well(name, source):
+    network, image, coords = make_row(name, image=source), make_image(2), some_points(2, 60)
+    with torch.no_grad():
+        exact = network(image).logits(coords)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = network(image).logits(coords)
+    assert torch.isfinite(found).all()
+    assert (found.float() - exact).abs().mean() < 0.05 * exact.abs().mean()
+    network.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = network.head.losses(
+            network(image), Targets(torch.zeros(2, 8, 16, dtype=torch.long)),
+            sampler=UncertainConfig(points=24).build(), active=("sup", "rend"),
+        )  # fmt: skip
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
 def everywhere(self: StemFeatures, coords: torch.Tensor) -> torch.Tensor:
     """The stem of the whole image, sampled."""
     dense = self._stem.dense(self._image)
