@@ -234,7 +234,8 @@ def legacy_score(prediction: np.ndarray, target: np.ndarray) -> tuple[float, flo
 
     Distances are in voxels whatever the spacing; HD95 pools both directions. A missed structure
     scores (0, 0, 0, 0), that is a perfect distance, and so does one absent from both; a spurious
-    one scores (1, 1, 0, 0). Never use it to choose a model.
+    one scores (1, 1, 0, 0). Never use it to choose a model. An image of one slice, (1, H, W), is
+    measured as the 2D image that it is; in that code each of its pixels would be surface.
     """
     if prediction.any() and not target.any():
         return 1.0, 1.0, 0.0, 0.0
