@@ -24,6 +24,7 @@ from MorseCore.images.nifti import (
 )
 from MorseCore.images.pictures import check_picture
 from MorseCore.images.textheaders import check_text_header
+from MorseCore.images.voxelvalues import to_single
 from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.files import atomic_path, printable
 
@@ -68,7 +69,8 @@ class Volume:
     """One scalar image and where it is."""
 
     array: np.ndarray
-    """(K, J, I), float32 or the file's integer type; NaN where the file has no number."""
+    """(K, J, I), float32 or the file's integer type; NaN where the file has no number. float64 only
+    where float32 would round the contrast away."""
     geometry: Geometry
     source: str
     """Name of the file or folder, without its path, which may name a patient."""
@@ -128,9 +130,7 @@ def volume_from_itk(image: SimpleITK.Image, source: str) -> Volume:
     :raises GeometryError: if its grid is impossible.
     """
     image = _as_scalar(image, Path(source))
-    array = SimpleITK.GetArrayFromImage(image)
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
+    array = to_single(SimpleITK.GetArrayFromImage(image))
     geometry = geometry_of(image)
     return Volume(array.reshape(geometry.shape), geometry, source, image.GetDimension())
 

@@ -4,6 +4,8 @@ A model sees upright anatomy: array axes (K, J, I) run towards S, A, R.
 """
 
 import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,20 +105,20 @@ def model_grid(
         if spacing is not None and spatial_dims == 2:
             spacing = (spacing[0], spacing[1], source.spacing[2])
         target = _respaced(source, spacing or source.spacing)
-    if target is not source:
-        _check_size(target)
     return source, target
 
 
 def _respaced(source: Geometry, spacing: tuple[float, float, float]) -> Geometry:
     """The grid over the same extent with about the wanted spacing; ``source`` itself if it has."""
     size = source.shape[::-1]
-    counts = [
-        n if abs(old / new - 1) <= _SAME_SPACING else max(1, round(n * old / new))
+    wanted = [
+        n if abs(old / new - 1) <= _SAME_SPACING else max(1.0, n * old / new)
         for n, old, new in zip(size, source.spacing, spacing, strict=True)
     ]
+    counts = [round(min(n, _MAX_VOXELS + 1)) for n in wanted]  # infinity cannot be rounded
     if tuple(counts) == size:
         return source
+    _check_size(wanted)
     ratio = np.array([old / new for old, new in zip(size, counts, strict=True)])
     matrix = source.ijk_to_ras.copy()
     matrix[:3, :3] *= ratio
@@ -131,17 +133,19 @@ def _upright(source: Geometry, spacing: tuple[float, float, float]) -> Geometry:
     low, high = corners.min(axis=0), corners.max(axis=0)
     step = np.asarray(spacing, dtype=np.float64)
     # A rounding error must not add a voxel.
-    i, j, k = np.maximum(np.ceil((high - low) / step - 1e-4), 1).astype(int).tolist()
+    wanted = np.maximum(np.ceil((high - low) / step - 1e-4), 1)
+    _check_size(wanted.tolist())
+    i, j, k = wanted.astype(int).tolist()
     matrix = np.diag([*step, 1.0])
     matrix[:3, 3] = (low + high) / 2 - step * (np.array([i, j, k]) - 1) / 2
     return Geometry((k, j, i), matrix)
 
 
-def _check_size(target: Geometry) -> None:
-    voxels = int(np.prod(target.shape, dtype=np.int64))
-    if voxels > _MAX_VOXELS:
-        k, j, i = target.shape
+def _check_size(counts: Sequence[float]) -> None:
+    """Refuse (i, j, k) voxels that are too many; as real numbers, which do not overflow."""
+    if not math.prod(counts) <= _MAX_VOXELS:
+        size = " x ".join(f"{n:.0f}" if n < 1e9 else f"{n:.1e}" for n in counts)
         raise GeometryError(
-            f"At the model's spacing the image would have {i} x {j} x {k} voxels, more than can be "
+            f"At the model's spacing the image would have {size} voxels, more than can be "
             "held; check the spacing in its header or choose a region."
         )

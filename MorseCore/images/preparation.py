@@ -1,19 +1,33 @@
 """How a scan becomes what a network sees: grid, orientation, intensities."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from MorseCore.errors import ConfigError
+from MorseCore.errors import ConfigError, ImageError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
+from MorseCore.images.voxelvalues import has_value, measure_percentiles, measure_range, pieces
 
-__all__ = ["CLIPPED", "Intensity", "Preparation", "measure_intensity", "normalise", "prepare_scan"]
+__all__ = [
+    "CLIPPED",
+    "Intensity",
+    "Preparation",
+    "fill_missing",
+    "measure_intensity",
+    "normalise",
+    "prepare_scan",
+]
 
 CLIPPED = (-0.2, 1.5)  # of ``percentile``
 _PIECE = 1 << 24  # bytes looked at together
+_HUGE = (
+    1e30  # values from here on, or contrasts below its inverse, are computed in double precision
+)
+_SQUARED = 1e-100
+_ROUNDED = 1e-3  # share of the contrast that single precision may round away
 
 
 @dataclass(frozen=True)
@@ -73,52 +87,97 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Intensity:
-    """What is done to every voxel: clip to ``low`` .. ``high``, subtract, divide."""
+    """What is done to every voxel: clip to ``low`` .. ``high``, subtract, divide.
+
+    A voxel without a value (:mod:`MorseCore.images.voxelvalues`) becomes ``background``, whatever
+    stands there.
+    """
 
     low: float
     high: float
     shift: float
     scale: float
     """0 makes everything 0: the image is constant."""
+    background: float
+    """In the image's own units. ``range``: the lower end, air in CT. Otherwise what becomes 0, as
+    stands beyond an image, in training too: the mean of the clipped voxels, or the value of the
+    lower percentile. With the lower clip value there instead, hippocampus-t1 found less beside a
+    slab without values (DSC with the whole scan's masks 0.55 to 0.96, else 0.95 to 1.00)."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Any shape and type to float32, a copy."""
-        result = np.array(image, dtype=np.float32, order="C")
         if self.scale == 0:
-            return np.zeros_like(result)
+            return np.zeros(image.shape, np.float32)
+        kind: Any = np.float64 if self._needs_double else np.float32
+        with np.errstate(over="ignore"):
+            result: Any = np.array(image, dtype=kind, order="C")
+        if image.dtype.kind == "f":
+            self.fill(result)
         np.clip(result, self.low, self.high, out=result)
-        result -= np.float32(self.shift)
-        result /= np.float32(self.scale)
-        return result
+        result -= kind(self.shift)
+        result /= kind(self.scale)
+        prepared: np.ndarray = result.astype(np.float32, copy=False)
+        return prepared
+
+    def fill(self, image: np.ndarray) -> None:
+        """Give the voxels of real numbers that have no value that of the background, in place."""
+        for piece in pieces(image, _PIECE):
+            known = has_value(piece)
+            if not known.all():
+                piece[~known] = self.background
+
+    @property
+    def _needs_double(self) -> bool:
+        """Whether single precision would overflow, or round the contrast away."""
+        largest = max(abs(self.low), abs(self.high), abs(self.shift))
+        is_rounded = largest * 2.0**-24 > _ROUNDED * self.scale
+        return is_rounded or largest > _HUGE or self.scale < 1 / _HUGE
 
 
 def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:
-    """What makes the network's input of the voxels of an image, or of the region segmented."""
+    """What makes the network's input of the voxels of an image, or of the region segmented.
+
+    Voxels without a value have no say.
+
+    :raises ImageError: if no voxel has a value.
+    """
     if preparation.normalisation == "range":
         low, high = preparation.intensity_range
-        return Intensity(low, high, (low + high) / 2, (high - low) / 2)
-    low, high = (float(x) for x in np.percentile(image, preparation.percentiles))
-    if preparation.normalisation == "percentile":
-        if low >= high:
-            low, high = float(np.min(image)), float(np.max(image))
-        span = high - low
-        return Intensity(low + CLIPPED[0] * span, low + CLIPPED[1] * span, low, span)
+        return Intensity(low, high, (low + high) / 2, (high - low) / 2, low)
+    found = measure_range(image)
+    if found.missing == found.size:
+        raise ImageError("No voxel of the image has a value (all are NaN or infinite).")
+    values = image[has_value(image)] if found.missing else image
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    low, high = measure_percentiles(values, preparation.percentiles, found)
     if low >= high:  # a mask-like image may have all its contrast beyond the percentiles
-        low, high = -np.inf, np.inf
+        low, high = float(found.low), float(found.high)
+    if preparation.normalisation == "percentile":
+        span = high - low
+        return Intensity(low + CLIPPED[0] * span, low + CLIPPED[1] * span, low, span, low)
     # In pieces: numpy's own deviation holds the whole image in double precision.
-    count = max(1, image.nbytes // _PIECE)
-    pieces = [np.s_[part[0] : part[-1] + 1] for part in np.array_split(range(len(image)), count)
-              if len(part)]  # fmt: skip
-    clipped = (np.clip(image[piece].astype(np.float64), low, high) for piece in pieces)
-    mean = sum(float(piece.sum()) for piece in clipped) / image.size
-    clipped = (np.clip(image[piece].astype(np.float64), low, high) for piece in pieces)
-    square = sum(float(((piece - mean) ** 2).sum()) for piece in clipped)
-    return Intensity(low, high, mean, float(np.sqrt(square / image.size)))
+    clipped = (np.clip(piece.astype(np.float64), low, high) for piece in pieces(values, _PIECE))
+    mean = sum(float(piece.sum()) for piece in clipped) / values.size
+    clipped = (np.clip(piece.astype(np.float64), low, high) for piece in pieces(values, _PIECE))
+    span = high - low
+    unit = span if 0 < span < _SQUARED else 1.0  # a square would be too small for a number
+    square = sum(float((((piece - mean) / unit) ** 2).sum()) for piece in clipped)
+    return Intensity(low, high, mean, unit * float(np.sqrt(square / values.size)), mean)
 
 
 def normalise(image: np.ndarray, preparation: Preparation) -> np.ndarray:
     """Intensities as the network expects them; any shape -> float32. Constant -> zeros."""
     return measure_intensity(image, preparation)(image)
+
+
+def fill_missing(volume: Volume, preparation: Preparation) -> Volume:
+    """The volume with background where voxels have no value; itself if all have one."""
+    if has_value(volume.array).all():
+        return volume
+    array = volume.array.copy()
+    measure_intensity(array, preparation).fill(array)
+    return replace(volume, array=array)
 
 
 def prepare_scan(volume: Volume, preparation: Preparation) -> tuple[np.ndarray, Geometry]:
@@ -127,7 +186,10 @@ def prepare_scan(volume: Volume, preparation: Preparation) -> tuple[np.ndarray, 
     Intensities come first: what the upright box of a tilted scan holds beside the scan has no say,
     and is 0 afterwards, the mean.
 
-    :param volume: without voxels that are not numbers.
+    Voxels without a value are background before anything is interpolated, so that none of their
+    neighbours is lost with them.
+
+    :raises ImageError: if no voxel has a value.
     :raises GeometryError: if the grid would be too large to hold.
     """
     scan = replace(volume, array=normalise(volume.array, preparation))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from MorseCore.errors import ImageError, ModelError, NotFiniteError
-from MorseCore.geometry import Geometry
-from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
+from MorseCore.errors import ModelError, NotFiniteError
+from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
 from MorseCore.images.lazy import LazyImage
 from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.openvino import use_engine
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
@@ -24,6 +24,7 @@ from MorseCore.inference.sliding_window import KeptFields, predict_slabs
 from MorseCore.inference.stitching import Crops, GridPrediction
 from MorseCore.result import Segmentation
 from MorseCore.store.model_folder import load_network, read_model
+from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device, resolve_device, resolve_precision
 from MorseCore.system.memory import check_memory, out_of_memory_explained
 from MorseCore.system.stage_clock import StageClock
@@ -100,16 +101,19 @@ class VolumePredictor:
     ) -> Segmentation:
         """Segment a scan; outside of the region of interest all is background.
 
-        :param volume: (K, J, I) of any numbers; what is no number is taken as background.
+        :param volume: (K, J, I) of any real numbers; voxels that are NaN or infinite are taken as
+            background, and have no say in how the others are normalised.
         :param kept: collects the fields for further questions (:mod:`MorseCore.inference.session`).
         :param progress: called with the stage (``prepare``, ``network``, ``restore``) and 0..1.
         :param should_stop: asked before each batch of windows, and once they are done.
         :return: maps (K, J, I) on the scan's own grid, or ``options.scale`` times finer.
-        :raises ImageError: if the volume is no scan (constant, a label map, nothing but NaN).
-        :raises GeometryError: if the region lies outside the image.
+        :raises ImageError: if the volume is no scan (constant, a label map, half of it NaN, a line
+            of voxels); some such errors can be overruled (``options.accept``).
+        :raises GeometryError: if the region lies outside the image, or the voxels are of another
+            scale than the model's.
         :raises ConfigError: if a number is chosen that the model's renderer does not have.
         :raises ModelError: if the model answers with values that are not numbers.
-        :raises DeviceError: if the device runs out of memory.
+        :raises DeviceError: if the device has or runs out of memory.
         :raises Cancelled: if ``should_stop`` answered yes.
         """
         run = _Run(options or PredictOptions(), kept, progress, should_stop)
@@ -124,8 +128,6 @@ class VolumePredictor:
             run.monitor("prepare").tell(0.0)
             scan = self._prepare(volume, run.options)
             assembler = self._assembler(scan)
-            shape = scan.place.grid.shape
-            self._check_memory(shape, run.options.scale, rolling=assembler.takes_slabs)
         retry = None
         try:
             self._fill(assembler, scan, run)
@@ -149,47 +151,53 @@ class VolumePredictor:
 
     def _prepare(self, volume: Volume, options: PredictOptions) -> _Scan:
         """Check a scan, cut the region out and bring it to the model's grid."""
-        voxels, lost = clean_voxels(volume.array)
-        volume = replace(volume, array=voxels)
-        check_is_intensity_image(volume)
+        accepted, preparation = Acceptance(options.accept), self.info.preparation
+        notes = check_is_intensity_image(volume, accepted)
         part, start = cut_region(volume, options.roi)
-        warnings = warn_about_scan(part, self.info, lost=lost)
-        image, grid = self._to_model_grid(part)
+        notes += check_values(part, preparation, accepted, is_region=options.roi is not None)
+        notes += check_spacing(part, preparation, accepted)
+        source, grid = model_grid(
+            part.geometry, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
+        )
         place = Placement(
             grid, part.geometry, volume.geometry, start,
-            self.info.preparation.spatial_dims, scale=options.scale,
+            preparation.spatial_dims, scale=options.scale,
         )  # fmt: skip
-        return _Scan(part, image, place, warnings)
+        copied = 0 if grid is source else 4 * (prod(source.shape) + prod(grid.shape))
+        notes += check_memory(copied + self._held_bytes(place), accepted)
+        notes += warn_about_scan(part, self.info)
+        image = self._image(part, place, is_copied=grid is not source)
+        return _Scan(part, image, place, notes)
 
     def _assembler(self, scan: _Scan) -> Assembler:
         return Assembler(scan.place, self.info.result_structures())
 
-    def _to_model_grid(self, part: Volume) -> tuple[Crops, Geometry]:
-        """What the network sees of a scan, and the grid of that."""
+    def _image(self, part: Volume, place: Placement, *, is_copied: bool) -> Crops:
+        """What the network sees of a scan."""
         preparation = self.info.preparation
-        dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
-        if part.array.min() == part.array.max():
-            raise ImageError("Inside the region every voxel has one value; choose another region.")
-        source, target = model_grid(part.geometry, spacing=spacing, spatial_dims=dims)
-        if target is source:  # nothing is interpolated
-            axes = canonical_axes(part.geometry, spatial_dims=dims)
-            intensity = measure_intensity(part.array, preparation)
-            return LazyImage(axes.apply(part.array), intensity), source
-        array, grid = prepare_scan(part, preparation)
-        return torch.from_numpy(array), grid
+        if is_copied:
+            return torch.from_numpy(prepare_scan(part, preparation)[0])
+        axes = canonical_axes(part.geometry, spatial_dims=place.spatial_dims)
+        intensity = measure_intensity(part.array, preparation)
+        return LazyImage(axes.apply(part.array), intensity)
 
-    def _check_memory(self, shape: tuple[int, ...], scale: int, *, rolling: bool) -> None:
-        """Refuse what would not fit: Linux would end the program without a word.
-
-        :param rolling: a window's rows are held at a time, not all.
-        """
-        dims, window = self.info.preparation.spatial_dims, self.info.preparation.window_size
-        sizes = [max(n, w) for n, w in zip(shape[-dims:], window, strict=True)]
-        plane = prod(sizes[-2:]) * scale**2
+    def _held_bytes(self, place: Placement) -> int:
+        """What a run holds at least; Linux would end the program without a word."""
+        info, dims, scale = self.info, place.spatial_dims, place.scale
+        window = info.preparation.window_size
+        # Of a window's rows, or of all; coarse and refined, while they blend.
+        rolling = can_come_in_slabs(place.fine(place.grid), place.fine(place.part))
+        sizes = [max(n, w) for n, w in zip(place.grid.shape[-dims:], window, strict=True)]
         rows = (min(sizes[0], window[0]) if rolling else sizes[0]) * scale if dims == 3 else 1
-        held = 4 * self.info.num_classes * 2 * plane * rows  # coarse and refined, while they blend
-        masks = 6 * prod(shape) * scale**dims  # two of one byte, uncertainty
-        check_memory(held + masks)
+        blended = 4 * info.num_classes * 2 * prod(sizes[-2:]) * scale**2 * rows
+        masks = 6 * prod(place.part.shape) * scale**dims  # two of one byte, uncertainty
+        maps = 0
+        if self.device.type == "cpu":  # what the backbone hands to the head, of a batch of windows
+            spec = self.network.backbone.spec
+            pairs = zip(spec.channels, spec.strides, strict=True)
+            voxels = sum(c * prod(window) // s**dims for c, s in pairs)
+            maps = 2 * info.windows.batch * voxels  # in half precision
+        return blended + masks + maps
 
     def _fill(self, assembler: Assembler, scan: _Scan, run: _Run) -> None:
         """Predict, and hand over what is done."""

@@ -120,22 +120,38 @@ def _versions() -> dict[str, str]:
     }
 
 
-def warn_about_scan(part: Volume, info: ModelInfo, *, lost: int) -> list[str]:
-    """Sentences about what may spoil the result; logs those that are not logged yet.
+def warn_about_scan(part: Volume, info: ModelInfo) -> list[str]:
+    """Sentences about what may spoil the result, which are logged.
 
     :param part: what of the scan will be segmented.
-    :param lost: voxels without a value, about which reading has logged already.
     """
     found = [view_warning(part, info)]
-    if part.ndim == 2 and info.preparation.spatial_dims == 3:
+    if is_slice(part) and info.preparation.spatial_dims == 3:
         found.append(f"'{info.name}' was trained on volumes; the image is one slice.")
-    found.append(modality_warning(part, info))
+    found += [modality_warning(part, info), unit_warning(part, info)]
     texts = [text for text in found if text]
     for text in texts:
         log.warning("%s: %s", printable(part.source), text)
-    if lost:
-        texts.append(f"{lost} voxels without a value were taken as background.")
     return texts
+
+
+def is_slice(part: Volume) -> bool:
+    """Whether it is a picture, or a volume of one slice."""
+    return part.ndim == 2 or min(part.array.shape) == 1
+
+
+def unit_warning(part: Volume, info: ModelInfo) -> str:
+    """A sentence if a CT for a model of Hounsfield units seems to be in other units."""
+    preparation = info.preparation
+    if info.modality != "CT" or preparation.normalisation != "range" or part.array.min() < 0:
+        return ""
+    low, high = preparation.intensity_range
+    if low >= 0:
+        return ""
+    return (
+        f"No voxel of the image lies below 0, and the model sees {low:g} to {high:g} Hounsfield "
+        "units: are these its values?"
+    )
 
 
 def modality_warning(part: Volume, info: ModelInfo) -> str:
@@ -158,7 +174,7 @@ def view_warning(part: Volume, info: ModelInfo) -> str:
     # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
     seen = sorted(extent[: info.preparation.spatial_dims])
     pairs = list(zip(seen, sorted(view), strict=True))
-    is_picture = part.ndim < info.preparation.spatial_dims  # which is said anyway
+    is_picture = is_slice(part) and info.preparation.spatial_dims == 3  # which is said anyway
     if not is_picture and any(a < _SMALL * b for a, b in pairs):
         return (
             f"What is segmented measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the training "

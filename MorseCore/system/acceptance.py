@@ -11,6 +11,12 @@ __all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
 ACCEPTABLE: Mapping[str, str] = {
     "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
     "unknown-sides": "an Analyze image, which does not say which side is left",
+    "missing-values": "an image of which more than half has no value (NaN or infinite)",
+    "flat-image": "an image in which all voxels but a few have one value",
+    "label-map": "an image that looks like a segmentation",
+    "spacing": "voxels more than 16 times as large as the model's, or as small",
+    "memory": "a run that needs more memory than the machine has",
+    "shared-images": "an image of the training that is in the validation or test split, too",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 

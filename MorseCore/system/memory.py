@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from MorseCore.errors import DeviceError
+from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device
 
 __all__ = [
-    "available_memory", "check_memory", "free_gpu_memory", "is_out_of_memory",
+    "available_memory", "check_memory", "free_gpu_memory", "gigabytes", "is_out_of_memory",
     "out_of_memory_explained", "physical_memory", "release_gpu_memory",
 ]  # fmt: skip
 
@@ -67,18 +68,35 @@ def _windows_memory() -> _WindowsMemory | None:
     return status if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
 
 
-def check_memory(needed: int) -> None:
+def check_memory(
+    needed: int,
+    accepted: Acceptance | None = None,
+    *,
+    advice: str = "choose a region of interest or a smaller scale",
+) -> list[str]:
     """Refuse a run whose results alone are larger than the main memory.
 
     :param needed: bytes.
+    :param accepted: refusals to overrule (``memory``); None where nobody can.
+    :param advice: what to do instead.
+    :return: sentences for the report.
     :raises DeviceError: naming both sizes.
     """
     total = physical_memory()
-    if total is not None and needed > total:
-        raise DeviceError(
-            f"This run needs at least {needed / 2**30:.0f} GiB of memory and the machine has "
-            f"{total / 2**30:.0f} GiB; choose a region of interest or a smaller scale."
-        )
+    if total is None or needed <= total:
+        return []
+    error = DeviceError(
+        f"This run needs at least {gigabytes(needed)} of memory and the machine has "
+        f"{gigabytes(total)}; {advice}."
+    )
+    if accepted is None:
+        raise error
+    return [accepted.refuse("memory", error)]
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes, for a sentence."""
+    return f"{size / 2**30:,.0f} GiB" if size >= 10 * 2**30 else f"{size / 2**30:.1f} GiB"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

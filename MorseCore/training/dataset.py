@@ -7,8 +7,9 @@ objects, one a fold (as nnU-Net writes them).
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import canonical_geometry, to_model_grid
-from MorseCore.images.imagechecks import clean_voxels
-from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.imagechecks import check_missing, check_spacing
+from MorseCore.images.imageio import ReadOptions, Volume, read_volume
 from MorseCore.images.preparation import Preparation, prepare_scan
+from MorseCore.images.voxelvalues import measure_range
+from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.training.layouts import Case, list_cases
 
 __all__ = [
@@ -132,17 +135,19 @@ def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[in
     return [value for value in range(1, num_classes) if not counts[value]]
 
 
-def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
-    """Image and label map of a case, as they lie in their files; voxels that are no numbers are
-    background, as when an image is segmented.
+def read_case(
+    case: Case, *, num_classes: int, accepted: Acceptance = NOTHING
+) -> tuple[Volume, Volume]:
+    """Image and label map of a case, as they lie in their files.
 
+    :param accepted: refusals to overrule, as when an image is segmented.
     :raises DatasetError: if they cannot be read or do not lie on one grid, the label map holds
-        something else than whole numbers 0 … C-1, or a volume has one value everywhere.
+        something else than whole numbers 0 … C-1, more than half of the image has no value, or a
+        volume has one value everywhere.
     """
-    try:
-        image, label = read_volume(case.image), read_volume(case.label)
-    except MorseError as error:
-        raise DatasetError(f"Case '{case.name}': {error}") from error
+    options = ReadOptions(accepted=accepted)
+    with _named(case):
+        image, label = read_volume(case.image, options), read_volume(case.label, options)
     if not image.geometry.is_close(label.geometry):
         raise DatasetError(
             f"Case '{case.name}': the image has {image.geometry.shape} voxels of "
@@ -150,26 +155,28 @@ def read_case(case: Case, *, num_classes: int) -> tuple[Volume, Volume]:
             f"{label.geometry.spacing} mm, or they lie apart."
         )
     _check_labels(case.name, label.array, num_classes)
-    try:
-        voxels, lost = clean_voxels(image.array)
-    except MorseError as error:
-        raise DatasetError(f"Case '{case.name}': {error}") from error
+    found = measure_range(image.array)
+    with _named(case):
+        check_missing(found, accepted, where=f"{image.source}:")
     # A picture may be a black slice from the end of a volume; a volume without contrast is broken.
-    if image.ndim == 3 and voxels.min() == voxels.max():
+    if image.ndim == 3 and found.is_constant:
         raise DatasetError(f"Case '{case.name}': every voxel of the image has one value.")
-    if lost:
-        log.warning("case '%s': %d voxels without a value are background", case.name, lost)
-    return replace(image, array=voxels), label
+    return image, label
 
 
-def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> PreparedCase:
+def prepare_case(
+    case: Case, preparation: Preparation, *, num_classes: int, accepted: Acceptance = NOTHING
+) -> PreparedCase:
     """Read a case and bring it to the model's grid.
 
-    :raises DatasetError: as :func:`read_case`.
+    :raises DatasetError: as :func:`read_case`; or if its voxels are of another scale than the
+        model's.
     """
-    image, label = read_case(case, num_classes=num_classes)
+    image, label = read_case(case, num_classes=num_classes, accepted=accepted)
     dims, spacing = preparation.spatial_dims, preparation.spacing_xyz
-    array, geometry = prepare_scan(image, preparation)
+    with _named(case):
+        check_spacing(image, preparation, accepted)
+        array, geometry = prepare_scan(image, preparation)
     labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims)
     if labels.shape != array.shape:
         raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
@@ -177,6 +184,15 @@ def prepare_case(case: Case, preparation: Preparation, *, num_classes: int) -> P
     if not geometry.is_close(canonical_geometry(image.geometry, spatial_dims=dims)):
         drawn = DrawnLabels(label.array.astype(np.uint8), image.geometry, geometry)
     return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn)
+
+
+@contextmanager
+def _named(case: Case) -> Iterator[None]:
+    """An error about a file names its case."""
+    try:
+        yield
+    except MorseError as error:
+        raise DatasetError(f"Case '{case.name}': {error}") from error
 
 
 def _labels_on_grid(label: Volume, *, spacing: Any, spatial_dims: int) -> np.ndarray:

@@ -22,8 +22,7 @@ import torch
 
 from MorseCore.config import decode, nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError
-from MorseCore.images.imagechecks import clean_voxels
-from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.imageio import read_volume
 from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.preparation import Preparation, prepare_scan
 from MorseCore.inference.options import WindowSettings
@@ -92,10 +91,7 @@ class Monitor:
         return found
 
     def _compare(self, network: Network, case: WatchedCase) -> dict[str, dict[str, float]]:
-        volume = read_volume(Path(case.image))
-        voxels, _ = clean_voxels(volume.array)
-        scan = Volume(voxels, volume.geometry, volume.source)
-        array, grid = prepare_scan(scan, self._preparation)
+        array, grid = prepare_scan(read_volume(Path(case.image)), self._preparation)
         settings = WindowSettings(
             self._preparation.window_size, _COARSE.build(), self._windows,
             precision=self._precision,

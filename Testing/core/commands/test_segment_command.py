@@ -202,10 +202,12 @@ def test_voxels_without_a_value_are_warned_about_and_taken_as_background(
     write_volume(tmp_path / "b.nii.gz", spoilt, volume.geometry)
     done = command.segment(tmp_path / "b.nii.gz", output=tmp_path)
     assert done.code == 0
-    assert done.err.count("3 voxels without a value") == 1
-    assert read_report(tmp_path / "b")["warnings"] == [
-        "3 voxels without a value were taken as background."
-    ]
+    sentence = (
+        "b.nii.gz: 3 of 13,824 voxels (less than 0.1 %) have no value (NaN or infinite); they are "
+        "taken as background."
+    )
+    assert done.err.count(sentence) == 1
+    assert read_report(tmp_path / "b")["warnings"] == [sentence]
     assert (read_volume(tmp_path / "b" / "refined.nii.gz").array > 0).any()
 
 

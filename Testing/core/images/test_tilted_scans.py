@@ -80,7 +80,12 @@ def test_the_networks_seconds_are_in_the_report(tilted: bool) -> None:
 def test_a_tilted_scan_is_known_to_need_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """All its rows are held until it can be turned back; of an upright one those of a window."""
     needed: list[int] = []
-    monkeypatch.setattr("MorseCore.inference.predictor.check_memory", needed.append)
+
+    def keep(size: int, *_: object) -> list[str]:
+        needed.append(size)
+        return []
+
+    monkeypatch.setattr("MorseCore.inference.predictor.check_memory", keep)
     predictor = VolumePredictor(find_model("phantom-tiny"), device="cpu")
     tall = scan(tilted=True, shape=(400, 16, 16))
     predictor.segment(tall)

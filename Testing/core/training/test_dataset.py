@@ -168,7 +168,7 @@ def test_voxels_that_are_no_numbers_are_background_as_in_what_is_segmented(
     with caplog.at_level("WARNING"):
         case = prepared(tmp_path, image, cube())
     assert np.isfinite(case.image).all()
-    assert "case 'case_a': 1 voxels without a value" in caplog.text
+    assert "case_a.mha: 1 of 512 voxels (0.2 %) have no value" in caplog.text
 
 
 def test_an_image_of_one_value_is_refused(tmp_path: Path):

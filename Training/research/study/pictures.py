@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.images.imagechecks import check_is_intensity_image, clean_voxels
+from MorseCore.images.imagechecks import check_is_intensity_image, check_values
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.inference.predictor import VolumePredictor
@@ -147,8 +147,8 @@ def gate_maps(predictor: VolumePredictor, volume: Volume) -> GateMaps:
     :raises ConfigError: if the model's head has no gates.
     :raises ImageError: if the volume is no scan (constant, a label map, nothing but NaN).
     """
-    volume = replace(volume, array=clean_voxels(volume.array)[0])
     check_is_intensity_image(volume)
+    check_values(volume, predictor.info.preparation, is_region=False)
     for text in (view_warning(volume, predictor.info), modality_warning(volume, predictor.info)):
         if text:
             log.warning(text)

@@ -15,7 +15,7 @@ from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume
 from MorseCore.images.inverse_resampling import to_input_grid_labels
 from MorseCore.images.modelgrid import model_grid
-from MorseCore.images.preparation import Preparation, prepare_scan
+from MorseCore.images.preparation import Preparation, fill_missing, prepare_scan
 from MorseCore.inference.assembly import finer
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
@@ -64,6 +64,7 @@ def score_shift(
     :raises DatasetError: as :func:`read_case`.
     """
     image, label = read_case(case, num_classes=predictor.info.num_classes)
+    image = fill_missing(image, predictor.info.preparation)
     if shift.kind == "input":
         return _score_input(predictor, image, label, shift.factor)
     return _score_output(predictor, case, image, shift.factor)
