@@ -26,7 +26,7 @@ from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import MaskFormat, write_result
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
-from MorseCore.inference.session import Session
+from MorseCore.inference.whole_scan import ScanSession, open_session
 from MorseCore.metrics.evaluation import evaluate_folder
 from MorseCore.metrics.scores import Rule
 from MorseCore.result import RenderedPoints, Segmentation, Structure
@@ -44,7 +44,7 @@ class Result:
     """A segmented scan. Maps are (K, J, I) on the scan's own grid, with that grid beside them."""
 
     _segmentation: Segmentation
-    _session: Session | None = field(default=None, repr=False)
+    _session: ScanSession | None = field(default=None, repr=False)
 
     @property
     def coarse(self) -> Volume:
@@ -70,6 +70,13 @@ class Result:
     def structures(self) -> Sequence[Structure]:
         """What each label means."""
         return self._segmentation.structures
+
+    @property
+    def volumes(self) -> list[dict[str, Any]]:
+        """A row a structure: name, side, ml before and after rendering, and how they differ."""
+        sides = {item.value: item.side for item in self.structures}
+        rows = self.report.get("structures", [])
+        return [{**row, "side": sides.get(row["value"], "")} for row in rows]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -159,14 +166,14 @@ class Predictor:
         """
         volume = _as_volume(image, spacing=spacing, origin=origin, direction=direction)
         options = PredictOptions(roi=_box(roi), points=points, passes=passes, scale=scale)
-        session = Session(self._predictor, volume, options)
+        session = open_session(self._predictor, volume, options)
         return Result(session.segment(progress=progress, should_stop=should_stop), session)
 
 
 def segment(
     image: Image,
     *,
-    model: str | PathLike[str],
+    model: str | PathLike[str] = "brain-mr",
     roi: Roi | str | None = None,
     points: int | None = None,
     passes: int | None = None,
@@ -181,9 +188,9 @@ def segment(
 
     :param image: a path (NIfTI, NRRD, MHA, DICOM folder …), what :func:`read_image` gives, an image
         of SimpleITK's, or an array (K, J, I).
-    :param model: name of a model or a model folder.
+    :param model: name of a model or a model folder; default: the brain's, for any MR contrast.
     :param roi: where to segment: ``"r0,r1,a0,a1,s0,s1"`` in RAS mm or
-        ``"ijk:i0,i1,j0,j1,k0,k1"`` in voxels; None: everywhere.
+        ``"ijk:i0,i1,j0,j1,k0,k1"`` in voxels; None: where the model finds its place, or everywhere.
     :param points: rendered per window and pass, at most; None: the model's.
     :param passes: of rendering; 0: coarse only; None: the model's.
     :param scale: output this many times finer, 1 to 4.

@@ -8,7 +8,9 @@ from pathlib import Path
 from MorseCore.errors import ConfigError
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
 
-__all__ = ["check_places", "find_cases"]
+__all__ = ["check_places", "find_cases", "output_beside"]
+
+_BESIDE = "segmentations"
 
 
 def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
@@ -39,6 +41,15 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
     if not cases:
         raise ConfigError("There is no image to segment.")
     return cases
+
+
+def output_beside(first: str | Path) -> Path:
+    """Where results go if nobody says: a folder beside the first input."""
+    path = Path(first)
+    if path.is_dir():  # not into it: results would be found there as images the next time
+        whole = path.resolve()
+        return whole.with_name(f"{whole.name}-{_BESIDE}")
+    return path.parent / _BESIDE
 
 
 def check_places(cases: dict[str, Path], output: Path) -> None:

@@ -21,7 +21,14 @@ from MorseCore.system.files import (
     write_json,
 )
 
-__all__ = ["FORMATS", "MaskFormat", "complete_result", "read_result", "write_result"]
+__all__ = [
+    "FORMATS",
+    "MaskFormat",
+    "complete_result",
+    "read_result",
+    "write_result",
+    "written_names",
+]
 
 MaskFormat = Literal["nii.gz", "seg.nrrd"]
 FORMATS: tuple[MaskFormat, ...] = ("nii.gz", "seg.nrrd")
@@ -108,6 +115,18 @@ def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) ->
     report["points"] = {**report.get("points", {}), **listed}
     write_json(folder / REPORT, report)
     return report
+
+
+def written_names(output: Path) -> dict[int, str]:
+    """What the labels mean in the results of an output folder, by its reports; value -> name."""
+    names: dict[int, str] = {}
+    for path in sorted(output.glob(f"*/{REPORT}")):
+        try:
+            rows = read_json(path)["labels"]
+            names |= {int(row["value"]): str(row["name"]) for row in rows}
+        except (MorseError, KeyError, TypeError, ValueError):
+            continue  # it is scored all the same
+    return names
 
 
 def read_result(folder: Path) -> Segmentation:

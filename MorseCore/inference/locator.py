@@ -18,12 +18,13 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.roi import Roi
 from MorseCore.inference.options import PredictOptions, RunMonitor
 from MorseCore.inference.sliding_window import predict_slabs
-from MorseCore.inference.stitching import Crops, GridBox
+from MorseCore.inference.stitching import Crops
 from MorseCore.network import Network
 from MorseCore.store.model_folder import ModelInfo, WindowConfig
 
 __all__ = [
     "CoarseMap",
+    "box_in_scan",
     "contrast_of",
     "find_window",
     "fits_window",
@@ -31,9 +32,12 @@ __all__ = [
     "mirror_agreement",
     "mirror_labels",
     "region_around",
+    "window_around",
 ]
 
+_Index = tuple[int, int, int]
 _SIDES = ("Left ", "Right ")
+_TOUCH = 1e-3  # voxels that count as none
 _LEAST_VOXELS = 20  # of a structure that is said to be there
 
 
@@ -82,7 +86,7 @@ def label_coarsely(
 
 def find_window(
     network: Network, image: Crops, info: ModelInfo, *, monitor: RunMonitor
-) -> GridBox | None:
+) -> tuple[_Index, _Index] | None:
     """The window around the largest connected piece that a first pass finds; None: nothing.
 
     :param image: (K, J, I) float32, normalised, larger than a window.
@@ -95,7 +99,7 @@ def find_window(
         return None
     # Its middle by mass: a thread of false voxels down the neck moves the box, not the mass.
     middle = [float(np.mean(axis)) for axis in piece.nonzero()]
-    return _around(middle, labels.shape, info.preparation.window_size)
+    return _as_box(*_around(middle, labels.shape, info.preparation.window_size))
 
 
 def _around(
@@ -174,21 +178,45 @@ def region_around(found: CoarseMap, values: Sequence[int], scan: Geometry, margi
     piece = _largest_piece(np.isin(found.labels, values))
     if piece is None or piece.sum() < _LEAST_VOXELS:
         raise ImageError("the structure was not found")
-    # Box of the piece with its voxels' faces and the margin, in the map's own axes.
-    places = [
-        np.flatnonzero(piece.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))
-    ]  # i, j, k
+    # The piece's voxels with their faces, in the map's own axes i, j, k.
+    places = [np.flatnonzero(piece.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))]
     reach = margin / np.asarray(found.grid.spacing)
     low = np.array([axis[0] - 0.5 for axis in places]) - reach
     high = np.array([axis[-1] + 0.5 for axis in places]) + reach
+    return _in_scan(found.grid, low, high, scan)
+
+
+def box_in_scan(grid: Geometry, scan: Geometry) -> Roi:
+    """The smallest box of a scan's voxels that holds all of a grid.
+
+    :raises ImageError: if they have nothing in common.
+    """
+    return _in_scan(grid, np.full(3, -0.5), np.array(grid.shape[::-1]) - 0.5, scan)
+
+
+def _in_scan(grid: Geometry, low: np.ndarray, high: np.ndarray, scan: Geometry) -> Roi:
+    """A box of a grid, from index ``low`` to ``high`` (i, j, k), as a box of the scan's voxels."""
     picks = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
     corners = np.stack([low, high])[picks, np.arange(3)]
-    index = scan.to_index(found.grid.to_world(corners)) + 0.5  # 0 is the first voxel's outer face
+    index = scan.to_index(grid.to_world(corners)) + 0.5  # 0 is the first voxel's outer face
     size = np.asarray(scan.shape[::-1], dtype=np.float64)
-    lower, upper = (np.clip(f(index, axis=0), 0, size) for f in (np.min, np.max))
+    lower = np.clip(np.floor(index.min(axis=0) + _TOUCH), 0, size)
+    upper = np.clip(np.ceil(index.max(axis=0) - _TOUCH), 0, size)
     if not (upper - lower >= 1).all():
         raise ImageError("the structure lies at the image's edge")
-    return Roi(_triple(np.floor(lower)), _triple(np.ceil(upper)), "ijk")
+    return Roi(_triple(lower), _triple(upper), "ijk")
+
+
+def window_around(middle: Geometry, grid: Geometry, window: Sequence[int]) -> tuple[_Index, _Index]:
+    """A window of a grid around the middle of another, (start, stop) in its voxels (K, J, I)."""
+    centre = (np.array(middle.shape[::-1], dtype=np.float64) - 1) / 2
+    index = grid.to_index(middle.to_world(centre[None]))[0][::-1].tolist()
+    return _as_box(*_around(index, grid.shape, window))
+
+
+def _as_box(start: Sequence[int], stop: Sequence[int]) -> tuple[_Index, _Index]:
+    (a, b, c), (d, e, f) = start, stop
+    return (a, b, c), (d, e, f)
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
@@ -197,9 +225,9 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def contrast_of(found: CoarseMap, info: ModelInfo) -> str:
-    """``T1``, ``T2`` or nothing certain, by the order of white matter, cortex and fluid.
+    """``T1``, ``T2`` or ``other``, by the order of white matter, cortex and fluid; ``""``: unknown.
 
-    :param info: of the model that made the map; without such structures nothing is certain.
+    :param info: of the model that made the map; without such structures nothing is known.
     """
     means = []
     for words in (("cerebral white matter",), ("cerebral cortex",), ("lateral ventricle", "CSF")):
@@ -212,4 +240,4 @@ def contrast_of(found: CoarseMap, info: ModelInfo) -> str:
     white, grey, fluid = means
     if white > grey > fluid:
         return "T1"
-    return "T2" if white < grey < fluid else ""
+    return "T2" if white < grey < fluid else "other"

@@ -15,6 +15,7 @@ from MorseCore.images.roi import parse_roi
 from MorseCore.inference.files import complete_result, write_result
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.whole_scan import open_session
 from MorseCore.service.protocol import Case, Load
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.files import printable
@@ -86,7 +87,8 @@ def _segment(
     reading = ReadOptions(request.series, request.volume, Acceptance(request.accept))
     volume = read_volume(source, reading)
     seconds = round(time.perf_counter() - started, 4)
-    result = predictor.segment(volume, options, progress=progress, should_stop=should_stop)
+    session = open_session(predictor, volume, options, keep=False)
+    result = session.segment(progress=progress, should_stop=should_stop)
     result.report["seconds"] = {"read": seconds, **result.report.get("seconds", {})}
     result.report["request"] = made_from
     report = write_result(folder, result, mask_format=request.format)

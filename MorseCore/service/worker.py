@@ -169,7 +169,7 @@ class Worker:
     def _segment(self, request: Segment) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
         from MorseCore.inference.options import PredictOptions
-        from MorseCore.inference.session import Session
+        from MorseCore.inference.whole_scan import open_session
 
         self._session = None  # its fields are of no use any more, and memory is
         _give_back_memory()
@@ -181,7 +181,7 @@ class Worker:
             points=request.points, passes=request.passes, scale=request.scale,
             accept=request.accept,
         )  # fmt: skip
-        session = Session(predictor, volume, options)
+        session = open_session(predictor, volume, options)
         result = session.segment(**self._watch(request.id))
         self._check_cancelled(request.id)
         message = save_segmentation(output, result)

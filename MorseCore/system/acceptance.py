@@ -17,6 +17,8 @@ ACCEPTABLE: Mapping[str, str] = {
     "spacing": "voxels more than 16 times as large as the model's, or as small",
     "memory": "a run that needs more memory than the machine has",
     "shared-images": "an image of the training that is in the validation or test split, too",
+    "nothing-found": "a scan in which a model finds nothing that it trusts",
+    "contrast": "an MR of another weighting than the model was trained on",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 
