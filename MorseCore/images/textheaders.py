@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.filechecks import check_is_regular, check_size, unpacked_length
 
-__all__ = ["check_text_header"]
+__all__ = ["check_text_header", "read_nrrd_kinds"]
 
 _LARGEST = 1 << 20  # bytes; a header of thousands of slices' names has less
 _NRRD_BLANK = re.compile(rb"\r?\n\r?\n")
@@ -64,6 +64,21 @@ def check_text_header(path: Path) -> None:
         return
     if promise is not None:
         _check(path, promise)
+
+
+def read_nrrd_kinds(path: Path) -> tuple[str, ...]:
+    """What an NRRD file's axes are: ``domain``, ``space``, ``list`` …; none in other files."""
+    with path.open("rb") as stream:
+        raw = stream.read(_LARGEST)
+    if raw[:4] != b"NRRD":
+        return ()
+    blank = _NRRD_BLANK.search(raw)
+    text = (raw[: blank.start()] if blank else raw).decode("latin-1")
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip().lower() == "kinds":
+            return tuple(value.lower().split())
+    return ()
 
 
 def _check(path: Path, promise: _Promise) -> None:

@@ -10,6 +10,8 @@ __all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
 
 ACCEPTABLE: Mapping[str, str] = {
     "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
+    "empty-slice": "a DICOM slice of zeros among slices that hold something",
+    "missing-spacing": "a DICOM image alone that does not say how large its pixels are: 1 mm",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 
