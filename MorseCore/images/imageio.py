@@ -122,6 +122,10 @@ def _read_dicom(path: Path, options: ReadOptions) -> Volume | None:
 
 def _read_file(path: Path, options: ReadOptions) -> Volume:
     """A file that is no DICOM, or one volume of it."""
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        raise ImageError(
+            f"{path.name} is called a DICOM file, and its beginning is that of none; copy it again."
+        )
     if options.series is not None:
         raise ImageError(f"{path.name} is no DICOM file and has no series to choose from.")
     image, number = _read(path, options.volume)

@@ -6,6 +6,7 @@ import SimpleITK
 
 from MorseCore.errors import ImageError
 from MorseCore.images.itkpath import itk_path
+from MorseCore.images.nifti import is_nifti, read_nifti_header
 from MorseCore.images.textheaders import read_nrrd_kinds
 
 __all__ = ["check_volume", "pick_volume", "read_one_volume"]
@@ -44,6 +45,9 @@ def read_one_volume(path: Path, volume: int | None) -> tuple[SimpleITK.Image, in
     """
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(itk_path(path))
+    if is_nifti(path) and _axes_of_nifti(path) <= 3:  # known without ITK, which unpacks for it
+        check_volume(path.name, volume, 1)
+        return reader.Execute(), None
     reader.ReadImageInformation()
     size = tuple(reader.GetSize())
     if len(size) > 4:
@@ -62,6 +66,12 @@ def read_one_volume(path: Path, volume: int | None) -> tuple[SimpleITK.Image, in
         return SimpleITK.VectorIndexSelectionCast(reader.Execute(), number), number
     check_volume(path.name, volume, 1)
     return reader.Execute(), None
+
+
+def _axes_of_nifti(path: Path) -> int:
+    """Axes up to the last one with more than one voxel."""
+    size = read_nifti_header(path).size
+    return max((n for n, count in enumerate(size, start=1) if count > 1), default=1)
 
 
 def _is_list(path: Path) -> bool:

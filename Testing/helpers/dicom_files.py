@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import SimpleITK
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -104,6 +105,22 @@ def write_series(
             edit(data, number)
         files.append(save(data, folder / f"IM{series}{(number * 37) % 101:03}.dcm", syntax=syntax))
     return files
+
+
+def put_jpeg(data: Dataset, pixels: np.ndarray, folder: Path) -> None:
+    """Pixels (J, I) in lossless JPEG; to be saved as :data:`JPEGLosslessSV1`.
+
+    :param folder: for a file in between.
+    """
+    put_pixels(data, pixels)
+    writer = SimpleITK.ImageFileWriter()
+    writer.SetFileName(str(folder / "jpeg.dcm"))
+    writer.SetUseCompression(True)
+    writer.SetCompressor("JPEG")
+    writer.Execute(SimpleITK.GetImageFromArray(pixels[None]))
+    data.PixelData = pydicom.dcmread(folder / "jpeg.dcm").PixelData
+    data["PixelData"].is_undefined_length = True
+    (folder / "jpeg.dcm").unlink()
 
 
 def item(**values: object) -> Items:

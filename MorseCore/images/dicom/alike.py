@@ -13,6 +13,7 @@ __all__ = ["check_alike", "check_directions", "check_doubles"]
 
 T = TypeVar("T")
 _SIZE = 1e-3  # of a pixel's size
+_PLACE = 1e-3  # mm
 _TURNED = 1e-3  # between components of directions
 _IDENTITIES = {
     "PatientID": "is of another patient than",
@@ -23,16 +24,27 @@ _IDENTITIES = {
 
 
 def check_doubles(frames: Sequence[Frame]) -> None:
-    """:raises ImageError: if a file is there twice, by two names."""
+    """Refuse a file that is there twice, by two names.
+
+    Some programs give all images of a series one UID; these lie at different places.
+
+    :raises ImageError: naming both files.
+    """
     seen: dict[tuple[str, int], Frame] = {}
     for frame in frames:
         uid = frame.file.elements.text("SOPInstanceUID")
         other = seen.setdefault((uid, frame.index), frame)
-        if uid and other is not frame:
+        if uid and other is not frame and _is_one_place(other, frame):
             raise ImageError(
                 f"{other.file.name} and {frame.file.name} are one image twice (by their "
                 "SOPInstanceUID); take one of them out of the folder."
             )
+
+
+def _is_one_place(one: Frame, other: Frame) -> bool:
+    if one.position is None or other.position is None:
+        return True
+    return bool(np.abs(one.position - other.position).max() < _PLACE)
 
 
 def check_alike(frames: Sequence[Frame], name: str) -> None:

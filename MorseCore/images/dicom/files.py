@@ -16,6 +16,8 @@ _BESIDES = frozenset({
     "md5sums", "sha256sums", "thumbs.db", "desktop.ini", "autorun.inf",
 })  # fmt: skip
 """Files without a telling suffix that lie on media beside images."""
+_UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp", ".gz", ".zip")
+"""What a half copied or a packed file has behind its name."""
 _TEXT_HEAD = 1024  # bytes; what has no zero among them is taken for text
 
 
@@ -60,7 +62,7 @@ def sort_files(folder: Path) -> Contents:
             continue
         if file is None:
             unknown.append(path)
-        else:
+        elif not file.is_directory:
             (contents.images if file.is_image else contents.others).append(file)
     families = {_family(file.path) for file in contents.images}
     contents.damaged += [_no_dicom(path) for path in unknown if _should_be_image(path, families)]
@@ -75,6 +77,8 @@ def sort_files(folder: Path) -> Contents:
 
 def _should_be_image(path: Path, families: set[str]) -> bool:
     """Whether a file that is no DICOM is called like one, or like the folder's images."""
+    if path.suffix.lower() in _UNFINISHED:
+        return _family(path.with_suffix("")) in families
     if path.name.lower() in _BESIDES:
         return False
     family = _family(path)

@@ -27,7 +27,6 @@ __all__ = [
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax whose whole data set is compressed
 _EXPLICIT = b"1.2.840.10008.1.2.1\0\0\0"  # the same, unpacked
-_DIRECTORY = "1.2.840.10008.1.3.10"
 _MAGIC, _MAGIC_AT, _META_AT = b"DICM", 128, 144
 _UNDEFINED = 0xFFFFFFFF  # length of what is divided into fragments
 _LONG = frozenset({"OB", "OD", "OF", "OL", "OW", "UN"})  # their lengths have four bytes
@@ -94,6 +93,11 @@ class DicomFile:
         )
 
     @property
+    def is_directory(self) -> bool:
+        """Whether it is a table of contents, as disks for patients have."""
+        return "Directory" in self.kind
+
+    @property
     def is_registered(self) -> bool:
         """Whether its class is one that DICOM defines."""
         return "Storage" in self.kind
@@ -148,7 +152,7 @@ def begins_like_dicom(head: bytes) -> bool:
 
 
 def read_header(path: Path) -> DicomFile | None:
-    """Read a file up to its pixels; None if it is no DICOM file, or a DICOMDIR.
+    """Read a file up to its pixels; None if it is no DICOM file.
 
     :raises ImageError: if it is one and damaged, or this Python lacks pydicom.
     """
@@ -181,11 +185,13 @@ def _parsed(path: Path, name: str, stream: BinaryIO, has_magic: bool) -> DicomFi
         raise _damaged(name, "its header cannot be read") from error
     elements = Elements(data, name)
     uid = elements.text("SOPClassUID")
-    file = DicomFile(path, elements, name_of(uid or promised), syntax, pixels, plain is not None)
+    file = DicomFile(path, elements, name_of(promised or uid), syntax, pixels, plain is not None)
     if file.is_image:
         _check_image(file)
         return file
-    if _DIRECTORY in (uid, promised) or (not uid and not has_magic):
+    if file.is_directory:
+        return file
+    if not uid and not has_magic:
         return None
     if not uid or (promised and promised != uid):
         raise _damaged(name, "its header ends before it says what the file is")

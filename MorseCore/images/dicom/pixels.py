@@ -1,17 +1,17 @@
 """From stored pixels to values: complete, in their unit, each slice by its own scale."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 
 import numpy as np
-import SimpleITK
 
 from MorseCore.errors import ImageError
-from MorseCore.images.dicom.encapsulation import COMPRESSED, check_fragments
+from MorseCore.images.dicom.decoding import decode
+from MorseCore.images.dicom.encapsulation import COMPRESSED, find_frames
 from MorseCore.images.dicom.frames import Frame
 from MorseCore.images.dicom.headers import DicomFile, syntax_name
 from MorseCore.images.filechecks import check_size
-from MorseCore.images.itkpath import itk_path
 
 __all__ = ["Filling", "check_pixels", "is_inverted", "is_turned", "read_pixels"]
 
@@ -53,15 +53,15 @@ def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, Filling]:
     :param frames: of files that :func:`check_pixels` has seen.
     :raises ImageError: if pixels cannot be read.
     """
-    places: dict[DicomFile, list[int]] = {}
-    for n, frame in enumerate(frames):
-        places.setdefault(frame.file, []).append(n)
     array = np.empty((len(frames), *frames[0].file.size), _type_of(frames))
     filling = Filling.of(len(frames))
-    for file, members in places.items():
-        own = {n: frames[n] for n in members}
-        read = _read_plain if _is_plain(file) else _read_compressed
-        read(file, own, array, filling)
+    plain = [frame for frame in frames if _is_plain(frame.file)]
+    packed = [frame for frame in frames if not _is_plain(frame.file)]
+    numbers = {id(frame): n for n, frame in enumerate(frames)}
+    for frame, stored in chain(_read_plain(plain), _read_packed(packed)):
+        n = numbers[id(frame)]
+        filling.note(n, stored)
+        _rescale(stored, frame, array[n])
     return array, filling
 
 
@@ -98,7 +98,7 @@ def check_pixels(file: DicomFile) -> None:
                 "are not; copy it again."
             )
         with file.opened() as stream:
-            check_fragments(file, stream)
+            find_frames(file, stream)
     elif _is_plain(file):
         _check_length(file)
     else:
@@ -167,36 +167,56 @@ def _stored_range(file: DicomFile) -> tuple[int, int]:
 
 
 def _type_of(frames: Sequence[Frame]) -> np.dtype:
-    """The smallest type of whole numbers that holds all values, or float32."""
-    ends = []
+    """The smallest type of whole numbers that holds all values, or float32.
+
+    :raises ImageError: if a scale leads beyond float32.
+    """
+    ends, is_whole = [], True
     for file, slope, intercept in {(frame.file, *frame.rescale) for frame in frames}:
-        if file.float_bits or slope != int(slope) or intercept != int(intercept):
-            return np.dtype(np.float32)
-        ends += [int(slope) * end + int(intercept) for end in _stored_range(file)]
-    for kind in _INTEGERS:
+        low, high = (-1, 1) if file.float_bits else _stored_range(file)
+        both = [slope * low + intercept, slope * high + intercept]
+        if max(map(abs, both)) > float(np.finfo(np.float32).max):
+            raise ImageError(
+                f"{file.name} has a RescaleSlope of {slope:g} and a RescaleIntercept of "
+                f"{intercept:g}; no scanner's values are that large."
+            )
+        is_whole &= not file.float_bits and slope == int(slope) and intercept == int(intercept)
+        ends += both
+    for kind in _INTEGERS if is_whole else ():
         if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max:
             return np.dtype(kind)
     return np.dtype(np.float32)
 
 
-def _read_plain(
-    file: DicomFile, frames: Mapping[int, Frame], array: np.ndarray, filling: Filling
-) -> None:
-    """Read uncompressed slices into their places in the array."""
-    assert file.pixels is not None
-    kind, (rows, columns) = _stored_type(file), file.size
-    unused = 8 * kind.itemsize - (file.elements.whole("BitsStored") or 0)
-    with file.opened() as stream:
-        for n, frame in frames.items():
-            stream.seek(file.pixels.start + frame.index * rows * columns * kind.itemsize)
-            data = stream.read(rows * columns * kind.itemsize)
-            check_size(file.name, found=len(data), expected=rows * columns * kind.itemsize)
-            values = np.frombuffer(data, kind).reshape(rows, columns)
-            values = values.astype(kind.newbyteorder("="), copy=False)
-            if unused and not file.float_bits:  # they may hold an overlay
-                values = (values << unused) >> unused
-            filling.note(n, values)
-            _rescale(values, frame, array[n])
+def _read_plain(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+    """The stored numbers (J, I) of uncompressed frames, in their order."""
+    for file, members in groupby(frames, key=lambda frame: frame.file):
+        assert file.pixels is not None
+        kind, (rows, columns) = _stored_type(file), file.size
+        size = rows * columns * kind.itemsize
+        unused = 8 * kind.itemsize - (file.elements.whole("BitsStored") or 0)
+        with file.opened() as stream:
+            for frame in members:
+                stream.seek(file.pixels.start + frame.index * size)
+                data = stream.read(size)
+                check_size(file.name, found=len(data), expected=size)
+                values = np.frombuffer(data, kind).reshape(rows, columns)
+                values = values.astype(kind.newbyteorder("="), copy=False)
+                if unused and not file.float_bits:  # they may hold an overlay
+                    values = (values << unused) >> unused
+                yield frame, values
+
+
+def _read_packed(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+    """The same of compressed frames, whose decoders go by what the compressed data say."""
+    for frame, values in decode(frames):
+        low, high = _stored_range(frame.file)
+        if values.min() < low or values.max() > high:
+            raise ImageError(
+                f"{frame.file.name} contradicts itself: its compressed pixels have more bits than "
+                "its header says."
+            )
+        yield frame, values
 
 
 def _rescale(stored: np.ndarray, frame: Frame, out: np.ndarray) -> None:
@@ -221,47 +241,3 @@ def _inverted(values: np.ndarray, frame: Frame) -> np.ndarray:
     if np.issubdtype(values.dtype, np.integer):
         return int(both) - values.astype(np.int64)
     return both - values
-
-
-def _read_compressed(
-    file: DicomFile, frames: Mapping[int, Frame], array: np.ndarray, filling: Filling
-) -> None:
-    """Decode a file whole; the decoder applies one scale to all of its frames."""
-    if len({frame.rescale for frame in frames.values()}) > 1:
-        raise ImageError(
-            f"{file.name} is compressed and has frames of several scales (RescaleSlope), which is "
-            "not read; export it uncompressed."
-        )
-    decoded = _decoded(file)
-    for n, frame in frames.items():
-        values = decoded[frame.index]
-        stored = _inverted(values, frame) if is_inverted(file) else values  # the decoder turns all
-        filling.note(n, stored != frame.rescale[1])
-        values = values if is_turned(file) else stored
-        if np.issubdtype(array.dtype, np.integer):
-            limits = np.iinfo(array.dtype)
-            if values.min() < limits.min or values.max() > limits.max:
-                raise ImageError(
-                    f"{file.name} contradicts itself: its compressed pixels have more bits than "
-                    "its header says."
-                )
-        array[n] = values
-
-
-def _decoded(file: DicomFile) -> np.ndarray:
-    """(frames, J, I) of a compressed file, rescaled."""
-    try:
-        decoded = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(itk_path(file.path)))
-    except RuntimeError as error:
-        raise ImageError(
-            f"{file.name} is damaged: its compressed pixels cannot be decoded; copy it again."
-        ) from error
-    expected = (file.frames, *file.size)
-    if decoded.shape != expected:
-        shown = " x ".join(map(str, expected))
-        found = " x ".join(map(str, decoded.shape))
-        raise ImageError(
-            f"{file.name} contradicts itself: its header says {shown} frames, rows and columns, "
-            f"and its compressed pixels are {found}."
-        )
-    return decoded

@@ -66,7 +66,10 @@ def read_dicom(
             if file is None:
                 return None
             files, notes = [file], _note_neighbours(file)
-        return _volume(files, notes, printable(path.name) or ".", volume, accepted)
+        try:
+            return _volume(files, notes, printable(path.name) or ".", volume, accepted)
+        except MemoryError:
+            raise ImageError(f"{path.name} does not fit into this machine's memory.") from None
 
 
 def _volume(

@@ -1,6 +1,7 @@
 """Damaged DICOM series: the file at fault is named, and no slice goes missing in silence."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -155,7 +156,6 @@ def float_text(data: Dataset, number: int) -> None:
         (change(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "mosaic", ImageError),
         (change(NumberOfFrames=3), "incomplete: 480 bytes", ImageError),
         (change(NumberOfFrames=0), "has 0 frames", ImageError),
-        (change(SOPInstanceUID="1.2.826.0.1.3680043.10.543.9.1.3"), "one image twice", ImageError),
         (change(PhotometricInterpretation="RGB"), "colour image", ImageError),
         (change(PhotometricInterpretation="PALETTE COLOR"), "colour image", ImageError),
         (change(ModalityLUTSequence=[Dataset()]), "by a table", ImageError),
@@ -166,6 +166,36 @@ def test_a_slice_that_differs_from_the_others_is_named(
 ):
     files = write_series(tmp_path / "case", 5, edit=edit)
     refused(tmp_path / "case", files[2].name, reason, kind)
+
+
+def test_a_file_that_is_there_twice_is_named(tmp_path: Path):
+    files = write_series(tmp_path / "case", 5)
+    shutil.copy(files[3], tmp_path / "case" / "zz copy.dcm")
+    refused(tmp_path / "case", files[3].name, "and zz copy.dcm are one image twice")
+
+
+def test_one_uid_for_all_slices_is_odd_and_no_harm(tmp_path: Path):
+    def edit(data: Dataset, number: int) -> None:
+        data.SOPInstanceUID = "1.2.3"
+
+    write_series(tmp_path / "case", 5, edit=edit)
+    assert np.array_equal(read_volume(tmp_path / "case").array, [slice_pixels(n) for n in range(5)])
+
+
+@pytest.mark.parametrize("name", ["IM9.dcm.part", "IM9.dcm.gz", "IM9.dcm.crdownload"])
+def test_a_slice_that_is_half_copied_or_packed_is_no_other_file(tmp_path: Path, name: str):
+    write_series(tmp_path / "case", 5)
+    (tmp_path / "case" / name).write_bytes(b"\x1f\x8b" + bytes(100))
+    refused(tmp_path / "case", name, "called like an image of this folder")
+
+
+def test_sequences_within_sequences_without_end_are_refused(tmp_path: Path):
+    path = save(slice_data(0), tmp_path / "a.dcm")
+    data = path.read_bytes()
+    place = data.index(b"\x08\0\x60\0CS")
+    nested = (b"\x08\0\x15\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0" + b"\xff" * 4) * 5000
+    path.write_bytes(data[:place] + nested)
+    refused(path, "a.dcm", "damaged|incomplete")
 
 
 @pytest.mark.parametrize("spacing", [None, [0, 0], [-1, -1]])

@@ -23,6 +23,7 @@ from dicom_files import (
     SHAPE,
     enhanced_data,
     item,
+    put_jpeg,
     put_pixels,
     save,
     slice_data,
@@ -142,19 +143,16 @@ def test_every_compression_gives_the_values_of_the_plain_file(kind: str):
     assert packed.geometry.is_close(plain.geometry)
 
 
+def noise(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(100, 20, (64, 64)).astype(np.int16)
+
+
 def jpeg_series(folder: Path) -> list[Path]:
-    """Five slices of 64 x 64 voxels in lossless JPEG."""
+    """Ten slices of 64 x 64 voxels in lossless JPEG."""
     files = []
-    for number in range(5):
-        pixels = np.random.default_rng(number).normal(100, 20, (1, 64, 64)).astype(np.int16)
-        writer = SimpleITK.ImageFileWriter()
-        writer.SetFileName(str(folder / "jpeg.dcm"))
-        writer.SetUseCompression(True)
-        writer.SetCompressor("JPEG")
-        writer.Execute(SimpleITK.GetImageFromArray(pixels))
-        data = slice_data(number, pixels[0])
-        data.PixelData = pydicom.dcmread(folder / "jpeg.dcm").PixelData
-        data["PixelData"].is_undefined_length = True
+    for number in range(10):
+        data = slice_data(number)
+        put_jpeg(data, noise(number), folder)
         data.RescaleIntercept = -1024
         files.append(save(data, folder / "case" / f"IM{number}.dcm", syntax=JPEGLosslessSV1))
     return files
@@ -163,9 +161,7 @@ def jpeg_series(folder: Path) -> list[Path]:
 def test_a_compressed_series_is_read_and_rescaled(tmp_path: Path):
     jpeg_series(tmp_path)
     array = read_volume(tmp_path / "case").array
-    for number in range(5):
-        pixels = np.random.default_rng(number).normal(100, 20, (64, 64)).astype(np.int16)
-        assert np.array_equal(array[number], pixels.astype(np.int32) - 1024)
+    assert np.array_equal(array, [noise(n).astype(np.int32) - 1024 for n in range(10)])
 
 
 def test_a_compressed_slice_that_is_cut_or_overwritten_is_refused(tmp_path: Path):
@@ -181,6 +177,57 @@ def test_a_compressed_slice_that_is_cut_or_overwritten_is_refused(tmp_path: Path
         with pytest.raises(ImageError, match=r"incomplete|damaged") as caught:
             read_volume(tmp_path / "case")
         assert_one_sentence(caught.value, file.name)
+
+
+def test_what_lies_behind_compressed_pixels_does_not_reach_the_decoder(tmp_path: Path):
+    file = jpeg_series(tmp_path)[3]
+    whole = read_volume(tmp_path / "case").array
+    plain = file.read_bytes()
+    # The decoder refuses the first and, if it gets it, never comes back from the second.
+    for behind in (np.random.default_rng(0).bytes(2000), bytes.fromhex("cd952bc018f1149a")):
+        file.write_bytes(plain + behind)
+        assert np.array_equal(read_volume(tmp_path / "case").array, whole)
+
+
+def compressed_bytes(data: Dataset) -> bytes:
+    """Of a data set with one frame in one part."""
+    value = data.PixelData
+    table = int.from_bytes(value[4:8], "little")
+    start = 8 + table + 8
+    return value[start : start + int.from_bytes(value[start - 4 : start], "little")]
+
+
+def test_compressed_frames_have_their_own_places_and_scales(tmp_path: Path):
+    data = enhanced_data([4, 0, 2], scales=[(1, 0), (10, 0), (0.5, 1)])
+    plain = read_volume(save(data, tmp_path / "a.dcm"))
+    parts = []
+    for number in range(3):
+        put_jpeg(data, np.full(SHAPE, number + 1, np.uint16), tmp_path)
+        parts.append(compressed_bytes(data))
+    data.PixelData = encapsulate(parts)
+    volume = read_volume(save(data, tmp_path / "a.dcm", syntax=JPEGLosslessSV1))
+    assert volume.array[:, 0, 0].tolist() == [20, 2.5, 1]
+    assert np.array_equal(volume.array, plain.array)
+    assert volume.geometry.is_close(plain.geometry)
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_frames_in_several_parts_are_joined_or_refused(tmp_path: Path, has_table: bool):
+    data = pydicom.dcmread(SMALL_MR / "MR_small_RLE.dcm")
+    frame = compressed_bytes(data)
+    data.PixelData = encapsulate([frame], fragments_per_frame=3, has_bot=False)
+    plain = read_volume(SMALL_MR / "MR_small.dcm").array
+    path = save(data, tmp_path / "a.dcm", syntax=RLELossless)
+    assert np.array_equal(read_volume(path).array, plain)
+    many = enhanced_data([0, 1])
+    put_pixels(many, np.zeros((2, 64, 64), np.int16))
+    many.PixelData = encapsulate([frame, frame], fragments_per_frame=3, has_bot=has_table)
+    many["PixelData"].is_undefined_length = True
+    save(many, path, syntax=RLELossless)
+    if has_table:
+        assert np.array_equal(read_volume(path).array, np.concatenate([plain, plain]))
+    else:
+        refused(path, "does not say which belong together")
 
 
 def test_compressed_pixels_of_another_size_than_the_header_says_are_refused(tmp_path: Path):
