@@ -164,6 +164,14 @@ def test_a_compressed_series_is_read_and_rescaled(tmp_path: Path):
     assert np.array_equal(array, [noise(n).astype(np.int32) - 1024 for n in range(10)])
 
 
+def test_one_compressed_slice_among_plain_ones_is_read(tmp_path: Path):
+    whole = read_volume(jpeg_series(tmp_path)[0].parent).array
+    data = slice_data(4, noise(4))
+    data.RescaleIntercept = -1024
+    save(data, tmp_path / "case" / "IM4.dcm")
+    assert np.array_equal(read_volume(tmp_path / "case").array, whole)
+
+
 def test_a_compressed_slice_that_is_cut_or_overwritten_is_refused(tmp_path: Path):
     file = jpeg_series(tmp_path)[3]
     whole = file.read_bytes()
