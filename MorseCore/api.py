@@ -21,7 +21,7 @@ import SimpleITK
 
 from MorseCore.errors import ImageError, MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.images.imageio import Volume, read_volume, volume_from_itk
+from MorseCore.images.imageio import ReadOptions, Volume, read_volume, volume_from_itk
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import MaskFormat, write_result
 from MorseCore.inference.options import PredictOptions
@@ -32,6 +32,7 @@ from MorseCore.metrics.scores import Rule
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, read_model
+from MorseCore.system.acceptance import Acceptance
 
 __all__ = ["Predictor", "Result", "evaluate", "read_image", "segment"]
 
@@ -153,6 +154,9 @@ class Predictor:
         spacing: Sequence[float] | None = None,
         origin: Sequence[float] | None = None,
         direction: Sequence[float] | None = None,
+        series: str | None = None,
+        volume: int | None = None,
+        accept: Sequence[str] = (),
         progress: Callable[[str, float], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Result:
@@ -164,9 +168,14 @@ class Predictor:
         :raises GeometryError: if its grid is impossible or the region lies outside of it.
         :raises Cancelled: if ``should_stop`` answered yes.
         """
-        volume = _as_volume(image, spacing=spacing, origin=origin, direction=direction)
-        options = PredictOptions(roi=_box(roi), points=points, passes=passes, scale=scale)
-        session = open_session(self._predictor, volume, options)
+        scan = _as_volume(
+            image, spacing=spacing, origin=origin, direction=direction,
+            choice=ReadOptions(series, volume, Acceptance(accept)),
+        )  # fmt: skip
+        options = PredictOptions(
+            roi=_box(roi), points=points, passes=passes, scale=scale, accept=tuple(accept)
+        )
+        session = open_session(self._predictor, scan, options)
         return Result(session.segment(progress=progress, should_stop=should_stop), session)
 
 
@@ -183,6 +192,9 @@ def segment(
     spacing: Sequence[float] | None = None,
     origin: Sequence[float] | None = None,
     direction: Sequence[float] | None = None,
+    series: str | None = None,
+    volume: int | None = None,
+    accept: Sequence[str] = (),
 ) -> Result:
     """Segment one scan; for several keep a :class:`Predictor`.
 
@@ -198,21 +210,33 @@ def segment(
     :param origin: of an array, centre of its first voxel, LPS mm; default 0, 0, 0.
     :param direction: of an array, nine numbers by rows as SimpleITK has them, LPS; default:
         i runs to the left, j to posterior, k to superior.
+    :param series: of a DICOM folder with several: the UID, its beginning or its end.
+    :param volume: of a file or series with several volumes: which one, counted from 0.
+    :param accept: names of refusals to overrule; a refusal says its name.
     :raises MorseError: in one sentence, whatever is wrong.
     """
     return Predictor(model, device=device, engine=engine).segment(
         image, roi=roi, points=points, passes=passes, scale=scale, spacing=spacing, origin=origin,
-        direction=direction,
+        direction=direction, series=series, volume=volume, accept=accept,
     )  # fmt: skip
 
 
-def read_image(path: str | PathLike[str]) -> Volume:
+def read_image(
+    path: str | PathLike[str],
+    *,
+    series: str | None = None,
+    volume: int | None = None,
+    accept: Sequence[str] = (),
+) -> Volume:
     """Read a scan: its voxels (K, J, I), and where they are in the patient (RAS mm).
 
+    :param series: of a DICOM folder with several: the UID, its beginning or its end.
+    :param volume: of a file or series with several: which one, counted from 0.
+    :param accept: names of refusals to overrule.
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible.
     """
-    return read_volume(Path(fspath(path)))
+    return read_volume(Path(fspath(path)), ReadOptions(series, volume, Acceptance(accept)))
 
 
 def evaluate(
@@ -252,7 +276,12 @@ def _as_volume(
     spacing: Sequence[float] | None,
     origin: Sequence[float] | None,
     direction: Sequence[float] | None,
+    choice: ReadOptions,
 ) -> Volume:
+    if isinstance(image, (np.ndarray, Volume, SimpleITK.Image)) and (
+        choice.series is not None or choice.volume is not None
+    ):
+        raise ImageError("'series' and 'volume' choose from a file; this image is in memory.")
     if isinstance(image, np.ndarray):
         return _from_array(image, spacing=spacing, origin=origin, direction=direction)
     if any(value is not None for value in (spacing, origin, direction)):
@@ -263,7 +292,7 @@ def _as_volume(
         return image
     if isinstance(image, SimpleITK.Image):
         return volume_from_itk(image, source="image")
-    return read_image(image)
+    return read_volume(Path(fspath(image)), choice)
 
 
 def _from_array(

@@ -13,7 +13,7 @@ import SimpleITK
 
 from MorseCore.errors import GeometryError, ImageError, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.images.dicom import MODALITY, modality_of, sorted_series
+from MorseCore.images.dicom.reading import is_dicom, read_dicom
 from MorseCore.images.filechecks import check_is_regular
 from MorseCore.images.itkpath import itk_path
 from MorseCore.images.nifti import (
@@ -23,6 +23,7 @@ from MorseCore.images.nifti import (
     read_nifti_header,
 )
 from MorseCore.images.pictures import check_picture
+from MorseCore.images.severalvolumes import read_one_volume
 from MorseCore.images.textheaders import check_text_header
 from MorseCore.images.voxelvalues import to_single
 from MorseCore.system.acceptance import NOTHING, Acceptance
@@ -57,9 +58,9 @@ class ReadOptions:
     """What a person chooses where a file holds several volumes or a doubtful one."""
 
     series: str | None = None
-    """Of a DICOM folder: the UID of the series, or its beginning."""
+    """Of a DICOM folder: the UID of the series, its beginning or its end."""
     volume: int | None = None
-    """Of a file with four axes: which volume, counted from 0."""
+    """Of a file or a series with several volumes: which one, counted from 0."""
     accepted: Acceptance = NOTHING
     """Refusals to overrule."""
 
@@ -104,21 +105,44 @@ def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
     :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
     """
     _check_is_there(path)
-    options, notes = options or ReadOptions(), []
+    options = options or ReadOptions()
     _check_names(path)
     with _quiet_itk():
-        if not path.is_dir():
-            notes = _check_file(path, options.accepted)
-        files = sorted_series(path) if path.is_dir() else [path]
-        image = _read(path, files=files)
-        is_dicom = path.is_dir() or image.HasMetaDataKey(MODALITY)
-        modality = modality_of(files[0]) if is_dicom else ""
-    volume = replace(volume_from_itk(image, path.name), modality=modality, notes=tuple(notes))
-    if np.issubdtype(volume.array.dtype, np.floating) and path.is_file() and is_nifti(path):
-        missing = read_missing_voxels(path)
+        notes = [] if path.is_dir() else _check_file(path, options.accepted)
+        volume = _read_dicom(path, options) or _read_file(path, options)
+    volume = replace(volume, notes=(*notes, *volume.notes))
+    _warn_about_geometry(volume, path)
+    return volume
+
+
+def _read_dicom(path: Path, options: ReadOptions) -> Volume | None:
+    """A DICOM folder or file; None if the path is something else."""
+    if path.is_file() and (is_nifti(path) or not is_dicom(path)):
+        return None
+    found = read_dicom(
+        path, series=options.series, volume=options.volume, accepted=options.accepted
+    )
+    if found is None:
+        return None
+    return Volume(
+        found.array, found.geometry, path.name, modality=found.modality, notes=tuple(found.notes)
+    )
+
+
+def _read_file(path: Path, options: ReadOptions) -> Volume:
+    """A file that is no DICOM, or one volume of it."""
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        raise ImageError(
+            f"{path.name} is called a DICOM file, and its beginning is that of none; copy it again."
+        )
+    if options.series is not None:
+        raise ImageError(f"{path.name} is no DICOM file and has no series to choose from.")
+    image, number = _read(path, options.volume)
+    volume = volume_from_itk(image, path.name)
+    if np.issubdtype(volume.array.dtype, np.floating) and is_nifti(path):
+        missing = read_missing_voxels(path, number)
         if missing is not None:
             volume.array[missing.reshape(volume.array.shape)] = np.nan
-    _warn_about_geometry(volume, path)
     return volume
 
 
@@ -263,11 +287,10 @@ def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     return []
 
 
-def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:
+def _read(path: Path, volume: int | None) -> tuple[SimpleITK.Image, int | None]:
+    """The image and, where there is a fourth axis, which volume it is."""
     try:
-        if len(files) == 1:
-            return SimpleITK.ReadImage(itk_path(files[0]))
-        return SimpleITK.ReadImage([itk_path(file) for file in files])
+        return read_one_volume(path, volume)
     except RuntimeError as error:
         text = str(error)
         if "orthonormal" in text:

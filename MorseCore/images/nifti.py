@@ -225,19 +225,25 @@ def _from_quaternion(values: tuple[float, ...], spacing: list[float], face: floa
         return np.column_stack([turn * steps, offset])
 
 
-def read_missing_voxels(path: Path) -> np.ndarray | None:
+def read_missing_voxels(path: Path, volume: int | None = None) -> np.ndarray | None:
     """Bool, flat, i fastest: the voxels of a NIfTI file that are NaN or infinite; None if none are.
 
     ITK reads such voxels as 0, which in a CT is water.
+
+    :param volume: which one of a file with four axes; None: all voxels.
     """
     header, pair = read_nifti_header(path), pair_of(path)
     if header.floats is None:
         return None
     path = pair[1] if pair else path
-    count = math.prod(max(n, 1) for n in header.size)
-    width, parts = header.floats.itemsize, []
+    size = [max(n, 1) for n in header.size]
+    count, width, parts = math.prod(size), header.floats.itemsize, []
+    start = header.data_end - count * width
+    if volume is not None:
+        count = math.prod(size[:3])
+        start += volume * count * width
     with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
-        stream.seek(header.data_end - count * width)
+        stream.seek(start)
         for first in range(0, count, _BLOCK):
             block = stream.read(min(_BLOCK, count - first) * width)
             parts.append(~np.isfinite(np.frombuffer(block, header.floats)))

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.filechecks import check_is_regular, check_size, unpacked_length
 
-__all__ = ["check_text_header", "voxel_files"]
+__all__ = ["check_text_header", "read_nrrd_kinds", "voxel_files"]
 
 _LARGEST = 1 << 20  # bytes; a header of thousands of slices' names has less
 _NRRD_BLANK = re.compile(rb"\r?\n\r?\n")
@@ -77,6 +77,21 @@ def _promise_of(path: Path) -> _Promise | None:
     if _META_LAST.search(raw) and path.name.lower().endswith((".mha", ".mhd")):
         return _read_meta(path, raw)
     return None
+
+
+def read_nrrd_kinds(path: Path) -> tuple[str, ...]:
+    """What an NRRD file's axes are: ``domain``, ``space``, ``list`` …; none in other files."""
+    with path.open("rb") as stream:
+        raw = stream.read(_LARGEST)
+    if raw[:4] != b"NRRD":
+        return ()
+    blank = _NRRD_BLANK.search(raw)
+    text = (raw[: blank.start()] if blank else raw).decode("latin-1")
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip().lower() == "kinds":
+            return tuple(value.lower().split())
+    return ()
 
 
 def _check(path: Path, promise: _Promise) -> None:

@@ -19,6 +19,8 @@ ACCEPTABLE: Mapping[str, str] = {
     "shared-images": "an image of the training that is in the validation or test split, too",
     "nothing-found": "a scan in which a model finds nothing that it trusts",
     "contrast": "an MR of another weighting than the model was trained on",
+    "empty-slice": "a DICOM slice of zeros among slices that hold something",
+    "missing-spacing": "a DICOM image alone that does not say how large its pixels are: 1 mm",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 

@@ -112,7 +112,7 @@ SCANS = {
     "empty": (file_bytes("bad.nii.gz", b""), "is empty (0 bytes)"),
     "broken gzip": (broken_gzip, "damaged"),
     "half": (half_a_file, "incomplete"),
-    "4D": (four_dimensions, "4 dimensions (6 x 6 x 6 x 2)"),
+    "4D": (four_dimensions, "holds 2 volumes of 6 x 6 x 6 voxels; choose one with --volume 0 to 1"),
     "colour": (colour, "3 values a voxel"),
     "label map": (label_map, "looks like a segmentation"),
     "constant": (voxels(lambda a: a * 0 + 7), "every voxel has the value 7"),
