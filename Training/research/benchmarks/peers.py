@@ -34,7 +34,7 @@ from MorseCore.store.model_folder import read_model
 from Training.research.benchmarks.inputs import find_images, write_case
 from Training.research.benchmarks.measuring import Clock, Sample, children_seconds, take_turns
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.study.commandline import positive
+from Training.research.shared.commandline import positive
 
 HERE = Path(__file__).resolve().parent
 NNUNET = """

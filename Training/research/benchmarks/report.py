@@ -13,8 +13,8 @@ import torch
 from MorseCore.system.files import prepare_output_directory, write_json, write_text
 from MorseCore.training.curves import try_drawing
 from Training.research.benchmarks.measuring import Figure, Sample, machine, paired_ratio
+from Training.research.shared.commandline import command_line, exit_code, positive
 from Training.research.shared.output import new_figure, save_figure
-from Training.research.study.commandline import command_line, exit_code, positive
 
 __all__ = ["Report", "arguments", "draw_shares", "markdown", "run_benchmark"]
 
