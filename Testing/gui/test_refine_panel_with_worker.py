@@ -270,6 +270,7 @@ def test_several_steps_are_taken_back_one_by_one(segmented: Segmented) -> None:
         assert nodes_of(segmented.scene) == nodes[step]
         assert segmented.ui.refineLabel.text == f"Taken back: {title}."
     assert not segmented.ui.undoButton.enabled
+    assert segmented.ui.renderWholeButton.enabled, "the field is still there"
 
 
 def test_what_was_edited_in_between_stays_and_that_is_said(segmented: Segmented) -> None:

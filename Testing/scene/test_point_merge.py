@@ -8,6 +8,7 @@ import pytest
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
@@ -113,7 +114,7 @@ def test_a_written_block_brings_its_points_and_undo_takes_both_back(
     undo = UndoStack()
     writer = LocalWriter(a_scene, shown, undo)
     labels = np.ones(box.shape, np.uint8)
-    writer.write(labels, box, points=fine_points(a_result.geometry, box))
+    finished(writer.writeInSteps(labels, box, points=fine_points(a_result.geometry, box)))
     assert len(table_of(a_scene, shown)) == 6
     table_of(a_scene, shown).setReview(1, "flagged")
     back = undo.undo()
@@ -128,7 +129,9 @@ def test_without_a_table_nothing_is_written(
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.pointTable))
     labels = np.ones(box.shape, np.uint8)
     with pytest.raises(MorseError, match="table of rendered points is no longer"):
-        LocalWriter(a_scene, shown, undo).write(
-            labels, box, points=fine_points(a_result.geometry, box)
+        finished(
+            LocalWriter(a_scene, shown, undo).writeInSteps(
+                labels, box, points=fine_points(a_result.geometry, box)
+            )
         )
     assert undo.title is None

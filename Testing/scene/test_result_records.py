@@ -12,6 +12,7 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.replace import ResultReplacer
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
 from MorseSegmentLib.scene.changes import ChangeTable
@@ -119,7 +120,7 @@ def test_a_result_goes_with_the_nodes_that_were_added_to_it(
     before, items = node_ids(a_scene), hierarchy.GetNumberOfItems()
     writer = SceneWriter(a_scene)
     shown = writer.show(a_result, a_volume_node)
-    difference = DifferenceView(a_scene, shown).show()
+    difference = finished(DifferenceView(a_scene, shown).showInSteps())
     changes = ChangeTable(a_scene, shown)
     changes.addNode(list(changes.measured()))
     item = hierarchy.GetItemByDataNode(a_scene.GetNodeByID(difference))

@@ -14,7 +14,6 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints
-from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.layers import LayerEdit
 from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
@@ -38,7 +37,7 @@ class LocalWriter:
 
         undo = UndoStack()
         writer = LocalWriter(scene, shown, undo)
-        writer.write(block.refined, block.geometry, points=block.points)  # 118 voxels changed
+        finished(writer.writeInSteps(block.refined, block.geometry, points=block.points))  # 118
         undo.undo()                                      # every voxel and point as it was
 
     Only segments that a model made are written; what a person added stays, voxel by voxel. Undo
@@ -57,24 +56,6 @@ class LocalWriter:
         self._scene, self._shown, self._undo = scene, shown, undo
         self._surfaces = surfaces if surfaces is not None else SurfaceQueue(scene, later=None)
 
-    def write(
-        self,
-        labels: np.ndarray,
-        geometry: Geometry,
-        title: str = "Re-rendered box",
-        *,
-        points: RenderedPoints | None = None,
-    ) -> int:
-        """Write labels into the voxels that lie wholly inside the block; how many changed.
-
-        :param labels: (K, J, I) on ``geometry``, in the RAS of the segmented volume.
-        :param title: for the undo button.
-        :param points: those rendered for the block; they take the place of the points inside it.
-        :raises MorseError: if the segmentation is gone.
-        :raises GeometryError: if the block does not fit; nothing is written.
-        """
-        return finished(self.writeInSteps(labels, geometry, title, points=points))
-
     def writeInSteps(
         self,
         labels: np.ndarray,
@@ -83,7 +64,16 @@ class LocalWriter:
         *,
         points: RenderedPoints | None = None,
     ) -> Steps[int]:
-        """As :meth:`write`, in short pieces; the scene is changed in the last one, all at once."""
+        """Write labels into the voxels that lie wholly inside the block; how many changed.
+
+        The scene changes in the last step only, all at once.
+
+        :param labels: (K, J, I) on ``geometry``, in the RAS of the segmented volume.
+        :param title: for the undo button.
+        :param points: those rendered for the block; they take the place of the points inside it.
+        :raises MorseError: if the segmentation is gone.
+        :raises GeometryError: if the block does not fit; nothing is written.
+        """
         node = self._node()
         grid = referenceGeometry(node)
         start, stop = coveredBox(geometry, grid)

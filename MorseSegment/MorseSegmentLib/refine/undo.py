@@ -28,7 +28,7 @@ class UndoStack:
     Example::
 
         undo = UndoStack()
-        LocalWriter(scene, shown, undo).write(block, geometry)
+        finished(LocalWriter(scene, shown, undo).writeInSteps(block, geometry))
         undo.title          # "Re-rendered box", None if there is nothing to undo
         undo.undo()         # takes it back: TakenBack("Re-rendered box")
 

@@ -172,7 +172,7 @@ def run_peer(python: str, home: Path, *, steps: int) -> dict[str, Any]:
     """
     words = [python, str(HERE / "peer_nnunet_training.py"), str(home), str(steps)]
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(words, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     except OSError as error:
         raise MorseError(f"'{python}' cannot be run: {error.strerror}.") from error
     if done.returncode:
