@@ -12,7 +12,7 @@ from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
-from MorseSegmentLib.scene.points import MAXIMUM_POINTS
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.result import SceneWriter

@@ -45,7 +45,7 @@ from Training.research.shared.data import (
     open_data,
 )
 from Training.research.shared.identity import check_model_identity, measure_cases
-from Training.research.study.uncertainty import (
+from Training.research.study.reliability import (
     Reliability,
     best_temperature,
     coverage,

@@ -9,8 +9,8 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS, fillPoints
 from MorseSegmentLib.scene.palette import binOf
-from MorseSegmentLib.scene.points import MAXIMUM_POINTS, fillPoints
 from MorseSegmentLib.scene.pointtable import UNDECIDED, PointTable, fillPointTable
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.segments import referenceGeometry

@@ -8,8 +8,8 @@ import vtk
 
 from MorseCore.result import RenderedPoints
 from MorseSegmentLib.scene.geometry import toWorld
+from MorseSegmentLib.scene.markups import SHOWN_FROM, SHOWN_IN_3D_FROM, fillPoints
 from MorseSegmentLib.scene.palette import BIN_EDGES, binOf
-from MorseSegmentLib.scene.points import SHOWN_FROM, SHOWN_IN_3D_FROM, fillPoints
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult, readRecord
 

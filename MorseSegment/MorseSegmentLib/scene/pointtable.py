@@ -13,8 +13,8 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import MorseError
 from MorseCore.result import RenderedPoints
+from MorseSegmentLib.scene.markups import worstPoints
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.points import worstPoints
 
 __all__ = ["REVIEW_STATES", "UNDECIDED", "PointTable", "addPointTable", "fillPointTable"]
 

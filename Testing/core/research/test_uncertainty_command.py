@@ -14,7 +14,7 @@ from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.store.library import BUILT_IN
 from MorseCore.store.model_folder import read_model
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.study.uncertainty import (
+from Training.research.study.reliability import (
     BINS,
     COUNTS,
     Reliability,

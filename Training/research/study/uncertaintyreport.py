@@ -9,7 +9,7 @@ import numpy as np
 
 from Training.research.shared.output import markdown_table, new_figure, save_figure, write_tables
 from Training.research.shared.scores import Interval
-from Training.research.study.uncertainty import (
+from Training.research.study.reliability import (
     COUNTS,
     LISTED,
     TEMPERATURES,
