@@ -41,7 +41,7 @@ class Findings:
     """(LISTED,) errors found per point, after so many points."""
     rates: dict[str, float]
     """Errors per point of points taken blindly, ``rendered`` ones or ``any`` voxel; ``regions``:
-    share of the wrong voxels that hang together with one in the list."""
+    share of the wrong voxels that are connected to one in the list."""
     reliability: dict[str, dict[str, Reliability]]
     """Before or after -> band or all."""
     nll: tuple[float, float]
@@ -151,7 +151,7 @@ def write_findings(folder: Path, findings: Findings) -> str:
         *markdown_table(["N", *orders], found), "",
         "Errors of the refined mask found per point, walking the list from its top:", "",
         *markdown_table(["points", "errors a point"], walked), "",
-        f"{f.rates['regions']:.0%} of the wrong voxels hang together with one in the list.", "",
+        f"{f.rates['regions']:.0%} of the wrong voxels are connected to one in the list.", "",
         f"Calibration of the refined probabilities, temperature {f.temperature:.3f}; band: within "
         f"{f.band:g} mm of a predicted outline. NLL in the band {f.nll[0]:.4f} before, "
         f"{f.nll[1]:.4f} after.", "",
