@@ -58,8 +58,8 @@ def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
 
 @pytest.mark.parametrize(
     ("level", "text"),
-    [(1, "Up to 2 x 250 points a window, as far as they are uncertain."),
-     (3, "Up to 2 x 1000 points a window, as far as they are uncertain."),
+    [(1, "Up to 2 x 250 points a window, uncertain ones only."),
+     (3, "Up to 2 x 1000 points a window, uncertain ones only."),
      (4, "2 x 2000 points a window, certain ones too."),
      (0, "No points are rendered: the refined mask is the coarse one.")],
 )  # fmt: skip

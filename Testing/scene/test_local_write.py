@@ -266,7 +266,7 @@ def test_what_a_person_edited_in_between_stays_and_is_counted(
     expected = a_touching_result.refined.copy()
     expected[tuple(changed.T)] = 0
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
-    assert back.note == "2 voxels that were edited since stay as they were edited."
+    assert back.note == "Voxels that were edited since and keep their edit: 2."
 
 
 def test_nothing_is_seen_before_the_last_piece_and_an_edit_meanwhile_is_not_overwritten(

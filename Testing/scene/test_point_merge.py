@@ -118,7 +118,7 @@ def test_a_written_block_brings_its_points_and_undo_takes_both_back(
     assert len(table_of(a_scene, shown)) == 6
     table_of(a_scene, shown).setReview(1, "flagged")
     back = undo.undo()
-    assert back == TakenBack("Re-rendered box", "The review of 1 of its points went with it.")
+    assert back == TakenBack("Re-rendered box", "New points whose review is gone: 1.")
     assert len(table_of(a_scene, shown)) == 5
 
 

@@ -1,8 +1,8 @@
-"""A rendered block written into the refined masks, with a way back.
+"""Writes a rendered block into the refined masks, with undo.
 
 A segmentation keeps its grid: a block from a finer one is brought to it (see ``toGrid``), because
-refining the grid would resample every voxel outside of the block too, eight times as many. Who
-wants the finer grid itself asks for the whole result at that resolution.
+a finer grid would resample every voxel outside of the block too, eight times as many. To get the
+finer grid itself, render the whole result at that resolution.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,10 +40,10 @@ class LocalWriter:
         finished(writer.writeInSteps(block.refined, block.geometry, points=block.points))  # 118
         undo.undo()                                      # every voxel and point as it was
 
-    Only segments that a model made are written; what a person added stays, voxel by voxel. Undo
-    leaves what a person edited in the meantime, and says so.
+    Only segments that a model made are written. What a person added stays, voxel by voxel. Undo
+    keeps what a person edited in the meantime, and says so.
 
-    :param surfaces: makes the surfaces of changed segments anew; None: this does it, at once.
+    :param surfaces: updates the surfaces of changed segments; None: this class does it, at once.
     """
 
     def __init__(
@@ -150,9 +150,9 @@ def _prepare(
 def _note(kept: int, lost: int) -> str:
     sentences = []
     if kept:
-        sentences.append(f"{kept} voxels that were edited since stay as they were edited.")
+        sentences.append(f"Voxels that were edited since and keep their edit: {kept}.")
     if lost:
-        sentences.append(f"The review of {lost} of its points went with it.")
+        sentences.append(f"New points whose review is gone: {lost}.")
     return " ".join(sentences)
 
 

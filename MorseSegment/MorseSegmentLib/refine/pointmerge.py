@@ -1,4 +1,4 @@
-"""Points of a box that was rendered again, in place of a result's own points there."""
+"""Replaces a result's points inside a box by those that were rendered there again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _EDGE = 1e-6  # voxels; a point on the border belongs to the box
 
 
 class PointMerge:
-    """Puts points into a result's table and markups; what a person decided on others stays.
+    """Puts points into a result's table and markups; decisions on other points stay.
 
     Example::
 

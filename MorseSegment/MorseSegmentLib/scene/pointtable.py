@@ -58,7 +58,8 @@ class PointTable:
         missing = [name for name, column in columns.items() if column is None]
         if missing:
             raise MorseError(
-                f"'{node.GetName()}' is no table of rendered points: it lacks {missing[0]}."
+                f"'{node.GetName()}' is not a table of rendered points: it lacks the column "
+                f"'{missing[0]}'."
             )
         values = {
             name: np.zeros(0) if not table.GetNumberOfRows() else _numbers(columns[name])
