@@ -36,6 +36,7 @@ from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.curves import try_drawing
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
+from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import (
     PARTS,
     cases_of,
@@ -47,9 +48,8 @@ from Training.research.shared.data import (
     without_background,
 )
 from Training.research.shared.identity import check_model_identity, read_scores
+from Training.research.shared.output import draw_scores
 from Training.research.shared.scores import Cases, Interval, all_by_subject
-from Training.research.study.commandline import add_model_and_data, command_line, exit_code
-from Training.research.study.pictures import draw_scores
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip

@@ -21,11 +21,6 @@ class Cost:
     is_dense: bool = False
     """Whether every pixel was asked, in place of as many as the mask calls for."""
 
-    @property
-    def flops(self) -> int:
-        """Floating-point operations: two a MAC."""
-        return 2 * self.macs
-
 
 def measure_cost(
     network: nn.Module, run: Callable[[torch.Tensor], object], *, size: Sequence[int]

@@ -21,13 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from MorseCore.metrics.surface import (
-    SurfaceDistances,
-    boundary_shift,
-    crop_to_foreground,
-    image_diagonal,
-    surface_distances,
-)
+from MorseCore.metrics.surface import crop_to_foreground, image_diagonal, surface_distances
 
 __all__ = [
     "METRICS",
@@ -37,14 +31,11 @@ __all__ = [
     "StructureScore",
     "StructureSummary",
     "Summary",
-    "SurfaceDistances",
-    "boundary_shift",
     "legacy_score",
     "overlap",
     "score_labels",
     "score_mask",
     "summarise",
-    "surface_distances",
 ]
 
 Status = Literal["both", "missed", "spurious", "absent"]

@@ -85,21 +85,6 @@ def test_a_decision_goes_on_to_the_next_point_and_is_saved(
     assert [ui.pointTable.item(row, 5).text() for row in range(3)] == ["accepted", "flagged", ""]
 
 
-def test_added_and_removed_voxels_come_and_go(
-    a_widget: Any, shown: SceneResult, a_scene: Any
-) -> None:
-    before = a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-    a_widget.ui.differenceCheckBox.click()
-    assert a_widget.ui.differenceCheckBox.checked
-    kind = "vtkMRMLSegmentationNode"
-    waitFor(lambda: a_scene.GetNumberOfNodesByClass(kind) == before + 1, seconds=5)
-    node = a_scene.GetNthNodeByClass(before, "vtkMRMLSegmentationNode")
-    assert node.GetSegmentation().GetNumberOfSegments() == 3
-    assert a_widget.ui.differenceCheckBox.checked
-    a_widget.ui.differenceCheckBox.click()
-    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before
-
-
 def test_a_result_that_is_removed_empties_the_panel(a_widget: Any, shown: SceneResult) -> None:
     a_widget.logic.removeResult(shown)
     assert a_widget.ui.pointTable.rowCount == 0

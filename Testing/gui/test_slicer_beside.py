@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 
-from slicerqt import install, processEvents, waitFor
+from slicerqt import install, processEvents
 
 install()
 
@@ -93,19 +93,6 @@ def test_a_press_on_a_line_that_is_cut_off_selects_that_line(
     chosen = {index.row() for index in table.selectionModel().selectedRows()}
     assert chosen == {line} == {table.currentRow()}
     assert f"Point {ranks(a_widget)[line]}:" in a_widget.ui.pointLabel.text
-
-
-def test_what_the_person_just_did_needs_no_dialog(
-    a_widget: Any, a_volume: Any, a_scene: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dialogs: list[str] = []
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: dialogs.append(text))
-    press_segment(a_widget, a_volume, "slow")
-    waitFor(lambda: bool(a_widget.ui.logEdit.plainText), seconds=30)
-    a_scene.RemoveNode(a_volume)
-    processEvents()
-    assert "removed" in a_widget.ui.messageLabel.text
-    assert not dialogs
 
 
 def test_a_lacking_package_is_named_with_what_to_do() -> None:

@@ -163,22 +163,6 @@ def test_a_box_that_is_empty_or_outside_or_bent_is_said(
         regionText(a_roi_node, a_volume_node)
 
 
-@pytest.fixture
-def a_moving_volume(a_scene: Any) -> Any:
-    """The proxy node of a sequence of three frames, whose voxels are 0, 1, 2."""
-    frame = a_scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Heart")
-    sequence = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart sequence")
-    sequence.SetIndexUnit("s")
-    for number in range(3):
-        slicer.util.updateVolumeFromArray(frame, np.full((2, 3, 4), number, np.int16))
-        sequence.SetDataNodeAtValue(frame, f"{number / 2}")
-    a_scene.RemoveNode(frame)
-    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
-    browser.AddSynchronizedSequenceNode(sequence)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser.GetProxyNode(sequence)
-
-
 def test_all_frames_of_a_sequence_can_be_read_while_one_is_seen(
     a_scene: Any, a_moving_volume: Any
 ) -> None:

@@ -1,7 +1,6 @@
 """MorseSegment.py as Slicer loads it, with the few Slicer classes that slicer-core lacks."""
 
 import importlib.util
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -13,7 +12,6 @@ import slicer
 
 from MorseCore.inference.files import write_result
 from MorseCore.result import Segmentation
-from MorseSegmentLib.selftests.phantomscene import sceneContent
 
 MODULE_FILE = Path(__file__).parents[2] / "MorseSegment" / "MorseSegment.py"
 
@@ -64,23 +62,3 @@ def test_a_result_folder_is_shown_by_one_call(
     assert node.GetID() == shown.refined
     found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Head", a_volume_node)
     np.testing.assert_array_equal(found > 0, a_result.refined == 1)
-
-
-def test_a_result_is_removed_without_a_trace(
-    a_module: types.ModuleType, a_result: Segmentation, a_volume_node: Any
-) -> None:
-    logic, before = a_module.MorseSegmentLogic(), sceneContent()
-    shown = logic.showResult(a_result, a_volume_node)
-    assert len(sceneContent()) > len(before)
-    logic.removeResult(shown)
-    assert sceneContent() == before
-
-
-def test_starting_slicer_does_not_load_torch() -> None:
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; import MorseSegmentLib.scene.result, "
-        "MorseSegmentLib.logic.waiting; "
-        "sys.exit('torch' in sys.modules or 'SimpleITK' in sys.modules)"
-    )
-    folders = [str(MODULE_FILE.parents[1]), str(MODULE_FILE.parent)]
-    assert subprocess.run([sys.executable, "-c", code, *folders]).returncode == 0

@@ -36,6 +36,7 @@ from MorseCore.store.model_folder import INFO, ModelInfo, load_network, read_mod
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.dataset import Case, Decathlon, PreparedCase, prepare_case
+from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import (
     PARTS,
     cases_of,
@@ -44,16 +45,17 @@ from Training.research.shared.data import (
     open_data,
 )
 from Training.research.shared.identity import check_model_identity, measure_cases
-from Training.research.study.calibration import (
+from Training.research.study.reliability import (
     Reliability,
     best_temperature,
+    coverage,
     flat,
     near_boundary,
     nll_by_temperature,
+    scores_of,
+    walk,
 )
-from Training.research.study.commandline import add_model_and_data, command_line, exit_code
-from Training.research.study.coverage import coverage, scores_of, walk
-from Training.research.study.uncertaintyreport import Findings, draw, gather, write_tables
+from Training.research.study.uncertaintyreport import Findings, gather, write_findings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,9 +74,7 @@ def run(options: argparse.Namespace) -> None:
         name = read_model(options.model).name
         options.output = Path("runs") / f"uncertainty-{name}-{options.split}"
     findings = Study(options, data).run(subjects)
-    text = write_tables(options.output, findings)
-    draw(options.output / "plot.png", findings)
-    print(text)
+    print(write_findings(options.output, findings))
     print(f"written: {options.output / 'table.md'}, table.csv, plot.png")
     if options.write_temperature:
         store(options.model, findings)

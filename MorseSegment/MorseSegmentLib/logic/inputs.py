@@ -1,7 +1,7 @@
-"""What a person chose, as the worker needs it: voxels, their grid, a region; and the first choice.
+"""The input that the worker gets: voxels, their grid and a region; and which volume is proposed.
 
-The worker knows nothing of transforms: all is said in the volume's own RAS, to which a volume's
-parent transform does not belong. Results are put under the same transform.
+The worker knows no transforms. Everything is given in the volume's own RAS, without its parent
+transform. Results are put under the same transform.
 """
 
 import itertools

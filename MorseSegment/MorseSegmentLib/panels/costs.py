@@ -69,7 +69,7 @@ def costText(
             )
         else:
             texts.append(
-                _("{size}: about {seconds} s, by the last runs on this device.").format(
+                _("{size}: about {seconds} s, judging by the last runs on this device.").format(
                     size=size, seconds=max(1, round(seconds * frames))
                 )
             )
@@ -88,7 +88,7 @@ def _qualityText(model: Model, quality: int) -> str:
             "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
         )
     elif cost <= 1:
-        text = _("Up to {passes} x {points} points a window, as far as they are uncertain.")
+        text = _("Up to {passes} x {points} points a window, uncertain ones only.")
     else:
         text = _("{passes} x {points} points a window, certain ones too.")
     return text.format(passes=passes, points=points, cost=f"{cost:g}")

@@ -1,8 +1,8 @@
-"""What names a result in the scene, so that it is found again after save and reload.
+"""The record of a result in the scene, by which it is found again after save and reload.
 
 A text node holds the report and the structures as JSON, and refers to every node of the result.
-It also refers to what is made later for the result: surfaces, difference, table. Those are its
-extra nodes, which go when the result goes.
+It also refers to what is made for the result later: surfaces, difference, table. These extra nodes
+are removed together with the result.
 """
 
 import json

@@ -1,18 +1,14 @@
 """The benchmarks: each script runs, its arithmetic, and the form of what it writes."""
 
-import argparse
 import importlib
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from MorseCore.metrics.casetable import read_cases, write_cases
-from MorseCore.training.phantoms import write_phantom_dataset
-from training_runs import REPOSITORY, run_data
+from training_runs import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY))
 
@@ -119,37 +115,6 @@ def test_a_benchmark_runs_and_writes_its_figures(
     assert all(figure["value"] > 0 for figure in data["figures"])
     assert (tmp_path / f"{name}.md").read_text(encoding="utf-8").startswith(reporting.HEAD)
     assert (tmp_path / f"{name}-targets.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_presets_are_compared_on_the_split_that_choices_are_made_by(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_phantom_dataset(tmp_path / "data", cases=(1, 2, 3), shape=(24, 24, 24)).parent
-    places = {"dataset": str(data / "dataset.json"), "split": str(data / "splits.json")}
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(run_data(data=places)))
-    presets = importlib.import_module("Training.research.benchmarks.presets")
-    words = ["--smoke", "--train", str(config), "--runs", str(tmp_path / "runs"),
-             "optimisation.iterations=2", "validation.every=2"]  # fmt: skip
-    assert presets.main(words) == 0
-    found = "DSC default - paper +0.0000 [+0.0000, +0.0000]"  # in --smoke both presets are one
-    assert found in capsys.readouterr().out
-    spoiled = next((tmp_path / "runs").glob("*/scores-test.csv"))
-    cases = {  # as if one preset had found everything there
-        name: {stage: score._replace(structures={
-            label: replace(s, dice=1.0) for label, s in score.structures.items()
-        }) for stage, score in stages.items()}
-        for name, stages in read_cases(spoiled).items()
-    }  # fmt: skip
-    write_cases(spoiled, cases, {1: "one", 2: "two"})
-    trainings = presets.plan(argparse.Namespace(
-        train=config, overrides=words[-2:], smoke=True, runs=tmp_path / "runs", seeds=[1337]
-    ))  # fmt: skip
-    report = made_up()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(presets, "run_all", lambda runs: [])  # they are trained
-        presets.compare_accuracy(trainings, report)
-    assert report.notes[-1].startswith(found)  # nothing of the test split was read
 
 
 def test_sizes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:

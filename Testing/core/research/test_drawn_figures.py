@@ -10,12 +10,13 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
+from MorseCore.commands.demo_figure import draw_slices
 from MorseCore.field import Field
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import Preparation, normalise
 from MorseCore.result import RenderedPoints, Segmentation, Structure
-from Training.research.study.pictures import GateMaps, draw_gates, draw_points, gate_maps
+from Training.research.figures import GateMaps, draw_gates, gate_maps
 from Training.research.study.results import RowResult
 
 SHAPE = (6, 8, 12)  # (K, J, I)
@@ -109,17 +110,6 @@ def test_the_gates_are_drawn_in_their_order_with_the_first_row_at_the_bottom(
         assert how["origin"] == "lower"
 
 
-def points_at(indices: list[tuple[int, int, int]], doubt: list[float]) -> RenderedPoints:
-    """Rendered voxels (i, j, k); every other one got another label."""
-    found = np.array(indices, np.int32)
-    before = np.ones(len(found), np.int32)
-    after = before - np.arange(len(found)) % 2
-    certain = np.ones(len(found), np.float32)
-    return RenderedPoints(
-        found.astype(float), found, np.array(doubt, np.float32), before, after, certain, certain
-    )
-
-
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_each_point_is_drawn_over_its_own_voxel_in_the_slice_that_holds_it(
     axis: int, drawn: dict[str, list[Any]], tmp_path: Path
@@ -127,29 +117,26 @@ def test_each_point_is_drawn_over_its_own_voxel_in_the_slice_that_holds_it(
     at = 3
     labels = np.zeros(SHAPE, np.uint8)  # a plate across the axis, so that the slice is its own
     labels[tuple(at if n == axis else slice(None) for n in range(3))] = 1
-    voxels = [(10, 5, 2), (4, 7, 1), (9, 0, 4), (7, 6, 5)]  # (i, j, k)
+    voxels = [(10, 5, 2), (4, 7, 1), (9, 1, 4), (7, 6, 5)]  # (i, j, k)
     inside = [tuple(at if 2 - n == axis else v for n, v in enumerate(p)) for p in voxels[:3]]
-    elsewhere = tuple(at + 1 if 2 - n == axis else v for n, v in enumerate(voxels[3]))
-    points = points_at([*inside, elsewhere], [0.9, 0.5, 0.2, 0.7])
-    volume = volume_of(SHAPE)
-    structure = Structure(1, "plate", (1.0, 0.0, 0.0))
+    beyond = tuple(at + 1 if 2 - n == axis else v for n, v in enumerate(voxels[3]))
+    found = np.array([*inside, beyond], np.int32)
+    one, sure = np.ones(4, np.int32), np.ones(4, np.float32)
+    doubt = np.array([0.9, 0.5, 0.2, 0.7], np.float32)
+    points = RenderedPoints(found.astype(float), found, doubt, one, one, sure, sure)
+    volume, structure = volume_of(SHAPE), Structure(1, "plate", (1.0, 0.0, 0.0))
     result = Segmentation(
         volume.geometry, [structure], labels, labels, np.zeros(SHAPE, np.float32), points
     )
-    draw_points(volume, result, tmp_path / "points.png")
+    draw_slices(volume, result, tmp_path / "points.png")
     x_axis, y_axis = [n for n in range(3) if n != 2 - axis]  # of (i, j, k)
-    expected = [(p[x_axis], p[y_axis]) for p in inside]
-    rings, dots = drawn["scatter"][0::2], drawn["scatter"][1::2]
-    assert len(rings) == len(dots) == 2  # over the coarse and over the refined masks
-    for (axes, made, how), (_, ringed, _) in zip(dots, rings, strict=True):
-        assert [tuple(place) for place in made.get_offsets()] == expected
-        assert [tuple(place) for place in ringed.get_offsets()] == [expected[1]]
-        np.testing.assert_allclose(how["c"], [0.9, 0.5, 0.2])
-        picture = axes.get_images()[0]
-        left, _, bottom, _ = picture.get_extent()
-        for (i, j, k), (x, y) in zip(inside, expected, strict=True):
-            shown = picture.get_array()[int(y - bottom), int(x - left)]
-            assert shown == volume.array[k, j, i]
+    axes, made, how = drawn["scatter"][axis]
+    assert made.get_offsets().tolist() == [[p[x_axis], p[y_axis]] for p in inside]
+    np.testing.assert_allclose(how["c"], [0.9, 0.5, 0.2], rtol=1e-6)
+    picture = axes.get_images()[0]
+    left, _, bottom, _ = picture.get_extent()
+    for (i, j, k), (x, y) in zip(inside, made.get_offsets(), strict=True):
+        assert picture.get_array()[int(y - bottom), int(x - left)] == volume.array[k, j, i]
 
 
 def test_the_deviation_over_seeds_is_that_of_a_sample() -> None:

@@ -15,7 +15,6 @@ from MorseCore.points import grid_coords, pixel_axes
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import read_model, write_model
 from networks import IMPLICIT, make_image, make_network
-from Training.research.study.pictures import gate_maps, slices_to_show
 from training_runs import script
 
 
@@ -74,7 +73,7 @@ def test_gate_maps_are_the_shares_on_the_slice_with_most_foreground(
     scan: Path, dims: int, predictor: VolumePredictor, slice_predictor: VolumePredictor
 ) -> None:
     volume = read_volume(scan)
-    maps = gate_maps(predictor if dims == 3 else slice_predictor, volume)
+    maps = script("figures").gate_maps(predictor if dims == 3 else slice_predictor, volume)
     assert maps.gates.shape[1:] == maps.image.shape == maps.labels.shape
     np.testing.assert_allclose(maps.gates.sum(0), 1, atol=1e-5)
     assert np.ptp(maps.gates[0]) > 0
@@ -101,11 +100,3 @@ def test_a_head_without_experts_has_no_gates(head: str) -> None:
     with torch.no_grad():
         field = make_network(head=head, dims=2)(make_image(2))
         assert field.gates(torch.zeros(2, 1, 2)) is None
-
-
-def test_slices_are_seen_along_the_shortest_side_of_the_structure() -> None:
-    plate = np.zeros((10, 12, 14), bool)
-    plate[2:9, 5:7, 1:13] = True
-    plate[2:9, 7, 3] = True
-    assert slices_to_show(plate) == (1, [5, 6])
-    assert slices_to_show(np.zeros((5, 4, 4), bool)) == (0, [2])

@@ -18,9 +18,8 @@ from MorseCore.metrics.scores import StructureScore
 from MorseCore.training.config import RunConfig
 from Training.research.study import results, running
 from Training.research.study.definition import Row, Table
-from Training.research.study.results import RowResult, collect, cost_of
+from Training.research.study.results import Line, RowResult, collect, cost_of, write_lines
 from Training.research.study.running import Run, run_all
-from Training.research.study.writing import Line, write_markdown
 from training_runs import flat_config
 
 
@@ -91,26 +90,13 @@ def test_a_renderer_with_a_stated_number_of_points_is_measured_itself() -> None:
         assert not many.is_dense
 
 
-def test_a_rows_cost_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    results._cost.cache_clear()
-    measured = []
-    measure = results.measure_cost
-    monkeypatch.setattr(
-        results, "measure_cost", lambda *a, **k: measured.append(1) or measure(*a, **k)
-    )
-    for width in (16, 16):
-        config = flat_config(preparation={"window": [width] * 2, "spacing": [1.0, 1.0]})
-        cost_of(config, num_classes=3)
-    assert len(measured) == 1
-
-
 def test_the_tables_foot_says_whose_cost_is_that_of_all_pixels(tmp_path: Path) -> None:
     table = Table("t", "s", "b", (Row("a", "g", baseline=True),), measures=("dice",))
     row = RowResult({"dice": {"s": 1.0}}, {"dice": [1.0]}, 0, 1.0)
     texts = []
     for name in ("mise", "dense"):
         line = Line(table.rows[0], cost_of(rendered_by({"name": name}), num_classes=3), row, {})
-        texts.append(write_markdown(tmp_path / "table.md", table, [line], notes=["n"]))
+        texts.append(write_lines(tmp_path, table, [line], notes=["n"]))
     assert "\\* |" in texts[0]
     assert "\\* How many points" in texts[0]
     assert "\\*" not in texts[1]

@@ -24,8 +24,8 @@ from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.files import prepare_output_directory, write_text
 from Training.research.benchmarks.report import arguments, draw_shares, markdown
+from Training.research.shared.commandline import command_line, exit_code
 from Training.research.shared.identity import check_identity
-from Training.research.study.commandline import command_line, exit_code
 
 NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene", "engines")
 

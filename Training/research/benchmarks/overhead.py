@@ -42,7 +42,7 @@ from Training.research.benchmarks.inputs import (
 )
 from Training.research.benchmarks.measuring import interleaved
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.study.commandline import positive
+from Training.research.shared.commandline import positive
 
 SHIPPED = "hippocampus-t1"
 CLASSES = {3: 3, 2: 5}

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import torch
 from MorseCore.system.files import prepare_output_directory, write_json, write_text
 from MorseCore.training.curves import try_drawing
 from Training.research.benchmarks.measuring import Figure, Sample, machine, paired_ratio
+from Training.research.shared.commandline import command_line, exit_code, positive
 from Training.research.shared.output import new_figure, save_figure
-from Training.research.study.commandline import command_line, exit_code, positive
 
 __all__ = ["Report", "arguments", "draw_shares", "markdown", "run_benchmark"]
 
@@ -69,14 +69,10 @@ class Report:
             "name": self.name, "machine": self.machine, "clock": self.clock,
             "options": dict(options),
             "samples": {
-                name: {"median": s.median, "spread": s.spread, "unit": s.unit, "values": s.values}
+                name: asdict(s) | {"median": s.median, "spread": s.spread}
                 for name, s in self.samples.items()
             },
-            "figures": [
-                {"name": f.name, "value": f.value, "spread": f.spread, "unit": f.unit,
-                 "target": f.target, "at_least": f.at_least, "met": f.is_met}
-                for f in self.figures
-            ],
+            "figures": [asdict(f) | {"met": f.is_met} for f in self.figures],
             "notes": self.notes, "line": self.line,
         }  # fmt: skip
 

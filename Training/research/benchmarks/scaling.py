@@ -41,8 +41,8 @@ from MorseCore.system.allocation import SMALL, keep_freed_memory
 from MorseCore.system.files import prepare_output_directory, sha256, write_json
 from Training.research.benchmarks.measuring import Figure, Sample, machine, peak_bytes, run_child
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
+from Training.research.shared.commandline import positive
 from Training.research.shared.output import new_figure, save_figure
-from Training.research.study.commandline import positive
 
 FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
 QUICK = [(64, 64, 64), (80, 128, 128), (240, 128, 128)]

@@ -1,6 +1,7 @@
-"""Is a probability of 0.9 right nine times in ten? Reliability, ECE and one temperature.
+"""Does uncertainty find the errors, and is a probability of 0.9 right nine times in ten?
 
-``C`` classes, ``V`` voxels. Everything is a sum over voxels, so that cases can be added up.
+``C`` classes, ``*S`` space, ``V`` its voxels. Calibration is a sum over voxels, so that cases can
+be added up.
 """
 
 from collections.abc import Sequence
@@ -11,17 +12,83 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from MorseCore.points import top_two
 from Training.research.shared.scores import Interval
 
-__all__ = ["BINS", "TEMPERATURES", "Reliability", "best_temperature", "ece_difference",
-           "near_boundary",
-           "nll_by_temperature"]  # fmt: skip
+__all__ = [
+    "BINS", "COUNTS", "LISTED", "TEMPERATURES", "Reliability", "WorstList", "best_temperature",
+    "coverage", "ece_difference", "flat", "near_boundary", "nll_by_temperature", "scores_of",
+    "walk",
+]  # fmt: skip
 
+COUNTS = tuple(2**n for n in range(5, 18))
+"""Numbers N of points, 32 to 131,072."""
+LISTED = 100
+"""Points that the module lists, and a reviewer walks through."""
 BINS = 15
 TEMPERATURES = np.geomspace(0.25, 8.0, 81)
 """Candidates; between the best and its neighbours a parabola is laid."""
 _RESAMPLES = 2000
 _LEAST = 1e-12  # a probability of 0 is one that float32 could not hold
+
+
+def scores_of(probabilities: Tensor) -> dict[str, Tensor]:
+    """Uncertainty of every voxel by each measure, the larger the less certain: (C, *S) -> (*S).
+
+    ``margin`` is that of the logits, second largest - largest (MORSE §2), as the difference of the
+    logarithms; ``entropy`` that of the probabilities.
+    """
+    tiny = torch.finfo(probabilities.dtype).tiny
+    logs = probabilities.clamp_min(tiny).log()
+    first, second = top_two(logs, dim=0)
+    return {"margin": second - first, "entropy": -(probabilities * logs).sum(0)}
+
+
+def coverage(score: Tensor, wrong: np.ndarray) -> list[float]:
+    """Share of the wrong voxels among the N most uncertain, for each N of :data:`COUNTS`.
+
+    At random it would be N / V. A tie goes to the voxel that comes first.
+
+    :param wrong: bool (*S), not empty of true ones.
+    """
+    order = score.flatten().argsort(descending=True, stable=True).numpy()
+    found = np.cumsum(wrong.ravel()[order])
+    return [float(found[min(n, len(found)) - 1] / found[-1]) for n in COUNTS]
+
+
+@dataclass(frozen=True)
+class WorstList:
+    """What a reviewer finds who walks the list of a case from its top."""
+
+    errors: list[int]
+    """Point by point, 1 where the refined mask is wrong."""
+    rate: float
+    """Share of wrong voxels among all rendered points: what points taken blindly would find."""
+    background: float
+    """Share of wrong voxels in the whole image."""
+    regions: float
+    """Share of the wrong voxels whose connected region holds a point of the list."""
+
+
+def walk(prediction_wrong: np.ndarray, uncertainty: Tensor, rendered: Tensor) -> WorstList:
+    """The module's list of the hundred most uncertain rendered points, against the reference.
+
+    :param prediction_wrong: bool (*S), the refined mask is not the reference.
+    :param uncertainty: (*S), before rendering: the list's order.
+    :param rendered: bool (*S).
+    """
+    wrong = prediction_wrong.ravel()
+    points = rendered.flatten().nonzero()[:, 0]
+    order = uncertainty.flatten()[points].argsort(descending=True, stable=True)[:LISTED]
+    listed = points[order].numpy()
+    regions, _ = ndimage.label(prediction_wrong)
+    touched = np.setdiff1d(np.unique(regions.ravel()[listed]), [0])
+    share = np.isin(regions, touched).sum() / max(1, wrong.sum())
+    every = points.numpy()
+    return WorstList(
+        wrong[listed].astype(int).tolist(), float(wrong[every].mean()) if len(every) else 0.0,
+        float(wrong.mean()), float(share),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
