@@ -22,7 +22,7 @@ from MorseCore.system.files import prepare_output_directory
 __all__ = ["HEAD", "run_demo"]
 
 HEAD = Path(__file__).resolve().parents[1] / "samples" / "head-t1.nii.gz"
-"""An adult's head in T1 at 1 mm, skull and all; its source stands beside it."""
+"""An adult's head in T1 at 1 mm, without its skull; its source stands beside it."""
 _MODELS = {"brain": "brain-mr", "result": "hippocampus-t1"}
 _SPANS = {"prepare": (0, 10), "network": (10, 90), "restore": (90, 100)}  # percent
 log = logging.getLogger(__name__)

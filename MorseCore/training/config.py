@@ -10,7 +10,7 @@ from MorseCore.losses import ClassWeighting, Schedule
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.samplers import SAMPLERS, UncertainConfig
-from MorseCore.store.model_folder import WindowConfig
+from MorseCore.store.model_folder import LocatorInfo, WindowConfig
 from MorseCore.system.devices import Precision
 from MorseCore.training.augmentation import AugmentationConfig
 from MorseCore.training.generated.config import GenerationConfig
@@ -206,6 +206,10 @@ class CardConfig:
     """Per label name of the data set."""
     limits: str = ""
     """What the model is not made for."""
+    locator: LocatorInfo | None = None
+    """Where in a whole scan the model works; null: where the person says."""
+    contrast: Literal["T1", "T2"] | None = None
+    """Of MR: the weighting of the images, if the model knows no other."""
 
 
 @dataclass(frozen=True)
