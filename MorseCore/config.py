@@ -9,14 +9,16 @@ import json
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from os.path import exists, isdir, isfile
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from MorseCore.errors import ConfigError
+from MorseCore.limits import MAX_DEPTH, check_depth
 
 __all__ = [
-    "Registry", "apply_overrides", "decode", "encode", "nearest", "parse_json", "read_json",
-    "shorten",
+    "Registry", "apply_overrides", "check_is_plain", "decode", "encode", "nearest", "parse_json",
+    "read_json", "shorten",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -126,6 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     :raises ConfigError: if the file is missing, too large, not JSON, or not an object, or if an
         object in it has a key twice (JSON readers silently take the last).
     """
+    check_is_plain(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ConfigError(f"'{path}': the file is too large to be a configuration.")
@@ -138,9 +141,20 @@ def read_json(path: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError) as error:
         raise ConfigError(f"'{path}' cannot be read as JSON: {error}") from None
+    check_depth(data, f"'{path}'")
     if not isinstance(data, dict):
         raise ConfigError(f"'{path}' must hold one JSON object; found {_show(data)}.")
     return data
+
+
+def check_is_plain(path: Path) -> None:
+    """Refuse pipes and devices, which a reader would wait for, or read for ever.
+
+    :raises ConfigError: if it is neither a file nor a folder, and is there.
+    """
+    # os.path's, unlike Path's, also say no to what no path can be.
+    if exists(path) and not (isfile(path) or isdir(path)):
+        raise ConfigError(f"'{path}' is no regular file but a device, a pipe or a socket.")
 
 
 def decode(cls: type[T], data: Any, where: str) -> T:
@@ -149,6 +163,8 @@ def decode(cls: type[T], data: Any, where: str) -> T:
     :param where: dotted place of ``data`` in the whole file, for messages.
     :raises ConfigError: for an unknown key (names the nearest), a missing key or a wrong type.
     """
+    if not where:
+        check_depth(data, "The configuration")
     if not isinstance(data, Mapping):
         raise ConfigError(f"'{where}' must be an object; found {_show(data)}.")
     hints = get_type_hints(cls)
@@ -195,6 +211,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
 
     :raises ConfigError: if an override has no ``=`` or walks through something that is no object.
     """
+    check_depth(data, "The configuration")
     result = json.loads(json.dumps(data))
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -205,6 +222,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
         except (ValueError, RecursionError):
             value = text
         *parents, last = key.split(".")
+        check_depth(value, f"The value of '{key[:60]}'", most=MAX_DEPTH - len(parents))
         target = result
         for parent in parents:
             target = target.setdefault(parent, {})
@@ -321,6 +339,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         except OverflowError:
             raise ConfigError(f"'{where}' must be finite; found {_show(value)}.") from None
     is_bool_for_number = isinstance(value, bool) and hint is not bool
+    if hint is int and isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError(f"'{where}' may have 18 digits at most; found {_show(value)}.")
     if not isinstance(value, hint) or is_bool_for_number:
         names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
         raise ConfigError(f"'{where}' must be {names.get(hint, hint)}; found {_show(value)}.")

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.backbones import BACKBONES, Backbone, BackboneConfig, Pyramid, PyramidSpec
+from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads import HEADS, Head, HeadConfig
+from MorseCore.limits import check_bounds, check_network
 
 __all__ = ["MAX_STRIDE", "Network", "NetworkConfig"]
 
@@ -43,6 +45,9 @@ class NetworkConfig:
             )
         if self.in_channels < 1:
             raise ConfigError(f"'in_channels' must be positive; found {self.in_channels}.")
+        check_bounds(self, in_channels=(1, 1024))
+        check_network("backbone", encode(self.backbone))
+        check_network("head", encode(self.head))
 
     def filled(self, network: "Network") -> "NetworkConfig":
         """With the sizes that a preset of the head stands for, as ``network`` was built with."""

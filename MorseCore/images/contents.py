@@ -1,13 +1,22 @@
 """What an image's files hold: two images of one name may be of two persons."""
 
+import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from MorseCore.images.filechecks import check_is_regular
+from MorseCore.images.modelgrid import canonical_axes
 from MorseCore.images.nifti import pair_of
 from MorseCore.images.textheaders import voxel_files
+from MorseCore.images.voxelvalues import pieces
 from MorseCore.system.files import sha256
 
-__all__ = ["input_files", "input_hashes"]
+if TYPE_CHECKING:  # a batch looks at files without SimpleITK
+    from MorseCore.images.imageio import Volume
+
+__all__ = ["input_files", "input_hashes", "voxel_digest"]
 
 _TEXT_HEADERS = (".nhdr", ".nrrd", ".mhd", ".mha")
 
@@ -34,3 +43,19 @@ def input_hashes(path: Path) -> list[list[str]]:
     :raises OSError: if one cannot be read.
     """
     return [[file.name, sha256(file)] for file in input_files(path)]
+
+
+def voxel_digest(volume: "Volume") -> str:
+    """Of what an image shows: shape and voxels, however they are stored.
+
+    A file that was packed otherwise, is of another type or format, or was turned by right angles,
+    has the same. Where the image lies does not count.
+    """
+    array = canonical_axes(volume.geometry).apply(volume.array)
+    digest = hashlib.blake2b(f"{array.shape}".encode(), digest_size=16)
+    for piece in pieces(array):
+        with np.errstate(over="ignore"):
+            voxels = np.ascontiguousarray(piece, dtype=np.float32) + np.float32(0)  # -0 is 0
+        voxels[np.isnan(voxels)] = np.nan  # one of the many
+        digest.update(voxels.tobytes())
+    return digest.hexdigest()

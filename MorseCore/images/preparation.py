@@ -1,6 +1,7 @@
 """How a scan becomes what a network sees: grid, orientation, intensities."""
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +11,21 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.grids import to_model_grid
 from MorseCore.images.imageio import Volume
 from MorseCore.images.voxelvalues import has_value, measure_percentiles, measure_range, pieces
+from MorseCore.limits import check_bounds
 
 __all__ = [
     "CLIPPED",
     "Intensity",
     "Preparation",
+    "check_window",
     "fill_missing",
     "measure_intensity",
     "normalise",
     "prepare_scan",
 ]
 
+_LONGEST, _LARGEST = 65_536, 2**28  # sides and voxels of a window
+_SPACING = (1e-3, 1e3)  # mm
 CLIPPED = (-0.2, 1.5)  # of ``percentile``
 _PIECE = 1 << 24  # bytes looked at together
 _HUGE = (
@@ -55,9 +60,9 @@ class Preparation:
     def __post_init__(self) -> None:
         if len(self.window) not in (2, 3) or min(self.window) < 1:
             raise ConfigError(f"'window' needs 2 or 3 positive sizes; found {self.window}.")
-        if self.spacing is not None and (
-            len(self.spacing) != len(self.window) or min(self.spacing) <= 0
-        ):
+        check_window(self.window)
+        check_bounds(self, spacing=_SPACING, intensity_range=(-1e9, 1e9))
+        if self.spacing is not None and len(self.spacing) != len(self.window):
             raise ConfigError(
                 f"'spacing' needs {len(self.window)} positive values in mm; found {self.spacing}."
             )
@@ -132,6 +137,17 @@ class Intensity:
         largest = max(abs(self.low), abs(self.high), abs(self.shift))
         is_rounded = largest * 2.0**-24 > _ROUNDED * self.scale
         return is_rounded or largest > _HUGE or self.scale < 1 / _HUGE
+
+
+def check_window(window: tuple[int, ...]) -> None:
+    """Refuse a window that is beyond any memory.
+
+    :raises ConfigError: if a side or the number of voxels is.
+    """
+    if max(window) > _LONGEST or prod(window) > _LARGEST:
+        raise ConfigError(
+            f"'window' may have {_LONGEST} voxels a side and {_LARGEST:,} in all; found {window}."
+        )
 
 
 def measure_intensity(image: np.ndarray, preparation: Preparation) -> Intensity:

@@ -24,6 +24,7 @@ __all__ = [
     "renderer_parameters",
 ]
 
+_MOST = 2**31  # points, or passes; a pass beyond the last voxel renders none
 ShouldStop = Callable[[], bool]
 """Answers yes when the caller wants the run to end."""
 StageProgress = Callable[[str, float], None]
@@ -62,6 +63,9 @@ class PredictOptions:
             )
         if self.passes is not None and self.passes < 0:
             raise ConfigError(f"The number of passes must not be negative; found {self.passes}.")
+        for name in ("points", "passes"):
+            if (getattr(self, name) or 0) > _MOST:
+                raise ConfigError(f"The number of {name} may be {_MOST:,} at most.")
 
     def renderer(self, default: Any, *, window: Sequence[int]) -> Any:
         """The model's renderer, of :data:`RENDERERS`, with the chosen numbers.

@@ -5,12 +5,19 @@ import shutil
 import stat
 import zipfile
 import zlib
-from os.path import isdir, isfile
+from os.path import exists, isdir, isfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from MorseCore.config import nearest, shorten
 from MorseCore.errors import ModelError
-from MorseCore.store.model_folder import CARD, INFO, WEIGHTS, ModelInfo, load_network, read_model
+from MorseCore.store.model_folder import (
+    INFO,
+    LARGEST,
+    ModelInfo,
+    check_file_size,
+    load_network,
+    read_model,
+)
 from MorseCore.system.files import output_error, replace_patiently, temporary_folder
 
 __all__ = [
@@ -24,8 +31,9 @@ __all__ = [
 ]
 
 BUILT_IN = Path(__file__).parents[1] / "models"
-_LARGEST = {INFO: 2**24, CARD: 2**24, WEIGHTS: 2**32}  # bytes a file of a model may have
 _SHOWN = 300  # characters of a name that is none; it may have been meant as a path
+_MOST_ENTRIES = 1000  # in an archive; a model is three
+_MOST_PACKED, _SMALL = 100, 2**24  # times what an entry may unpack to, and bytes of which any may
 _UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
@@ -40,7 +48,7 @@ def list_models(user: Path | None = None) -> dict[str, Path]:
     for root in (BUILT_IN, user or user_folder()):
         if root.is_dir():
             folders = (p for p in sorted(root.iterdir()) if not p.name.startswith("."))
-            found |= {p.name: p for p in folders if (p / INFO).is_file()}
+            found |= {p.name: p for p in folders if isfile(p / INFO)}
     return found
 
 
@@ -70,7 +78,7 @@ def import_model(source: Path, user: Path | None = None) -> tuple[Path, ModelInf
     :raises OutputError: if the user's folder cannot be written to.
     """
     root = user or user_folder()
-    if not source.exists():
+    if not exists(source):
         raise ModelError(f"There is no file or folder '{source}'.")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -96,8 +104,8 @@ def remove_model(name: str, user: Path | None = None) -> Path:
     """
     root = user or user_folder()
     folder = root / name
-    if Path(name).name != name or not (folder / INFO).is_file():
-        kind = "came with MorseCore and" if (BUILT_IN / name / INFO).is_file() else "is unknown and"
+    if Path(name).name != name or not isfile(folder / INFO):
+        kind = "came with MorseCore and" if isfile(BUILT_IN / name / INFO) else "is unknown and"
         raise ModelError(f"'{name}' {kind} is no imported model; nothing is removed.")
     try:
         with temporary_folder(root) as staged:
@@ -126,6 +134,9 @@ def _stage(source: Path, staged: Path) -> None:
     if source.is_dir():
         _copy_folder(source, staged)
     elif source.is_file() and zipfile.is_zipfile(source):  # not a pipe, which one would wait for
+        size, most = source.stat().st_size, sum(LARGEST.values())
+        if size > most:
+            raise ModelError(f"'{source}' may have {most:,} bytes; found {size:,}.")
         try:
             with zipfile.ZipFile(source) as archive:
                 _unpack(archive, source, staged)
@@ -136,28 +147,32 @@ def _stage(source: Path, staged: Path) -> None:
 
 
 def _copy_folder(source: Path, staged: Path) -> None:
-    for name, largest in _LARGEST.items():
+    for name in LARGEST:
         path = source / name
         if path.is_symlink() or not path.is_file():
             raise ModelError(f"'{source}' is no model folder: it lacks the file '{name}'.")
-        _check_size(path.stat().st_size, largest, f"'{path}'")
+        check_file_size(path)
         shutil.copyfile(path, staged / name)
 
 
 def _unpack(archive: zipfile.ZipFile, source: Path, staged: Path) -> None:
     """The three files of a model, wherever they lie in the archive; nothing else is unpacked."""
-    entries = {}
+    entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    if len(archive.infolist()) > _MOST_ENTRIES:
+        raise ModelError(
+            f"'{source}' may hold {_MOST_ENTRIES:,} entries; found {len(archive.infolist()):,}."
+        )
     for entry in archive.infolist():
         _check_entry(entry, source)
         entries[PurePosixPath(entry.filename)] = entry
     folders = [path.parent for path in entries if path.name == INFO]
     if len(folders) != 1:
         raise ModelError(f"'{source}' must hold exactly one {INFO}; found {len(folders)}.")
-    for name, largest in _LARGEST.items():
+    for name, largest in LARGEST.items():
         if folders[0] / name not in entries:
             raise ModelError(f"'{source}' lacks the file '{name}'.")
         entry = entries[folders[0] / name]
-        _check_size(entry.file_size, largest, f"'{name}' in '{source}'")
+        _check_unpacked(entry, largest, f"'{name}' in '{source}'")
         with archive.open(entry) as stream, (staged / name).open("wb") as target:
             shutil.copyfileobj(stream, target)
 
@@ -176,6 +191,13 @@ def _check_entry(entry: zipfile.ZipInfo, source: Path) -> None:
         )
 
 
-def _check_size(size: int, largest: int, what: str) -> None:
+def _check_unpacked(entry: zipfile.ZipInfo, largest: int, what: str) -> None:
+    """Refuse what would fill the disk; numbers that were trained hardly shrink when packed."""
+    size = entry.file_size
     if size > largest:
-        raise ModelError(f"{what} may have {largest} bytes; found {size}.")
+        raise ModelError(f"{what} may have {largest:,} bytes; found {size:,}.")
+    if size > max(_SMALL, _MOST_PACKED * entry.compress_size):
+        raise ModelError(
+            f"{what} would unpack from {entry.compress_size:,} to {size:,} bytes; such an archive "
+            "is not trusted."
+        )

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.overrides import TorchFunctionMode
+
+from MorseCore.errors import ConfigError
 
 __all__ = ["shapes_only"]
 
@@ -14,9 +21,16 @@ _FILLS = (torch.Tensor.normal_, nn.init.normal_)
 _PRODUCTS = (torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__)
 
 
+_SPARE = 64  # parts beyond four a tensor: containers, activations, what is not stored
+
+
 @contextmanager
-def shapes_only() -> Iterator[None]:
+def shapes_only(*, most: int | None = None) -> Iterator[None]:
     """Tensors that are made in this context have a shape and no values.
+
+    :param most: tensors that the network can have; None: any number.
+    :raises ConfigError: inside, once a network has many more parts than that: 65,536 layers take
+        a long time to make, too.
 
     Example::
 
@@ -24,8 +38,31 @@ def shapes_only() -> Iterator[None]:
             network = config.build(num_classes=3)
         network.load_state_dict(weights, assign=True)
     """
-    with torch.device("meta"), _NothingDrawn():
+    with torch.device("meta"), _NothingDrawn(), _counted(most):
         yield
+
+
+@contextmanager
+def _counted(most: int | None) -> Iterator[None]:
+    """Every layer and tensor that a module gets in this context counts."""
+    if most is None:
+        yield
+        return
+    limit, parts = 4 * most + _SPARE, count()
+
+    def register(*_: Any) -> None:
+        if next(parts) > limit:
+            raise ConfigError(f"it has far more layers than there are tensors ({most:,}).")
+
+    hooks = [
+        register_module_module_registration_hook(register),
+        register_module_parameter_registration_hook(register),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _NothingDrawn(TorchFunctionMode):

@@ -1,8 +1,6 @@
 """A model is a folder: ``model.json``, ``weights.safetensors`` and a card. Nothing in it runs."""
 
-import math
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,12 @@ from torch import Tensor
 from MorseCore.config import decode, encode, read_json
 from MorseCore.errors import ConfigError, ModelError
 from MorseCore.images.preparation import Preparation
+from MorseCore.limits import check_bounds, check_magnitudes
 from MorseCore.network import Network, NetworkConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.result import Structure
 from MorseCore.store.metadevice import shapes_only
+from MorseCore.store.weightsfile import check_fits, read_header
 from MorseCore.system.files import (
     atomic_path,
     prepare_output_directory,
@@ -34,7 +34,11 @@ __all__ = [
     "ModelInfo",
     "StructureInfo",
     "WindowConfig",
+    "LARGEST",
+    "check_file_size",
     "check_model_name",
+    "check_renderer",
+    "check_text",
     "load_network",
     "printable_text",
     "read_card",
@@ -46,10 +50,13 @@ __all__ = [
 FORMAT = 2  # of what is written; 1 had no optional blocks and is read for ever
 _BLOCKS = ("locator", "contrast", "verdict", "plan", "channels")
 MAX_STRUCTURES = 65_535  # what a label map can hold
-MAX_SIZE, MAX_LENGTH = 65_536, 64
+_MOST_RENDERED = {"stride": 4096, "coarse_stride": 4096, "rings": 64, "width": 1025}
+MOST_OVERLAP, MOST_BATCH = 0.9, 4096  # at 0.9 a voxel lies in a thousand windows
 _NAME = re.compile(r"\w[\w .+-]{0,79}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 WEIGHTS, INFO, CARD = "weights.safetensors", "model.json", "README.md"
+LARGEST = {INFO: 2**24, CARD: 2**24, WEIGHTS: 2**32}
+"""Bytes that a file of a model may have: 16 MiB, and 4 GiB of weights."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,7 @@ class WindowConfig:
     """Windows evaluated at once."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"'overlap' must lie in [0, 1); found {self.overlap}.")
-        if self.batch < 1:
-            raise ConfigError(f"'batch' must be positive; found {self.batch}.")
+        check_bounds(self, overlap=(0.0, MOST_OVERLAP), batch=(1, MOST_BATCH))
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ class StructureInfo:
     """Slicer's terminology entry, empty if none."""
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name)
-        _check_text("terminology", self.terminology, may_be_empty=True)
+        check_text("name", self.name)
+        check_text("terminology", self.terminology, may_be_empty=True)
         if not all(0 <= share <= 1 for share in self.color):
             raise ConfigError(f"'color' must hold values from 0 to 1; found {self.color}.")
 
@@ -162,15 +166,15 @@ class ModelInfo:
     def __post_init__(self) -> None:
         check_model_name(self.name)
         for key in ("title", "task", "licence"):
-            _check_text(key, getattr(self, key), may_be_empty=True)
+            check_text(key, getattr(self, key), may_be_empty=True)
         values = [item.value for item in self.structures]
         if values != list(range(1, len(values) + 1)) or not 1 <= len(values) <= MAX_STRUCTURES:
             raise ConfigError(f"'structures' must have the values 1, 2, 3 …; found {values[:20]}.")
         names = [item.name for item in self.structures]
         if len(set(names)) < len(names):
             raise ConfigError(f"'structures' must have different names; found {names[:20]}.")
-        _check_sizes("network", encode(self.network))
-        _check_sizes("preparation.window", self.preparation.window)
+        check_renderer(self.renderer)
+        check_bounds(self, temperature=(1e-3, 1e3), field_of_view=(1e-3, 1e6))
         if self.preparation.spatial_dims != self.network.spatial_dims:
             raise ConfigError("'preparation.window' and 'network.spatial_dims' disagree.")
         if not 1 <= self.format <= FORMAT:
@@ -180,20 +184,15 @@ class ModelInfo:
             )
         if self.format == 1 and (early := [n for n in _BLOCKS if getattr(self, n) is not None]):
             raise ConfigError(f"'{early[0]}' belongs to format 2; found format 1.")
-        if not 0 < self.temperature < math.inf:
-            raise ConfigError(f"'temperature' must be positive; found {self.temperature}.")
         if self.network.in_channels != 1:
             raise ConfigError(
                 f"'network.in_channels' must be 1, as a scan has one value a voxel; "
                 f"found {self.network.in_channels}."
             )
         view = self.field_of_view
-        if view is not None and (
-            len(view) != self.preparation.spatial_dims or not all(mm > 0 for mm in view)
-        ):
+        if view is not None and len(view) != self.preparation.spatial_dims:
             raise ConfigError(
-                f"'field_of_view' needs {self.preparation.spatial_dims} positive values in mm; "
-                f"found {view}."
+                f"'field_of_view' needs {self.preparation.spatial_dims} values in mm; found {view}."
             )
 
     @property
@@ -207,6 +206,17 @@ class ModelInfo:
             Structure(item.value, item.name, item.color, item.terminology)
             for item in self.structures
         )
+
+
+def check_renderer(config: Any) -> None:
+    """Refuse numbers of a renderer that none is made for.
+
+    :raises ConfigError: naming the number.
+    """
+    options = encode(config)
+    check_magnitudes("renderer", options, integer=2**31, real=1e9)
+    for name, most in _MOST_RENDERED.items():
+        check_magnitudes(f"renderer.{name}", options.get(name), integer=most)
 
 
 def check_model_name(name: str) -> str:
@@ -228,9 +238,10 @@ def printable_text(text: str) -> str:
 
 
 def read_model(folder: Path) -> ModelInfo:
-    """Read and check ``model.json`` and the weights' hash.
+    """Read and check ``model.json``, what the weights' file says of itself, and its hash.
 
-    :raises ModelError: if a file or key is missing or wrong, or the weights were altered.
+    :raises ModelError: if a file or key is missing or wrong, a file is larger than it may be, or
+        the weights were altered.
     """
     if not folder.is_dir():
         raise ModelError(f"The model folder '{folder}' does not exist.")
@@ -243,7 +254,8 @@ def read_model(folder: Path) -> ModelInfo:
         reason = printable_text(str(error))
         raise ModelError(f"The model '{folder.name}' has a faulty model.json: {reason}") from None
     try:
-        _check_is_safetensors(folder / WEIGHTS)
+        check_file_size(folder / WEIGHTS)
+        read_header(folder / WEIGHTS)
         found = sha256(folder / WEIGHTS)
     except OSError as error:
         raise ModelError(
@@ -257,12 +269,28 @@ def read_model(folder: Path) -> ModelInfo:
     return info
 
 
+def check_file_size(path: Path) -> None:
+    """Refuse a model's file that is larger than any of its name may be (:data:`LARGEST`).
+
+    :raises ModelError: with both sizes. :raises OSError: if the file cannot be looked at.
+    """
+    size, most = path.stat().st_size, LARGEST[path.name]
+    if size > most:
+        raise ModelError(
+            f"'{path.parent.name}/{path.name}' may have {most:,} bytes; found {size:,}."
+        )
+
+
 def read_card(folder: Path) -> str:
-    """The model card. :raises ModelError: if it is missing or no text."""
+    """The model card. :raises ModelError: if it is missing, too large or no text."""
+    path = folder / CARD
     try:
-        return printable_text((folder / CARD).read_text(encoding="utf-8"))
+        if path.is_file():  # not a pipe, which one would wait for
+            check_file_size(path)
+            return printable_text(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
-        raise ModelError(f"The model '{folder.name}' has no readable card ({CARD}).") from None
+        pass
+    raise ModelError(f"The model '{folder.name}' has no readable card ({CARD}).") from None
 
 
 def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = "cpu") -> Network:
@@ -272,10 +300,11 @@ def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = 
         not suit the network.
     """
     try:
-        with shapes_only():  # without memory, whatever sizes model.json states
+        stored = read_header(folder / WEIGHTS)
+        # Without memory, whatever sizes model.json states, and not more layers than there can be.
+        with shapes_only(most=len(stored)):
             empty = info.network.build(num_classes=info.num_classes)
-        weights = load_file(folder / WEIGHTS)
-        empty.load_state_dict(weights, assign=True)
+        check_fits(folder.name, stored, empty.state_dict())
         if wrong := [n for n in info.preparation.window if n % empty.divisor]:
             raise ModelError(
                 f"The window of '{folder.name}' must be multiples of {empty.divisor}, as its "
@@ -283,15 +312,16 @@ def load_network(folder: Path, info: ModelInfo, *, device: torch.device | str = 
             )
         empty.check_size(info.preparation.window_size, what="the window")
         network = info.network.build(num_classes=info.num_classes)
-        network.load_state_dict(weights)
-    except SafetensorError:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, OSError):
         raise ModelError(f"The weights of '{folder.name}' are incomplete or damaged.") from None
-    except (RuntimeError, TypeError, ConfigError) as error:
+    except (ArithmeticError, RuntimeError, TypeError, ConfigError) as error:
         reason = " ".join(printable_text(str(error)).split())[:300]
         raise ModelError(
             f"The weights of '{folder.name}' do not fit its network: {reason}"
         ) from None
-    if not all(bool(torch.isfinite(x).all()) for x in weights.values() if x.is_floating_point()):
+    weights = network.state_dict().values()  # single precision may hold less than what was stored
+    if not all(bool(torch.isfinite(x).all()) for x in weights if x.is_floating_point()):
         raise ModelError(f"The weights of '{folder.name}' hold values that are not numbers.")
     return network.to(device).eval()
 
@@ -322,35 +352,13 @@ def write_model(
     return read_model(folder)
 
 
-def _check_text(key: str, text: str, *, may_be_empty: bool = False) -> None:
+def check_text(key: str, text: str, *, may_be_empty: bool = False) -> None:
+    """Refuse a text that is no line of at most 1000 characters.
+
+    :raises ConfigError: naming the key.
+    """
     if (not text and not may_be_empty) or len(text) > 1000 or not text.isprintable():
-        raise ConfigError(f"'{key}' must be one line of text; found '{printable_text(text[:60])}'.")
-
-
-def _check_sizes(where: str, value: Any) -> None:
-    """No size of a network comes near this; one that does would only use up memory and time."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _check_sizes(f"{where}.{key}", item)
-    elif isinstance(value, (list, tuple)):
-        if len(value) > MAX_LENGTH:
-            raise ConfigError(f"'{where}' may hold {MAX_LENGTH} values; found {len(value)}.")
-        for item in value:
-            _check_sizes(where, item)
-    elif isinstance(value, int) and value > MAX_SIZE:
-        raise ConfigError(f"'{where}' may be {MAX_SIZE} at most; found {value:.3g}.")
-
-
-def _check_is_safetensors(path: Path) -> None:
-    """A safetensors file is the length of its header (8 bytes), a header in JSON, the numbers."""
-    with path.open("rb") as stream:
-        head = stream.read(9)
-    length = int.from_bytes(head[:8], "little")
-    if head[8:] == b"{" and length + 8 <= path.stat().st_size:
-        return
-    if head[:1] == b"\x80" or zipfile.is_zipfile(path):  # torch.save: a pickle, alone or in a zip
-        raise ModelError(
-            f"'{path.parent.name}/{path.name}' is a Python pickle, which can run code and is never "
-            "loaded; the weights must be in the safetensors format."
+        raise ConfigError(
+            f"'{key}' must be one line of text, of at most 1000 characters; "
+            f"found '{printable_text(text[:60])}'."
         )
-    raise ModelError(f"'{path.parent.name}/{path.name}' is damaged or no safetensors file.")

@@ -37,11 +37,14 @@ class Acceptance:
         # "a.nii is mirrored. (accepted: mirrored-position)", where an error was raised otherwise
 
     :param names: of :data:`ACCEPTABLE`.
+    :param hint: how a person says so, with ``{name}`` in it.
     :raises ConfigError: for another name.
     """
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.names = frozenset(names)
+    def __init__(self, names: Iterable[str] = (), *, hint: str = "--accept {name}") -> None:
+        self.names, self._hint = frozenset(names), hint
+        self.used: list[str] = []
+        """Sentences of the refusals that were overruled, in their order."""
         unknown = sorted(self.names - set(ACCEPTABLE))
         if unknown:
             raise ConfigError(
@@ -60,11 +63,14 @@ class Acceptance:
             self._raise(name, error)
         sentence = f"{error} (accepted: {name})"
         log.warning("%s", sentence)
+        self.used.append(sentence)
         return sentence
 
     def _raise(self, name: str, error: MorseError) -> NoReturn:
         sentence = str(error).rstrip(".")
-        raise type(error)(f"{sentence}, or take it as it is with --accept {name}.") from None
+        raise type(error)(
+            f"{sentence}, or take it as it is with {self._hint.format(name=name)}."
+        ) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Acceptance) and self.names == other.names

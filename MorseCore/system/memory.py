@@ -16,7 +16,7 @@ from MorseCore.system.devices import describe_device
 
 __all__ = [
     "available_memory", "check_memory", "free_gpu_memory", "gigabytes", "is_out_of_memory",
-    "out_of_memory_explained", "physical_memory", "release_gpu_memory",
+    "memory_limited", "out_of_memory_explained", "physical_memory", "release_gpu_memory",
 ]  # fmt: skip
 
 # torch's, and how cuBLAS and cuDNN say it
@@ -24,6 +24,9 @@ _MEMORY = re.compile(
     "out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED"
     "|[Nn]o valid execution plans|[Uu]nable to find a valid cuDNN algorithm"
 )
+
+
+_USED = 0.95  # of the memory that is free; the rest is for what does not ask
 
 
 class _WindowsMemory(ctypes.Structure):
@@ -73,20 +76,23 @@ def check_memory(
     accepted: Acceptance | None = None,
     *,
     advice: str = "choose a region of interest or a smaller scale",
+    total: int | None = None,
+    owner: str = "the machine",
 ) -> list[str]:
-    """Refuse a run whose results alone are larger than the main memory.
+    """Refuse a run that needs more memory for its results alone than there is.
 
     :param needed: bytes.
     :param accepted: refusals to overrule (``memory``); None where nobody can.
     :param advice: what to do instead.
+    :param total: bytes of memory, where it is not the main memory; ``owner``: whose it is.
     :return: sentences for the report.
     :raises DeviceError: naming both sizes.
     """
-    total = physical_memory()
+    total = total or physical_memory()
     if total is None or needed <= total:
         return []
     error = DeviceError(
-        f"This run needs at least {gigabytes(needed)} of memory and the machine has "
+        f"This run needs at least {gigabytes(needed)} of memory and {owner} has "
         f"{gigabytes(total)}; {advice}."
     )
     if accepted is None:
@@ -97,6 +103,33 @@ def check_memory(
 def gigabytes(size: int) -> str:
     """A number of bytes, for a sentence."""
     return f"{size / 2**30:,.0f} GiB" if size >= 10 * 2**30 else f"{size / 2**30:.1f} GiB"
+
+
+@contextmanager
+def memory_limited(device: torch.device, accepted: Acceptance) -> Iterator[None]:
+    """Meanwhile this process gets no more main memory than is free now, if it computes on the CPU.
+
+    What asks for more fails and can be explained. Linux would give it, and then end this program,
+    or another one, without a word; other systems refuse by themselves.
+
+    :param accepted: ``memory`` leaves it to the system.
+    """
+    free = available_memory()
+    is_linux = sys.platform.startswith("linux")
+    if not is_linux or device.type != "cpu" or free is None or "memory" in accepted.names:
+        yield
+        return
+    import resource
+
+    held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])  # data, in pages
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = held * os.sysconf("SC_PAGE_SIZE") + int(_USED * free)
+    known = [value for value in (limit, before, hard) if value != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.errors import ConfigError, DatasetError
+from MorseCore.limits import check_bounds
 from MorseCore.training.intensity import (
     add_bias_field,
     add_noise,
@@ -30,6 +31,7 @@ from MorseCore.training.warping import (
 
 __all__ = ["AugmentationConfig", "augment", "augment_located"]
 
+_MOST = 100.0  # of any strength; the largest that helps are near 4
 _SMALLEST_OF_RANGE = {
     "scale": 0.05,
     "contrast": 0.0,
@@ -99,9 +101,7 @@ class AugmentationConfig:
             value = getattr(self, field.name)
             if field.name.endswith("_probability") and not 0 <= value <= 1:
                 raise ConfigError(f"{field.name} must lie between 0 and 1; found {value}.")
-        for name in ("noise_std", "brightness", "bias_strength"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must not be negative; found {getattr(self, name)}.")
+        check_bounds(self, noise_std=(0, _MOST), brightness=(0, _MOST), bias_strength=(0, _MOST))
         for name, smallest in _SMALLEST_OF_RANGE.items():
             _check_range(name, getattr(self, name), smallest)
         if self.low_resolution_zoom[1] > 1:
@@ -253,8 +253,10 @@ def _happens(probability: float, generator: torch.Generator) -> bool:
 
 
 def _check_range(name: str, value: tuple[float, ...], smallest: float) -> None:
-    if len(value) != 2 or not smallest <= value[0] <= value[1] < math.inf:
-        raise ConfigError(f"{name} must be two rising numbers from {smallest:g} up; found {value}.")
+    if len(value) != 2 or not smallest <= value[0] <= value[1] <= _MOST:
+        raise ConfigError(
+            f"{name} must be two rising numbers from {smallest:g} to {_MOST:g}; found {value}."
+        )
 
 
 def _check_sample(

@@ -4,13 +4,22 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import Preparation
+from MorseCore.limits import check_bounds, check_magnitudes
 from MorseCore.losses import ClassWeighting, Schedule
 from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.samplers import SAMPLERS, UncertainConfig
-from MorseCore.store.model_folder import LocatorInfo, WindowConfig
+from MorseCore.store.model_folder import (
+    LocatorInfo,
+    WindowConfig,
+    check_model_name,
+    check_renderer,
+    check_text,
+)
+from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import Precision
 from MorseCore.training.augmentation import AugmentationConfig
 from MorseCore.training.generated.config import GenerationConfig
@@ -59,9 +68,7 @@ class DataConfig:
             raise ConfigError(f"'foreground' must lie in [0, 1]; found {self.foreground}.")
         if not 0 < self.share <= 1:
             raise ConfigError(f"'share' must lie above 0 and be at most 1; found {self.share}.")
-        for name in ("fold", "workers"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")
+        check_bounds(self, fold=(0, 10_000), workers=(0, 256))
 
 
 @dataclass(frozen=True)
@@ -126,18 +133,15 @@ class OptimisationConfig:
     """``auto``: bf16 or fp16 on a GPU that has it, else fp32."""
 
     def __post_init__(self) -> None:
-        for name, most in (("hold", 1.0), ("class_weighting_until", 1.0), ("average", 0.99999)):
-            if not 0 <= getattr(self, name) <= most:
-                raise ConfigError(f"'{name}' must lie in [0, {most}]; found {getattr(self, name)}.")
-        for name in ("iterations", "batch_size", "accumulate", "supervision_stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
-        for name in ("learning_rate", "clip"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
-        if self.warmup >= self.iterations or not 0 <= self.momentum < 1:
+        check_bounds(
+            self, iterations=(1, 10**9), batch_size=(1, 65_536), accumulate=(1, 65_536),
+            supervision_stride=(1, 65_536), learning_rate=(1e-12, 10.0), clip=(1e-9, 1e9),
+            final_learning_rate=(0, 10.0), power=(0, 100), weight_decay=(0, 10), hold=(0, 1),
+            render_weight=(0, 1e6), class_weighting_until=(0, 1), average=(0, 0.99999),
+        )  # fmt: skip
+        if not 0 <= self.warmup < self.iterations or not 0 <= self.momentum < 1:
             raise ConfigError(
-                "'warmup' must be below 'iterations' and 'momentum' in [0, 1); "
+                "'warmup' must lie in [0, 'iterations') and 'momentum' in [0, 1); "
                 f"found {self.warmup} and {self.momentum}."
             )
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
@@ -147,11 +151,6 @@ class OptimisationConfig:
             )
         if self.final_learning_rate > self.learning_rate:
             raise ConfigError("'final_learning_rate' must not exceed 'learning_rate'.")
-        for name in (
-            "power", "render_weight", "weight_decay", "warmup", "final_learning_rate",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,7 @@ class ValidationConfig:
     """Iterations between two looks at them."""
 
     def __post_init__(self) -> None:
-        for name in ("every", "monitor_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
+        check_bounds(self, every=(1, 10**9), monitor_every=(1, 10**9))
 
 
 @dataclass(frozen=True)
@@ -211,6 +208,10 @@ class CardConfig:
     contrast: Literal["T1", "T2"] | None = None
     """Of MR: the weighting of the images, if the model knows no other."""
 
+    def __post_init__(self) -> None:
+        for name in ("title", "task", "licence"):  # found now, not when the model is written
+            check_text(name, getattr(self, name), may_be_empty=True)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -248,8 +249,15 @@ class RunConfig:
     half_weights: bool = False
     """Store the model's weights in half precision."""
     seed: int = 1337
+    accept: tuple[str, ...] = ()
+    """Refusals to overrule, of :data:`MorseCore.system.acceptance.ACCEPTABLE`; the model's card
+    says which were."""
 
     def __post_init__(self) -> None:
+        Acceptance(self.accept)  # knows the names
+        check_renderer(self.renderer)
+        check_magnitudes("", encode(self))
+        self._check_sampler()
         if self.data.source == "images" and not self.data.split:
             raise ConfigError("The key 'data.split' is missing.")
         self._check_generation()
@@ -282,6 +290,21 @@ class RunConfig:
             raise ConfigError(
                 "'name' must be a folder name of letters, digits, '.', '-' and '_'; "
                 f"found '{self.name}'."
+            )
+        check_model_name(self.name)
+
+    def acceptance(self) -> Acceptance:
+        """What the person overruled, which notes what of that was needed."""
+        return Acceptance(self.accept, hint="'accept=[\"{name}\"]'")
+
+    def _check_sampler(self) -> None:
+        options = encode(self.sampler)
+        check_magnitudes("sampler", options, integer=2**24, real=1e6)
+        candidates = options.get("points", 0) * options.get("oversample", 1)
+        if candidates > 2**26:
+            raise ConfigError(
+                f"'sampler' would draw {candidates:,.0f} points an image ('points' times "
+                f"'oversample'); {2**26:,} are the most."
             )
 
     def _check_generation(self) -> None:

@@ -7,22 +7,25 @@ objects, one a fold (as nnU-Net writes them).
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from MorseCore.config import nearest, read_json
+from MorseCore.config import MAX_JSON_BYTES, check_is_plain, nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.geometry import Geometry
+from MorseCore.images.contents import voxel_digest
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imagechecks import check_missing, check_spacing
 from MorseCore.images.imageio import ReadOptions, Volume, read_volume
 from MorseCore.images.preparation import Preparation, prepare_scan
 from MorseCore.images.voxelvalues import measure_range
+from MorseCore.limits import check_depth
 from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.training.layouts import Case, list_cases
 
@@ -32,6 +35,7 @@ __all__ = [
     "DrawnLabels",
     "PreparedCase",
     "absent_labels",
+    "check_shared",
     "open_dataset",
     "prepare_case",
     "read_case",
@@ -72,6 +76,9 @@ class PreparedCase:
     """mm along the array's axes, (K, J, I)."""
     drawn: "DrawnLabels | None" = None
     """The label map as it was drawn, where the model's grid has other voxels."""
+    digest: str = ""
+    """Of the image's voxels as they lie in the file, see :func:`voxel_digest`; empty for an image
+    of one value, of which a data set of slices has many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,18 @@ class DrawnLabels:
     geometry: Geometry
     model_geometry: Geometry
     """The grid that the model sees."""
+
+
+class Shown(Protocol):
+    """An image, or a label map, of a split."""
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+
+    @property
+    def digest(self) -> str:
+        """Of what it shows."""
 
 
 def open_dataset(
@@ -102,7 +121,7 @@ def open_dataset(
     :raises DatasetError: if a file is missing, a split names an unknown case, a case lies in two
         splits, or the classes are not numbered 0, 1, 2 ….
     """
-    if not dataset.is_file():
+    if not isfile(dataset):
         raise DatasetError(
             f"The data set's file '{dataset}' does not exist (looked for from '{Path.cwd()}'); "
             "'data.dataset' and 'data.split' of the configuration name another."
@@ -119,7 +138,7 @@ def open_dataset(
             raise DatasetError(f"The split '{split}' holds no training case.")
     for case in (case for part in splits.values() for case in part):
         for path in (case.image, case.label):
-            if not path.is_file():
+            if not isfile(path):
                 raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
     return Decathlon(
         str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
@@ -183,7 +202,38 @@ def prepare_case(
     drawn = None
     if not geometry.is_close(canonical_geometry(image.geometry, spatial_dims=dims)):
         drawn = DrawnLabels(label.array.astype(np.uint8), image.geometry, geometry)
-    return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn)
+    is_constant = measure_range(image.array).is_constant
+    digest = "" if is_constant else voxel_digest(image)
+    return PreparedCase(case.name, array, labels, geometry.spacing[::-1], drawn, digest)
+
+
+def check_shared(
+    train: Sequence[Shown], others: Mapping[str, Sequence[Shown]], accepted: Acceptance = NOTHING
+) -> None:
+    """Refuse to measure a network by images that it learns from: copies, under whatever name.
+
+    :param train: what is learned from.
+    :param others: split -> what it is measured by.
+    :param accepted: refusals to overrule (``shared-images``).
+    :raises DatasetError: naming two cases of one image.
+    """
+    names: dict[str, str] = {}
+    for case in train:
+        if case.digest and case.digest in names:
+            log.warning("'%s' and '%s' of 'train' show one image", names[case.digest], case.name)
+        names.setdefault(case.digest, case.name)
+    shared = [
+        (part, case) for part, cases in others.items() for case in cases
+        if case.digest and case.digest in names
+    ]  # fmt: skip
+    if shared:
+        part, case = shared[0]
+        more = f" (and {len(shared) - 1} more)" if len(shared) > 1 else ""
+        error = DatasetError(
+            f"'{case.name}' of '{part}' shows the same image as '{names[case.digest]}' of "
+            f"'train'{more}: figures on it would be too good; take it out of one of the two"
+        )
+        accepted.refuse("shared-images", error)
 
 
 @contextmanager
@@ -231,10 +281,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
-    try:
-        data = json.loads(split.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"The split file '{split}' cannot be read: {error}") from None
+    data = _read_split(split)
     if isinstance(data, list):
         if not 0 <= fold < len(data):
             raise DatasetError(f"'{split}' has {len(data)} folds, counted from 0; found {fold}.")
@@ -243,6 +290,20 @@ def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
         raise DatasetError(f"'{split}' holds one split, no list of folds; found fold {fold}.")
     if not isinstance(data, dict):
         raise DatasetError(f"'{split}' must hold 'train' and 'val' lists of case names.")
+    return data
+
+
+def _read_split(split: Path) -> Any:
+    try:
+        check_is_plain(split)
+        if split.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("it is too large to be one.")
+        data = json.loads(split.read_text(encoding="utf-8"))
+        check_depth(data, "it")
+    except RecursionError:
+        raise DatasetError(f"The split file '{split}' is nested too deeply.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"The split file '{split}' cannot be read: {error}") from None
     return data
 
 
@@ -282,12 +343,12 @@ def _labels(data: dict[str, Any], dataset: Path, *, may_skip: bool) -> dict[int,
     pairs = list(labels.items())
     if not all(str(key).isdecimal() for key in labels):  # nnU-Net turns the table round
         pairs = [(value, key) for key, value in pairs]
-    named = {int(n): str(name) for n, name in pairs if str(n).isdecimal()}
+    named = {int(n): str(name) for n, name in pairs if str(n).isdecimal() and len(str(n)) < 10}
     is_whole = may_skip or sorted(named) == list(range(len(named)))
     if len(named) != len(pairs) or 0 not in named or not is_whole or len(named) < 2:
         raise DatasetError(
             f"'{dataset}' must number its labels 0 (background), 1, 2 …, each once; "
-            f"found {', '.join(str(n) for n, _ in pairs)}."
+            f"found {', '.join(str(n)[:12] for n, _ in pairs[:20])}."
         )
     if max(named) >= _MOST_CLASSES:
         raise DatasetError(

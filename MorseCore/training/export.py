@@ -54,6 +54,7 @@ def export_model(
         "steps": done,
         "learning_rate": learning_rate(max(0, done - 1), options),
         "preliminary": done < options.iterations,
+        "accepted": list(facts.accepted),
         "config": encode(config),
         "versions": {
             "MorseSegment": __version__,
@@ -153,6 +154,9 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
             f"- **Preliminary**: {training['steps']} of {config.optimisation.iterations} "
             "iterations are done; the training goes on."
         )
+    if facts.accepted:
+        more = f" (and {len(facts.accepted) - 1} more)" if len(facts.accepted) > 1 else ""
+        lines.append(f"- **Overruled by the person who trained it**: {facts.accepted[0]}{more}")
     if card.limits:
         lines.append(f"- Limits: {card.limits}")
     lines += ["", "## Measured", "", *_measured(facts, len(info.structures)), ""]

@@ -13,7 +13,7 @@ from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.training.config import RunConfig
 
-__all__ = ["initialise", "with_warm_up"]
+__all__ = ["initialise", "load_initial", "with_warm_up"]
 
 log = logging.getLogger(__name__)
 _WARM_UP = 100  # steps, at most a tenth of the training
@@ -26,12 +26,20 @@ def initialise(network: Network, model: str) -> list[str]:
     :return: the network's weights that the model does not have; they keep their first values.
     :raises ConfigError: if there is no such model, it is damaged, or nothing of it fits.
     """
+    return _copy(network, load_initial(model), model)
+
+
+def load_initial(model: str) -> dict[str, Tensor]:
+    """A model's weights.
+
+    :param model: name or folder.
+    :raises ConfigError: if there is no such model, or it is damaged.
+    """
     try:
         folder = find_model(model)
-        source = load_network(folder, read_model(folder)).state_dict()
+        return load_network(folder, read_model(folder)).state_dict()
     except ModelError as error:
         raise ConfigError(f"'initialise': {error}") from None
-    return _copy(network, source, model)
 
 
 def with_warm_up(config: RunConfig) -> RunConfig:

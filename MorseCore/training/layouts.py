@@ -9,6 +9,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _listed(data: Mapping[str, Any], dataset: Path) -> Iterator[Case]:
 def _with_channel(image: Path, name: str) -> Path:
     """nnU-Net v1 lists images without the channel that their files' names have."""
     other = image.with_name(f"{name}{_CHANNEL}{image.name[len(name) :]}")
-    return other if not image.is_file() and other.is_file() else image
+    return other if not isfile(image) and isfile(other) else image
 
 
 def _in_folders(ending: str, folder: Path) -> Iterator[Case]:

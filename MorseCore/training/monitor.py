@@ -14,6 +14,7 @@ start at the working directory.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def open_monitor(
                         )
     files = [Path(case.image) for case in watched.cases]
     files += [Path(r.labels) for case in watched.cases for r in case.references]
-    missing = [file for file in files if not file.is_file()]
+    missing = [file for file in files if not isfile(file)]
     if missing and len(missing) == len(files):
         log.warning("no scan of '%s' is there; the training is not monitored", path)
         return None

@@ -15,13 +15,15 @@ import torch
 from MorseCore.network import Network
 from MorseCore.system.devices import resolve_precision
 from MorseCore.system.files import only_training_in, prepare_output_directory, write_json
+from MorseCore.system.memory import memory_limited
 from MorseCore.system.seeds import seed_for
 from MorseCore.training.config import RunConfig
 from MorseCore.training.curves import draw_curves, try_drawing
 from MorseCore.training.distributed import World, join_world
 from MorseCore.training.export import export_model
-from MorseCore.training.initialise import with_warm_up
+from MorseCore.training.initialise import load_initial, with_warm_up
 from MorseCore.training.monitor import Monitor, open_monitor
+from MorseCore.training.needs import check_needs
 from MorseCore.training.sources import Source, open_source
 from MorseCore.training.trainer import Trainer
 
@@ -36,14 +38,19 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
     :param export: do not train; write the model folder of the last checkpoint.
     """
     config = with_warm_up(config)
-    world = join_world(config.device)
+    world, accepted = join_world(config.device), config.acceptance()
+    if not export:
+        check_needs(config, world.device, accepted)
+        if config.initialise:  # found now, not after the data were read
+            load_initial(config.initialise)
     folder = Path(config.output) / config.name
     with ExitStack() as held:
+        held.enter_context(memory_limited(world.device, accepted))
         if world.is_main:
             prepare_output_directory(folder)
             held.enter_context(only_training_in(folder))
         held.enter_context(logging_to(folder, world))
-        source = open_source(config, world)
+        source = open_source(config, world, accepted)
         network = build_network(config, len(source.labels))
         log.info("precision: %s", resolve_precision(world.device, config.optimisation.precision))
         monitor = monitor_of(config, source) if world.is_main else None

@@ -12,12 +12,14 @@ from tqdm import tqdm
 
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
+from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.seeds import generator_for
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import (
     Decathlon,
     PreparedCase,
     absent_labels,
+    check_shared,
     open_dataset,
     prepare_case,
 )
@@ -61,14 +63,18 @@ class Source(Protocol):
 class ImageSource:
     """Scans with labels, of a ``dataset.json``.
 
-    :raises DatasetError: if a case cannot be read. The test split is read now, too: hours later is
-        too late to find that a file is damaged.
+    :raises DatasetError: if a case cannot be read, or one of the training is in another split, too,
+        under whatever name. The test split is read now, too: hours later is too late to find that a
+        file is damaged.
     """
 
-    def __init__(self, data: Decathlon, config: RunConfig, world: World) -> None:
+    def __init__(
+        self, data: Decathlon, config: RunConfig, world: World, accepted: Acceptance = NOTHING
+    ) -> None:
         self._data, self._config, self._world = data, config, world
-        self.labels = data.labels
+        self.labels, self._accepted = data.labels, accepted
         self._train, self._val, self._test = (self._prepared(part) for part in data.splits)
+        check_shared(self._train, {"val": self._val, "test": self._test}, accepted)
         for value in absent_labels(self._train, num_classes=data.num_classes):
             log.warning("no training case holds '%s'", data.labels[value])
         self._validator = Validator(
@@ -97,7 +103,10 @@ class ImageSource:
             for name, cases in (("validation", self._val), ("test", self._test)) if cases
         }  # fmt: skip
         splits = {name: len(cases) for name, cases in self._data.splits.items()}
-        return DataFacts(self.labels, splits, self._data.licence, figures, extent(self._train))
+        return DataFacts(
+            self.labels, splits, self._data.licence, figures, extent(self._train),
+            accepted=tuple(self._accepted.used),
+        )  # fmt: skip
 
     def _prepared(self, part: str) -> list[PreparedCase]:
         """The cases of a split on the model's grid. Only the main process needs ``test``."""
@@ -107,8 +116,12 @@ class ImageSource:
         bar = tqdm(
             cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True
         )
-        classes = self._data.num_classes
-        return [prepare_case(case, config.preparation, num_classes=classes) for case in bar]
+        return [
+            prepare_case(
+                case, config.preparation, num_classes=self._data.num_classes,
+                accepted=self._accepted,
+            ) for case in bar
+        ]  # fmt: skip
 
 
 class GeneratedSource:
@@ -119,8 +132,8 @@ class GeneratedSource:
     :raises ConfigError: if the configuration cannot be used for generated images.
     """
 
-    def __init__(self, config: RunConfig, world: World) -> None:
-        self._config, self._world = config, world
+    def __init__(self, config: RunConfig, world: World, accepted: Acceptance = NOTHING) -> None:
+        self._config, self._world, self._accepted = config, world, accepted
         split = Path(config.data.split) if config.data.split else None
         files = find_label_maps(Path(config.data.labels), split)
         options = config.generation
@@ -133,6 +146,8 @@ class GeneratedSource:
         # Processes beside the training cannot share a GPU's memory.
         self._is_on_device = config.data.workers == 0
         self._train, self._val = (self._read(part) for part in (files.train, files.val))
+        if files.train.keys() != files.val.keys():  # else there is one map alone
+            check_shared(self._train, {"val": self._val}, accepted)
         log.info("label maps: %d for training, %d for validation", len(self._train), len(self._val))
 
     def samples(self) -> Samples:
@@ -165,7 +180,10 @@ class GeneratedSource:
             rows = {name: {"dice": dice} for name, dice in found.structures.items()}
             mean = {"mean": {"dice": round(found.means["refined"]["dice"], 5)}}
             figures["validation"] = {"refined": rows | mean}
-        return DataFacts(self.labels, splits, self._config.card.licence, figures, is_generated=True)
+        return DataFacts(
+            self.labels, splits, self._config.card.licence, figures, is_generated=True,
+            accepted=tuple(self._accepted.used),
+        )  # fmt: skip
 
     def _read(self, files: dict[str, Path]) -> list[LabelMap]:
         device = self._world.device
@@ -184,23 +202,24 @@ def _length(config: RunConfig, world: World) -> int:
     return options.iterations * options.batch_size * options.accumulate * world.size
 
 
-def open_source(config: RunConfig, world: World) -> Source:
+def open_source(config: RunConfig, world: World, accepted: Acceptance = NOTHING) -> Source:
     """The data that a configuration names.
 
     A mistake in what the card says of them is found now, not after the training.
 
+    :param accepted: refusals to overrule; the facts name those that were.
     :raises DatasetError: if the data cannot be used.
     :raises ConfigError: if the configuration does not fit them.
     """
     if config.data.source == "generated":
-        source: Source = GeneratedSource(config, world)
+        source: Source = GeneratedSource(config, world, accepted)
         describe_structures(config, source.labels)
         return source
     path = Path(config.data.dataset)
     data = open_dataset(path, Path(config.data.split), fold=config.data.fold)
     data = with_share(data, subjects_of(path), config)
     describe_structures(config, data.labels)
-    return ImageSource(data, config, world)
+    return ImageSource(data, config, world, accepted)
 
 
 def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) -> Decathlon:
@@ -216,7 +235,7 @@ def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) 
     train = data.splits["train"]
     names = sorted({subjects.get(case.name, case.name) for case in train})
     order = torch.randperm(len(names), generator=generator_for(config.seed, "share")).tolist()
-    count = ceil(share * len(names) - 1e-9)  # 0.1 * 30 is a little more than 3
+    count = max(1, ceil(share * len(names) - 1e-9))  # 0.1 * 30 is a little more than 3
     chosen = {names[n] for n in order[:count]}
     kept = tuple(case for case in train if subjects.get(case.name, case.name) in chosen)
     log.info("train: %d of %d subjects", count, len(names))

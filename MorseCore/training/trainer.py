@@ -7,8 +7,8 @@ gradients (of pooling, of up-sampling) are sums in no fixed order: the last bits
 
 import logging
 import math
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from MorseCore.errors import Cancelled, ConfigError, ModelError, MorseError
 from MorseCore.network import Network
+from MorseCore.system.memory import is_out_of_memory
 from MorseCore.system.signals import Interruption, ignore_interruption
 from MorseCore.training.checkpoint import CheckpointStore
 from MorseCore.training.config import RunConfig
@@ -73,6 +74,7 @@ class Trainer:
         """Of the best weights: whether the whole network was trained by then, and the mean DSC."""
         self._failures = 0  # skipped steps in a row
         self._is_validated = True  # the validation that the present step asks for is done
+        self._is_tried = False  # a step of this process went through
         self._stop, self._interruption = False, Interruption()
 
     def run(self) -> bool:
@@ -140,7 +142,9 @@ class Trainer:
 
     def _train_step(self, batches: Batches) -> Mapping[str, float]:
         """One step, written down; its losses."""
-        result = self._stepper.step(self.step, batches, asked=self._interruption.asked)
+        with self._first_explained():
+            result = self._stepper.step(self.step, batches, asked=self._interruption.asked)
+        self._is_tried = True
         self._stop = result.stop
         self.step += 1
         if result.losses:
@@ -158,6 +162,25 @@ class Trainer:
                 "optimisation.precision=fp32."
             )
         return {}
+
+    @contextmanager
+    def _first_explained(self) -> Iterator[None]:
+        """What torch says in the first step of a network that cannot be trained with such data.
+
+        :raises ConfigError: with its words. Later, and where several processes wait for each other,
+            an error has other reasons.
+        """
+        try:
+            yield
+        except (ValueError, RuntimeError) as error:
+            is_ours = isinstance(error, MorseError | torch.AcceleratorError)
+            if self._is_tried or self.world.size > 1 or is_ours or is_out_of_memory(error):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise ConfigError(
+                f"The network cannot be trained with these sizes of window, batch and layers: "
+                f"{reason}."
+            ) from error
 
     def _batches(self) -> Generator[Minibatch, None, None]:
         """Batches from the present step on."""

@@ -82,6 +82,8 @@ class DataFacts:
     """Largest extent in mm along x, y, z of the training images; None: no limit."""
     is_generated: bool = False
     """Whether the images were drawn from label maps."""
+    accepted: tuple[str, ...] = ()
+    """Refusals that the person overruled, as sentences."""
 
 
 STAGES = ("coarse", "refined")

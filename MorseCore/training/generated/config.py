@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from MorseCore.errors import ConfigError
+from MorseCore.images.preparation import check_window
+from MorseCore.limits import check_bounds
 from MorseCore.training.generated.ranges import PRESETS, Preset, Ranges, ranges_of
 
 __all__ = ["GenerationConfig", "WindowShare"]
@@ -21,6 +23,7 @@ class WindowShare:
     def __post_init__(self) -> None:
         if len(self.window) != 3 or min(self.window) < 1:
             raise ConfigError(f"'window' needs three positive sizes; found {self.window}.")
+        check_window(self.window)
         if not 0 < self.share <= 1:
             raise ConfigError(f"'share' must lie above 0 and be at most 1; found {self.share}.")
 
@@ -52,10 +55,7 @@ class GenerationConfig:
             raise ConfigError(f"'preset' must be one of {', '.join(PRESETS)}.")
         if self.windows and abs(sum(part.share for part in self.windows) - 1) > 1e-6:
             raise ConfigError("The shares of 'windows' must sum to one.")
-        if self.validation_images < 1:
-            raise ConfigError(
-                f"'validation_images' must be positive; found {self.validation_images}."
-            )
+        check_bounds(self, validation_images=(1, 10_000))
         self.drawn_from()
 
     def drawn_from(self) -> Ranges:

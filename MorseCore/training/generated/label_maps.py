@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
+from MorseCore.images.contents import voxel_digest
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.modelgrid import canonical_axes
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
@@ -36,10 +38,12 @@ class LabelMap:
     """mm along (K, J, I)."""
     box: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Lowest and highest voxel of the structures, without the outermost 0.5 %."""
+    digest: str = ""
+    """Of the file's voxels, see :func:`voxel_digest`."""
 
     def to(self, device: torch.device) -> "LabelMap":
         """On a device."""
-        return LabelMap(self.name, self.entries.to(device), self.spacing, self.box)
+        return replace(self, entries=self.entries.to(device))
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,13 @@ def find_label_maps(labels: Path, split: Path | None) -> MapFiles:
         names, is for validation.
     :raises DatasetError: if there is none, a name is there twice, or the split names another.
     """
-    if labels.is_dir():
+    if isdir(labels):
         visible = (p for p in sorted(labels.iterdir()) if not p.name.startswith("."))
         paths = [p for p in visible if p.name.lower().endswith(IMAGE_SUFFIXES)]
         names: dict[str, int] = {}
-    elif labels.is_file() and labels.name.lower().endswith(IMAGE_SUFFIXES):
+    elif isfile(labels) and labels.name.lower().endswith(IMAGE_SUFFIXES):
         paths, names = [labels], {}
-    elif labels.is_file():
+    elif isfile(labels):
         paths, names = _listed(labels)
     else:
         raise DatasetError(
@@ -133,7 +137,8 @@ def read_label_map(name: str, path: Path, table: LabelTable) -> LabelMap:
     if not found.any():
         raise DatasetError(f"The label map '{name}' holds no structure, only surroundings.")
     i, j, k = axes.geometry(volume.geometry).spacing
-    return _trimmed(name, entries, found, (k, j, i))
+    trimmed = _trimmed(name, entries, found, (k, j, i))
+    return replace(trimmed, digest=voxel_digest(volume))
 
 
 def _trimmed(

@@ -8,6 +8,9 @@ from MorseCore.errors import ConfigError
 __all__ = ["PRESETS", "Contrast", "Preset", "Ranges", "ranges_of"]
 
 Range = tuple[float, float]
+_MOST = 1000.0  # of anything: mm, degrees, kinds of tissue
+_LEAST_DISTANCE = 2.0  # mm; nodes that are as close as voxels are noise, and fill the memory
+_MOST_FIELDS = 8
 Contrast = Literal["free", "tissue", "t1"]
 Preset = Literal["any", "t1"]
 
@@ -90,8 +93,15 @@ class Ranges:
             _check(item.name, getattr(self, item.name))
         if abs(sum(self.contrasts) - 1) > 1e-6:
             raise ConfigError(f"'contrasts' must sum to one; found {self.contrasts}.")
-        if any(distance <= 0 for distance, _ in self.deformation) or self.bias_nodes <= 0:
-            raise ConfigError("The distance of nodes must be positive.")
+        distances = [*(distance for distance, _ in self.deformation), self.bias_nodes]
+        distances += self.blob_size
+        if not all(distance >= _LEAST_DISTANCE for distance in distances):
+            raise ConfigError(
+                f"The distance of nodes must be {_LEAST_DISTANCE:g} mm at least; found "
+                f"{min(distances):g}."
+            )
+        if len(self.deformation) > _MOST_FIELDS:
+            raise ConfigError(f"'deformation' may have {_MOST_FIELDS} fields at most.")
 
 
 def _check(name: str, value: object) -> None:
@@ -100,6 +110,8 @@ def _check(name: str, value: object) -> None:
     flat = [n for item in numbers for n in (item if isinstance(item, tuple) else (item,))]
     if any(not isinstance(n, (int, float)) or n < 0 for n in flat):
         raise ConfigError(f"'{name}' must not be negative; found {value}.")
+    if any(n > _MOST for n in flat):
+        raise ConfigError(f"'{name}' may be {_MOST:g} at most; found {value}.")
     if name in _SHARES and not 0 <= flat[0] <= 1:
         raise ConfigError(f"'{name}' must lie in [0, 1]; found {value}.")
     if name != "deformation" and len(flat) == 2 and flat[0] > flat[1]:

@@ -84,6 +84,41 @@ def drop_a_tensor(weights: dict[str, torch.Tensor]) -> None:
     weights.pop(max(weights))
 
 
+def append_to_weights(model: Path) -> None:
+    with (model / WEIGHTS).open("ab") as stream:
+        stream.write(b"more")
+    sign(model)
+
+
+def as_kind(kind: torch.dtype) -> Callable[[Path], None]:
+    def change(weights: dict[str, torch.Tensor]) -> None:
+        weights[max(weights)] = weights[max(weights)].to(kind)
+
+    return lambda model: with_weights(model, change)
+
+
+def with_header(data: object = None, *, raw: bytes = b"") -> Callable[[Path], None]:
+    """Weights of four bytes behind a header."""
+
+    def change(model: Path) -> None:
+        header = raw or json.dumps(data).encode()
+        (model / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+        sign(model)
+
+    return change
+
+
+def header_of_two_gigabytes(model: Path) -> None:
+    with (model / WEIGHTS).open("wb") as stream:  # sparse: it takes no room
+        stream.write((2**31).to_bytes(8, "little") + b"{")
+        stream.truncate(2**31 + 100)
+
+
+def five_gigabytes(model: Path) -> None:
+    with (model / WEIGHTS).open("r+b") as stream:
+        stream.truncate(5 * 10**9)
+
+
 def no_safetensors(model: Path) -> None:
     (model / WEIGHTS).write_bytes(b"weights, honestly")
     sign(model)
@@ -111,6 +146,30 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown key": (json_change("licens", value="x"), "did you mean 'licence'"),
     "wrong type": (json_change("title", value=7), "'title' must be text"),
     "truncated weights": (truncate_weights, "incomplete or damaged"),
+    "weights with a tail": (append_to_weights, "incomplete or damaged"),
+    "complex weights": (
+        lambda m: with_weights(m, lambda w: w.update({max(w): torch.ones(3, dtype=torch.cfloat)})),
+        "as C64; weights must be real numbers",
+    ),
+    "float8 weights": (as_kind(torch.float8_e4m3fn), "as F8_E4M3; weights must be real numbers"),
+    "whole weights": (as_kind(torch.int32), "holds I32, and real numbers are expected"),
+    "infinite in single precision": (
+        lambda m: with_weights(m, lambda w: w.update({max(w): w[max(w)].double() + 1e300})),
+        "not numbers",
+    ),
+    "another shape": (
+        lambda m: with_weights(m, lambda w: w.update({max(w): torch.ones(3, 1, 2)})), "the shape",
+    ),
+    "foreign tensor": (
+        lambda m: with_weights(m, lambda w: w.update(foreign=torch.ones(2))), "has no 'foreign'",
+    ),
+    "a header of 2 GB": (header_of_two_gigabytes, "has a header of 2,147,483,648 bytes"),
+    "a header without shapes": (with_header({"a": {"dtype": "F32"}}), "does not describe 'a'"),
+    "a header of numbers": (with_header({"a": 7}), "does not describe 'a'"),
+    "a nested header": (with_header(raw=b'{"a":' * 5000), "its header cannot be read"),
+    "a huge tensor": (with_header({"a": {
+        "dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}), "and has 4"),
+    "5 GB of weights": (five_gigabytes, "may have 4,294,967,296 bytes"),
     "NaN weights": (lambda m: with_weights(m, poison), "not numbers"),
     "missing tensor": (lambda m: with_weights(m, drop_a_tensor), "do not fit its network"),
     "other architecture": (
@@ -122,13 +181,36 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "window": (json_change("preparation", "window", value=[24, 24, 23]), "must be multiples of"),
     "window of another size": (unetr_of_another_size, "must be the backbone's 'image_size'"),
     "huge network": (
-        json_change("network", "backbone", "channels", value=[10**9] * 3), "65536 at most",
+        json_change("network", "backbone", "channels", value=[10**9] * 3), "65,536 at most",
     ),
     "endless network": (json_change("network", "head", "gate_depth", value=10**9), "at most"),
     "large network": (
         json_change("network", "backbone", "channels", value=[65536] * 3), "do not fit",
     ),
-    "huge window": (json_change("preparation", "window", value=[10**6] * 3), "65536 at most"),
+    "huge window": (json_change("preparation", "window", value=[10**6] * 3), "65536 voxels a side"),
+    "large window": (json_change("preparation", "window", value=[2400] * 3), "268,435,456 in all"),
+    "endless spacing": (json_change("preparation", "spacing", value=[1e300] * 3), "may be 1000"),
+    "no spacing": (json_change("preparation", "spacing", value=[1.0, 0.0, 1.0]), "be positive"),
+    "overlap": (json_change("windows", "overlap", value=0.999999), "may be 0.9 at most"),
+    "windows at once": (json_change("windows", "batch", value=10**6), "may be 4,096 at most"),
+    "points": (json_change("renderer", "points", value=10**15), "'renderer.points' may be"),
+    "passes of 30 digits": (json_change("renderer", "passes", value=10**30), "18 digits at most"),
+    "truth for a number": (json_change("windows", "batch", value=True), "a whole number"),
+    "layers": (json_change("network", "head", "gate_depth", value=65_536), "may be 64 at most"),
+    "layers of a transformer": (
+        json_change("network", "backbone", value={"name": "unetr", "layers": 65_536}),
+        "'backbone.layers' may be 256 at most",
+    ),
+    "many layers of many": (
+        json_change("network", "backbone", value={
+            "name": "res2net", "planes": [64] * 6, "blocks": [256] * 6, "scale": 64}),
+        "far more layers than there are tensors",
+    ),
+    "impossible number in the network": (
+        json_change("network", "head", "sigma", value=1e300), "may be 1e+06 at most",
+    ),
+    "locator far away": (json_change("locator", value={
+        "model": "a", "structures": ["b"], "margin": 1e300}), "between 0 and 100 mm"),
     "two channels": (json_change("network", "in_channels", value=2), "must be 1"),
     "path as name": (json_change("name", value="../../etc"), "plain folder name"),
     "reserved name": (json_change("name", value="nul.txt"), "plain folder name"),
@@ -136,7 +218,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "two of one name": (json_change("structures", 1, "name", value="ball"), "different names"),
     "values with a gap": (json_change("structures", 1, "value", value=3), "values 1, 2, 3"),
     "colour": (json_change("structures", 0, "color", value=[2, 0, 0]), "from 0 to 1"),
-    "view": (json_change("field_of_view", value=[28.0, 28.0]), "needs 3 positive"),
+    "view": (json_change("field_of_view", value=[28.0, 28.0]), "needs 3 values"),
     "NaN": (json_change("field_of_view", value=[float("nan")] * 3), "NaN is not a JSON number"),
     "infinite": (raw_json('{"name": 1e999}'), "must be text"),
     "endless number": (raw_json('{"format": ' + "1" * 5000 + "}"), "cannot be read as JSON"),

@@ -1,13 +1,15 @@
 """Finding, listing and importing models; an archive of others is not trusted."""
 
+import os
 import shutil
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli_client import CommandLine, names
+from cli_client import CommandLine, names, start
 from MorseCore.errors import ModelError, OutputError
 from MorseCore.store.library import BUILT_IN, find_model, import_model, list_models
 
@@ -155,6 +157,36 @@ def altered(path: Path) -> None:
             archive.writestr(name, content[:-1] if name.startswith("weights") else content)
 
 
+def pipe(path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(path)
+
+
+def folder_with(name: str) -> Callable[[Path], None]:
+    """A model's folder in which one file is a pipe."""
+
+    def make(path: Path) -> None:
+        shutil.copytree(TINY, path)
+        (path / name).unlink()
+        pipe(path / name)
+
+    return make
+
+
+def tightly_packed_weights(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("model.json", "README.md"):
+            archive.write(TINY / name, name)
+        with archive.open("weights.safetensors", "w") as stream:
+            for _ in range(64):
+                stream.write(bytes(2**20))
+
+
+def crowded(path: Path) -> None:
+    packed(path, **{f"file{n}": b"" for n in range(1000)})
+
+
 def bomb(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.json", b" " * (2**24 + 1))
@@ -166,8 +198,14 @@ SOURCES = {
     "damaged": (damaged, "cannot be unpacked"),
     "two models": (two_models, "exactly one model.json; found 2"),
     "without card": (without_card, "lacks the file 'README.md'"),
-    "altered": (altered, "altered or damaged"),
-    "bomb": (bomb, "may have 16777216 bytes; found 16777217"),
+    "altered": (altered, "incomplete or damaged"),
+    "pipe": (pipe, "neither a model folder nor a zip file"),
+    "pipe for weights": (folder_with("weights.safetensors"), "lacks the file 'weights.safe"),
+    "pipe for model.json": (folder_with("model.json"), "lacks the file 'model.json'"),
+    "pipe for a card": (folder_with("README.md"), "lacks the file 'README.md'"),
+    "bomb of weights": (tightly_packed_weights, "would unpack from"),
+    "a thousand files": (crowded, "may hold 1,000 entries; found 1,003"),
+    "bomb": (bomb, "may have 16,777,216 bytes; found 16,777,217"),
 }
 
 
@@ -213,3 +251,29 @@ def test_a_card_is_shown_without_what_could_steer_a_terminal(
     assert "\x1b" not in done.out
     (folder / "README.md").unlink()
     assert "no readable card" in command("models", "show", folder).sentence
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("words", [("show",), ("verify",), ("import",)])
+def test_no_command_waits_for_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = Path(shutil.copytree(TINY, tmp_path / "tiny"))
+    (folder / "README.md").unlink()
+    os.mkfifo(folder / "README.md")
+    process = start("models", *words, folder)
+    try:
+        out, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "Traceback" not in error
+    assert process.returncode == (0 if words == ("verify",) else 2), out + error
+
+
+def test_a_card_of_many_megabytes_is_not_read(command: CommandLine, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "tiny"))
+    with (folder / "README.md").open("r+b") as stream:
+        stream.truncate(10**9)
+    assert "may have 16,777,216 bytes" in command("models", "show", folder).sentence
+    assert "may have 16,777,216 bytes" in command("models", "import", folder).sentence

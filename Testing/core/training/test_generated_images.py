@@ -297,7 +297,7 @@ def test_a_gpu_makes_the_same_images(tmp_path: Path):
         ({"noise": -1.0}, "'noise' must not be negative"),
         ({"slice_thickness": [5.0, 2.0]}, "'slice_thickness' must rise"),
         ({"contrasts": [0.5, 0.2, 0.2]}, "'contrasts' must sum to one"),
-        ({"deformation": [[0.0, 1.0]]}, "distance of nodes must be positive"),
+        ({"deformation": [[0.0, 1.0]]}, "distance of nodes must be 2 mm at least"),
     ],
 )
 def test_a_range_that_makes_no_sense_is_one_sentence(changes, expected):

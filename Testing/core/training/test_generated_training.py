@@ -32,7 +32,7 @@ SMALL = {"name": "strided_unet", "channels": [8, 12, 16]}
 def home(tmp_path: Path, monkeypatch) -> Path:
     """A working directory with five label maps and a configuration."""
     for n in range(5):
-        save_map(tmp_path / "labels" / f"map_{n}.nii.gz", head(shift=n % 3))
+        save_map(tmp_path / "labels" / f"map_{n}.nii.gz", head(shift=n))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(configuration()))
     return tmp_path
