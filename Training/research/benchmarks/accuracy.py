@@ -9,7 +9,7 @@ what differs from its command). Ours is a model folder that was trained on the s
 of seven windows take about an hour on one core with AMX, as the training of ``hippocampus-t1``
 does. nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its
 best. Both are scored on the same split, paired by subject. Ours is "not lower" if the 95 % interval
-of the difference begins above -0.01. An interrupted training goes on from its last epoch.
+of the difference begins above -0.01. An interrupted training continues from its last epoch.
 ``--runs`` names the folder for ``table.md`` and every case's scores.
 """
 
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
 
 def check(data: Decathlon, info: ModelInfo, split: str) -> None:
-    """Find out before an hour of training whether both programs can use the data set.
+    """Check before an hour of training that both programs can use the data set.
 
     :raises ConfigError: if one of them cannot be trained and scored on it.
     :raises DatasetError: if nnU-Net would not read its files.
@@ -129,7 +129,7 @@ def check(data: Decathlon, info: ModelInfo, split: str) -> None:
 
 
 def modality_of(dataset: Path) -> str:
-    """What ``dataset.json`` calls the image; nnU-Net normalises CT in another way.
+    """The modality that ``dataset.json`` names; nnU-Net normalises CT differently.
 
     :raises DatasetError: if it does not say.
     """

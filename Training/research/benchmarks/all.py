@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
         if reports:
             write(folder, reports)
     if failures:
-        print(f"error: failed: {', '.join(failures)}; run it again to go on.", file=sys.stderr)
+        print(f"error: failed: {', '.join(failures)}; run it again to continue.", file=sys.stderr)
     for report in reports:
         print(report["line"])
     if reports:

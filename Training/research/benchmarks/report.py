@@ -1,4 +1,4 @@
-"""What a benchmark found: one line, a JSON file, rows of a table; and its command line."""
+"""The report of a benchmark: one line, a JSON file, rows of a table; and its command line."""
 
 import argparse
 import json
@@ -45,7 +45,7 @@ class Report:
         self.figures.append(Figure(name, ratio.median, target, "x", at_least, ratio.spread))
 
     def note(self, text: str) -> None:
-        """Keep and print what a reader must know about the figures."""
+        """Keep and print a remark on the figures."""
         self.notes.append(text)
         print(f"  {text}")
 

@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 def run_tasks(
     tasks: Sequence[tuple[str, dict[str, Any]]], *, repeats: int
 ) -> dict[str, list[dict[str, float]]]:
-    """What each task's processes said."""
+    """The answers of each task's processes."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
     with tqdm(total=repeats * len(tasks), leave=False) as bar:
         for _ in range(repeats):  # in turn, so that a busy minute meets all of them

@@ -76,7 +76,7 @@ def check_data(runs: Iterable[Run], part: str | None = None) -> None:
 
 
 def run_all(runs: Sequence[Run]) -> list[str]:
-    """Run what is not done yet; an interrupted run goes on from its checkpoint.
+    """Run what is not done yet; an interrupted run continues from its checkpoint.
 
     :return: the sentences that failed runs ended with.
     :raises ConfigError: if a folder holds a run of another configuration.
@@ -172,7 +172,7 @@ def _step(folder: Path) -> int:
 
 
 def _saved_step(run: Run) -> int:
-    """Where a training will go on; 0 if at its beginning."""
+    """The step from which a training will continue; 0 if from its beginning."""
     if run.config.resume == "never":
         return 0
     try:
