@@ -7,11 +7,12 @@
 
     python Training/ablation.py hippocampus-cpu --split val
 
-Each row is a training by train.py in a process of its own. Writes ``<output>/table.md``,
-``table.csv`` and ``plot.png``, anew after each row; run it again after an interruption and it goes
-on. A row is compared with the baseline of its group, paired by subject. With ``--split val`` that
-is done on the validation split, by which rows may be chosen, and the files are ``table-val.*`` and
-``plot-val.png``. ``key=value`` changes every row, as on the command line of train.py.
+Each row is a training by train.py in a process of its own. The script writes
+``<output>/table.md``, ``table.csv`` and ``plot.png`` after each row. After an interruption, run it
+again and it continues. A row is compared with the baseline of its group, paired by subject.
+``--split val`` compares on the validation split, by which rows may be chosen, and writes
+``table-val.*`` and ``plot-val.png``. ``key=value`` changes every row, as on the command line of
+train.py.
 """
 
 import argparse

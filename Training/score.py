@@ -7,11 +7,11 @@
 The data set is that of a training's configuration, or a ``dataset.json`` (Decathlon layout) of
 yours with a ``splits.json`` beside it; without one all its cases are of the split ``test``. The
 model has its own preparation, renderer and windows, of which ``renderer.*`` and ``windows.*`` may
-be changed. Prints means over structures with 95 % intervals (bootstrap over subjects) and the
-paired difference refined - coarse; ``--output`` writes every case's scores as it is done, and a
-picture of them; run it again after an interruption and it goes on. With ``--against FILE.csv`` also
-the paired difference from scores that were written before. ``--labels`` scores the named structures
-only, on a data set that numbers or names them in another way.
+be changed. The script prints means over structures with 95 % intervals (bootstrap over subjects)
+and the paired difference refined - coarse. ``--output`` writes every case's scores as soon as they
+are there, and a picture of them; after an interruption, run it again and it continues.
+``--against FILE.csv`` adds the paired difference from scores that were written before. ``--labels``
+scores the named structures only, on a data set that numbers or names them differently.
 """
 
 import argparse

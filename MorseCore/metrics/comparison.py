@@ -1,4 +1,4 @@
-"""What the rendering changed, structure by structure."""
+"""What the rendering changed in each structure."""
 
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -25,8 +25,8 @@ def compare_masks(
     boxes = _boxes(coarse, refined, max((s.value for s in structures), default=0))
 
     def row(structure: Structure) -> dict[str, Any]:
-        # Of a structure that is not everywhere two masks of the whole scan are not held; and those
-        # of one are gone before the next one's are made.
+        # A box saves memory: two masks of the whole scan are never held, and those of one structure
+        # are freed before the next one's are made.
         box = boxes[structure.value]
         before, after = coarse[box] == structure.value, refined[box] == structure.value
         return finished(

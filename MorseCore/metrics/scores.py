@@ -1,6 +1,6 @@
 """How well a label map agrees with its reference; numpy and scipy only.
 
-What happens when a structure is missing is decided here and nowhere else:
+Only this file decides how a missing structure is scored:
 
 =========== ============ ========== ============== ==================================
 status      prediction   reference  Dice, Jaccard  distances
@@ -11,8 +11,8 @@ missed      empty        present    0              the image diagonal, as a pena
 spurious    present      empty      0              the image diagonal, as a penalty
 =========== ============ ========== ============== ==================================
 
-No case is ever left out of a mean; `Statistic.valid_mean` additionally gives the mean of measured
-distances. Arrays are (K, J, I) and ``spacing`` is in that order too, in mm.
+A mean never leaves out a case. `Statistic.valid_mean` gives the mean of measured distances beside
+it. Arrays are (K, J, I) and ``spacing`` is in that order too, in mm.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

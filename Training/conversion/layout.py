@@ -1,4 +1,4 @@
-"""The Decathlon layout, written: images, labels, dataset.json and splits.json."""
+"""Writes the Decathlon layout: images, labels, dataset.json and splits.json."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ class PublicDataset:
 def write_dataset(source: PublicDataset, folder: Path, output: Path, *, seed: int = 0) -> Path:
     """Convert a downloaded folder; the path of ``dataset.json``.
 
-    Written into a folder beside the output that is renamed at the end: there is all or nothing.
+    A folder beside the output is written first and renamed at the end: all or nothing.
 
     :raises DatasetError: if the folder is not laid out as expected, or a case cannot be read.
     :raises OutputError: if the output is there already, or cannot be written.
@@ -118,7 +118,7 @@ def read_image(path: Path) -> SimpleITK.Image:
 
 
 def same_file(image: SimpleITK.Image) -> SimpleITK.Image:
-    """As it is."""
+    """The image unchanged."""
     return image
 
 
@@ -162,7 +162,7 @@ def _check_is_grey(source: PublicDataset, name: str, *images: SimpleITK.Image) -
 
 
 def _check_is_label(name: str, label: SimpleITK.Image) -> None:
-    """What a cast to 8 bits would make another label, unseen: 256 would become background."""
+    """Refuse labels that a cast to 8 bits would change: 256 would become background."""
     values = SimpleITK.GetArrayViewFromImage(label)
     if (values < 0).any() or (values > _LARGEST_LABEL).any() or (values % 1 != 0).any():
         raise DatasetError(

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def check_target(path: Path, image: Path) -> None:
-    """Before the segmentation, which takes its time.
+    """Check the output before the segmentation, which takes a while.
 
     :raises OutputError: if there cannot be a picture of this name, or it is the image's.
     """

@@ -4,12 +4,12 @@
     python Training/research/finer_grid.py CONFIG optimisation.iterations=2000 --seeds 1,2,3
     python Training/research/finer_grid.py CONFIG --quick
 
-The study of SwIPE's Table 2: the network is trained on images down-sampled by two (twice the
-spacing, half the window, by train.py) and gives masks twice as fine, in three ways: each voxel
-repeated, probabilities interpolated, the field asked between its voxels. Likewise three surfaces:
+The study of SwIPE's Table 2: train.py trains the network on images down-sampled by two (twice the
+spacing, half the window). Masks twice as fine are then made in three ways: each voxel repeated,
+probabilities interpolated, the field asked between its voxels; and three surfaces likewise:
 marching cubes of the coarse label map, of its probabilities, of the field. All are compared with
-the label map at full resolution. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
-it again after an interruption and it goes on.
+the label map at full resolution. The script writes ``<output>/table.md``, ``table.csv`` and
+``plot.png``. After an interruption, run it again and it continues.
 """
 
 import argparse

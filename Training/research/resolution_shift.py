@@ -8,7 +8,7 @@ image's own grid. Output: the field is asked on a grid finer or coarser than the
 are scored against the labels brought to that grid, a finer one only where the labels were drawn so
 finely. Any model folder; the data set is that of a training's configuration, or a ``dataset.json``
 of yours (as for score.py). Writes ``<output>/table.md``, ``table.csv``, ``plot.png`` and every
-case's scores; run it again and it goes on where it stopped.
+case's scores. After an interruption, run it again and it continues.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Is a model's uncertainty any good? Errors it finds, errors a reviewer finds, and calibration.
+"""Measures a model's uncertainty: errors that it finds, errors that a reviewer finds, calibration.
 
     python Training/research/uncertainty.py MODEL CONFIG
     python Training/research/uncertainty.py MODEL CONFIG --split test --temperature model
 
 The data set is that of a training's configuration, or a ``dataset.json`` of yours (as for
-score.py); everything else is the model's. What is measured is explained in
-``Documentation/calibration.md``. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
-it again after an interruption and it goes on, case by case.
-``--write-temperature`` stores the fitted temperature in ``model.json``: fit on the validation
-split, then look at the test split with ``--temperature model``.
+score.py); everything else is the model's. ``Documentation/calibration.md`` explains the
+measurements. The script writes ``<output>/table.md``, ``table.csv`` and ``plot.png``. After an
+interruption, run it again and it continues with the next case. ``--write-temperature`` stores the
+fitted temperature in ``model.json``: fit on the validation split, then look at the test split with
+``--temperature model``.
 """
 
 import argparse

@@ -20,7 +20,6 @@ def refused(name: str, *words: str) -> int:
     [
         (["overhead", "--threads", "-1"], "must be a whole number above 0; found '-1'"),
         (["overhead", "--repeats", "0"], "must be a whole number above 0; found '0'"),
-        (["overhead", "--preset", "nonsense"], "invalid choice: 'nonsense'"),
         (["scaling", "--largest", "a"], "must be a whole number above 0; found 'a'"),
         (["scaling", "--largest", "1"], "'--largest' 1 leaves no image to measure."),
         (["peers", "--cases", "-1"], "must be a whole number above 0; found '-1'"),

@@ -56,6 +56,13 @@ def test_folds_of_a_cross_validation_each_add_their_subjects(tmp_path: Path) -> 
     assert row.by_seed["dice"] == pytest.approx([0.5, 0.5])
 
 
+def test_the_deviation_over_seeds_is_that_of_a_sample() -> None:
+    row = RowResult({}, {"dice": [0.8, 0.9, 1.0], "asd": [2.0, 4.0], "hd95": [1.0]}, 0, 0.0)
+    assert row.sd("dice") == pytest.approx(0.1)  # sqrt(0.02 / 2), not sqrt(0.02 / 3)
+    assert row.sd("asd") == pytest.approx(2**0.5)
+    assert row.sd("hd95") is None
+
+
 def test_a_run_without_scores_is_one_sentence(tmp_path: Path) -> None:
     run = Run("row", 1, 0, flat_config(output=str(tmp_path), name="none"))
     with pytest.raises(DatasetError, match=r"none' holds no scores"):

@@ -9,8 +9,8 @@ what differs from its command). Ours is a model folder that was trained on the s
 of seven windows take about an hour on one core with AMX, as the training of ``hippocampus-t1``
 does. nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its
 best. Both are scored on the same split, paired by subject. Ours is "not lower" if the 95 % interval
-of the difference begins above -0.01. An interrupted training goes on from its last epoch.
-``--runs`` names the folder for ``table.md``, ``plot.png`` and every case's scores.
+of the difference begins above -0.01. An interrupted training continues from its last epoch.
+``--runs`` names the folder for ``table.md`` and every case's scores.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from Training.research.benchmarks.report import Report, arguments, run_benchmark
 from Training.research.shared.commandline import positive
 from Training.research.shared.data import open_training_data
 from Training.research.shared.identity import check_identity
-from Training.research.shared.output import markdown_table, new_figure, save_figure
+from Training.research.shared.output import markdown_table
 from Training.research.shared.scores import Cases, Interval, Values, all_by_subject, pair_subjects
 from Training.score import MEASURES, score
 
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
 
 def check(data: Decathlon, info: ModelInfo, split: str) -> None:
-    """Find out before an hour of training whether both programs can use the data set.
+    """Check before an hour of training that both programs can use the data set.
 
     :raises ConfigError: if one of them cannot be trained and scored on it.
     :raises DatasetError: if nnU-Net would not read its files.
@@ -129,7 +129,7 @@ def check(data: Decathlon, info: ModelInfo, split: str) -> None:
 
 
 def modality_of(dataset: Path) -> str:
-    """What ``dataset.json`` calls the image; nnU-Net normalises CT in another way.
+    """The modality that ``dataset.json`` names; nnU-Net normalises CT differently.
 
     :raises DatasetError: if it does not say.
     """
@@ -196,7 +196,7 @@ def score_theirs(home: Path, data: Decathlon) -> Cases:
 
 
 def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> None:
-    """Write the table and the picture, and add the figure: ours minus theirs, by subject."""
+    """Write the table, and add the figure: ours minus theirs, by subject."""
     theirs, ours = values.values()
     rows = []
     for name, row in values.items():
@@ -215,22 +215,7 @@ def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> Non
     print(table)
     notes = "\n".join(report.notes)
     write_text(home / "table.md", f"{table}\n\n{len(theirs['dice'])} subjects. {notes}\n")
-    draw(values, home / "plot.png")
-    print(f"written: {home / 'table.md'}, plot.png")
-
-
-def draw(values: Mapping[str, Values], path: Path) -> None:
-    """One dot a subject: above the line ours is better."""
-    (their_name, theirs), (our_name, ours) = values.items()
-    x, y = pair_subjects(theirs["dice"], ours["dice"])
-    low, high = min(*x, *y) - 0.01, max(*x, *y) + 0.01
-    picture = new_figure(5, 5)
-    axes = picture.subplots()
-    axes.plot([low, high], [low, high], color="0.6", linewidth=1)
-    axes.scatter(x, y, color="#0072B2")
-    axes.set(xlabel=f"DSC, {their_name}", ylabel=f"DSC, {our_name}", xlim=(low, high),
-             ylim=(low, high), aspect="equal", title="One dot a subject")  # fmt: skip
-    save_figure(picture, path)
+    print(f"written: {home / 'table.md'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How every script reads its command line, and how it ends: a sentence and an exit code.
+"""How every script reads its command line and ends: with one sentence and an exit code.
 
-A person's mistake never ends in a traceback.
+Wrong usage never ends in a traceback.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How a study shows what it found: a table as Markdown, every number as CSV, a picture."""
+"""The files of a study: a table as Markdown, every number as CSV, a picture."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence

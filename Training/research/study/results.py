@@ -1,4 +1,4 @@
-"""What the trainings of a table scored, by subject and against the baseline, and its files."""
+"""The scores of a table's trainings, by subject and against the baseline, and its files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -165,7 +165,7 @@ def _scores(run: Run, splits: Sequence[str]) -> Cases:
 
 @dataclass(frozen=True)
 class Line:
-    """A row with all that is known of it; ``result`` is None if it failed or has not run."""
+    """A row with its cost and result; ``result`` is None if it failed or has not run."""
 
     row: Row
     cost: Cost | None
