@@ -283,7 +283,8 @@ def _segment(options: argparse.Namespace) -> int:
         if options.output is None:
             logging.info("no --output given: results go to '%s'", output)
         return run_batch(
-            options.inputs, output, model=options.model or _DEFAULT, device=options.device,
+            options.inputs, output, device=options.device,
+            model=_DEFAULT if options.model is None else options.model,
             engine=options.engine, points=options.points, passes=options.passes, roi=options.roi,
             scale=options.scale, mask_format=options.format, series=options.series,
             volume=options.volume, accept=options.accept, hang_limit=options.hang_limit,

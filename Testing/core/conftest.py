@@ -7,21 +7,8 @@ from typing import Any
 import pytest
 
 from cli_client import CommandLine, write_scan
-from MorseCore.service.supervisor import SupervisedWorker
 from MorseCore.store.library import find_model
-
-
-class WarmWorker(SupervisedWorker):
-    """Outlives the commands that use it: starting one takes seconds."""
-
-    def close(self) -> None:
-        """End it only if it is not done with what it was asked."""
-        if self._open is not None:
-            super().close()
-
-    def end(self) -> None:
-        """End it."""
-        super().close()
+from warm_worker import WarmWorker
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_a_wrong_name_is_shown_on_one_line_and_not_to_its_end():
     nested: Any = 1
     for _ in range(100_000):
         nested = [nested]
-    assert refused({"name": nested}).endswith("found a deeply nested list or object.")
+    assert refused({"name": nested}).endswith("nested more than 64 levels deep.")
 
 
 def test_what_is_wrong_with_json_is_a_sentence():

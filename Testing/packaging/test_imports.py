@@ -16,8 +16,8 @@ MODULE_FILES = sorted(
 # What MorseSegment may take from the library at start: it needs numpy at most.
 LIGHT = {
     "config", "errors", "geometry", "images.modelgrid", "images.workload", "result",
-    "service.exchange", "service.failures", "service.protocol", "system.files", "system.signals",
-    "system.steps",
+    "service.exchange", "service.failures", "service.protocol", "service.supervisor",
+    "system.files", "system.processes", "system.signals", "system.steps",
 }  # fmt: skip
 
 

@@ -27,8 +27,8 @@ from MorseCore.system.memory import check_memory
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["sgment"], ["segment"], ["segment", "a.nii"], ["models"], ["models", "lst"],
-        ["evaluate"], ["models", "show"], ["segment", "--nonsense"],
+        [], ["sgment"], ["segment"], ["segment", "--model", "brain-mr"], ["models"],
+        ["models", "lst"], ["evaluate"], ["models", "show"], ["segment", "--nonsense"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -155,7 +155,7 @@ def test_swipes_ablation_adds_one_component_a_row_and_ends_with_the_whole() -> N
         ["rfb"], ["cascade"], ["mea"], ["image_decoder"], ["image_in_patch"],
         ["source_coordinate"], ["spo_copies"],
     ]  # fmt: skip
-    assert heads[-1] == decode(SwipeConfig, {}, "")
+    assert heads[-1] == decode(SwipeConfig, {"patch_stride": 32}, "")
 
 
 @pytest.mark.parametrize(

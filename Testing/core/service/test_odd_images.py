@@ -61,9 +61,8 @@ def by_file(folder: Path, array: np.ndarray, predictor: VolumePredictor) -> tupl
         np.full((9, 9, 9), np.nan, np.float64),
         make_phantom(7)[1].astype(np.uint8),
         PHANTOM.astype(np.complex64),
-        np.stack([PHANTOM, PHANTOM]),
     ],
-    ids=["constant", "no number", "label map", "complex", "series"],
+    ids=["constant", "no number", "label map", "complex"],
 )
 def test_a_loaded_volume_is_refused_with_the_words_for_a_file(
     worker: WorkerClient, predictor: VolumePredictor, tmp_path: Path, array: np.ndarray

@@ -82,10 +82,16 @@ def test_a_line_that_is_no_request_gets_one_sentence_with_the_id_it_tells(
     assert len(answer["message"]) < 300
 
 
-@pytest.mark.parametrize("number", [-3, 2**63, 10**4000])
+@pytest.mark.parametrize("number", [-3, 2**53])
 def test_any_whole_number_is_repeated_as_an_id(worker: WorkerClient, number: int) -> None:
     line = f'{{"request": "cancel", "target": 0, "id": {number}}}\r'
     assert only_answer(worker, line) == {"event": "result", "id": number, "cancelled": False}
+
+
+@pytest.mark.parametrize("number", [2**63, 10**4000])
+def test_an_id_beyond_all_sense_is_refused_and_repeated(worker: WorkerClient, number: int) -> None:
+    answer = only_answer(worker, f'{{"request": "cancel", "target": 0, "id": {number}}}')
+    assert (answer["event"], answer["id"], answer["kind"]) == ("error", number, "ConfigError")
 
 
 @pytest.mark.parametrize("key", ["image", "ijk_to_ras", "model", "output", "name", "roi", "scale"])
