@@ -8,20 +8,30 @@ import numpy as np
 import pytest
 import slicer
 
-from panel import choose, press_segment, wait_until_idle
+from panel import choose, load_module, press_segment, wait_until_idle
 from slicerqt import install, waitFor
 
 install()
 import qt
 
+from MorseCore.inference.files import write_result
+from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.panels.costs import costText
 from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.voxels import labelsOf
 from MorseSegmentLib.worker.catalog import Model
 from MorseSegmentLib.worker.runtimes import RunTimes
-from panel_fixtures import a_volume
+from panel_fixtures import a_result, a_volume
 
-__all__ = ["a_volume"]  # fixtures
+__all__ = ["a_result", "a_volume"]  # fixtures
+
+
+def test_slicer_learns_title_and_category(a_scene: Any) -> None:
+    parent = types.SimpleNamespace()
+    load_module().MorseSegment(parent)
+    assert parent.title == "Morse Segment"
+    assert parent.categories == ["Segmentation"]
 
 
 def test_every_control_has_a_tool_tip(a_widget: Any) -> None:
@@ -203,6 +213,16 @@ def test_the_log_can_be_copied(a_widget: Any, a_volume: Any) -> None:
     wait_until_idle(a_widget)
     a_widget.ui.copyLogButton.click()
     assert qt.QApplication.clipboard().text() == a_widget.ui.logEdit.plainText != ""
+
+
+def test_a_result_folder_is_shown_by_one_call(
+    a_widget: Any, a_result: Segmentation, tmp_path: Path
+) -> None:
+    write_result(tmp_path / "case_07", a_result)
+    shown = a_widget.logic.showResultFolder(tmp_path / "case_07")
+    node = slicer.mrmlScene.GetFirstNodeByName("case_07 refined")
+    assert node.GetID() == shown.refined
+    np.testing.assert_array_equal(labelsOf(node, a_result.geometry), a_result.refined)
 
 
 def test_a_result_folder_is_shown_by_the_button(
