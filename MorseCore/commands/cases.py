@@ -11,6 +11,7 @@ from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
 __all__ = ["check_places", "find_cases", "output_beside"]
 
 _BESIDE = "segmentations"
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
@@ -69,10 +70,22 @@ def check_places(cases: dict[str, Path], output: Path) -> None:
 
 
 def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder; none if it is a DICOM series, beside which a picture may lie."""
     try:
-        return sorted(path for path in folder.iterdir() if _is_image(path))
+        files = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError:  # reading it will say why
         return []
+    images = [path for path in files if _is_image(path)]
+    only_pictures = all(path.suffix.lower() in _PICTURES for path in images)
+    return [] if only_pictures and any(map(_is_dicom, files)) else images
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _expanded(text: str) -> list[Path]:

@@ -226,3 +226,13 @@ def test_messages_hold_names_as_one_line(text: str, shown: str) -> None:
 
 def test_headers_with_voxels_beside_them_are_found_in_folders() -> None:
     assert {".hdr", ".mhd", ".nhdr"} <= {*IMAGE_SUFFIXES}
+
+
+def test_a_picture_beside_a_dicom_series_does_not_hide_it(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    (series / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    (series / "preview.png").write_bytes(b"png")
+    assert find_cases([series]) == {"series": series}
+    (series / "volume.nii.gz").write_bytes(b"nifti")
+    assert {*find_cases([series])} == {"preview", "volume"}
