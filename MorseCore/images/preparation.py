@@ -24,7 +24,7 @@ __all__ = [
     "prepare_scan",
 ]
 
-_LONGEST, _LARGEST = 65_536, 2**28  # sides and voxels of a window
+_LONGEST, _LARGEST = 4096, 2**28  # sides and voxels of a window
 _SPACING = (1e-3, 1e3)  # mm
 CLIPPED = (-0.2, 1.5)  # of ``percentile``
 _PIECE = 1 << 24  # bytes looked at together

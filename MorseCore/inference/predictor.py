@@ -45,7 +45,7 @@ from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device, resolve_device, resolve_precision
 from MorseCore.system.files import printable
-from MorseCore.system.memory import check_memory, out_of_memory_explained
+from MorseCore.system.memory import check_memory, memory_limited, out_of_memory_explained
 from MorseCore.system.stage_clock import StageClock
 
 __all__ = ["VolumePredictor", "cut_region"]
@@ -151,7 +151,9 @@ class VolumePredictor:
         run = _Run(options or PredictOptions(), kept, progress, should_stop)
         # Nothing in inference draws at random; a model that does has one seed, and the caller's
         # own draws go on as if there had been none.
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        drawing = [self.device] if self.device.type == "cuda" else []
+        accepted = Acceptance(run.options.accept)
+        with memory_limited(self.device, accepted), torch.random.fork_rng(devices=drawing):
             torch.manual_seed(_SEED)
             return self._segment(volume, run)
 
@@ -295,7 +297,7 @@ class VolumePredictor:
         return LazyImage(axes.apply(part.array), intensity)
 
     def _held_bytes(self, place: Placement) -> int:
-        """What a run holds at least; Linux would end the program without a word."""
+        """What a run holds at least: maps. What a window takes on the way is not known before."""
         info, dims, scale = self.info, place.spatial_dims, place.scale
         window = info.preparation.window_size
         # Of a window's rows, or of all; coarse and refined, while they blend.
@@ -304,13 +306,7 @@ class VolumePredictor:
         rows = (min(sizes[0], window[0]) if rolling else sizes[0]) * scale if dims == 3 else 1
         blended = 4 * info.num_classes * 2 * prod(sizes[-2:]) * scale**2 * rows
         masks = 6 * prod(place.part.shape) * scale**dims  # two of one byte, uncertainty
-        maps = 0
-        if self.device.type == "cpu":  # what the backbone hands to the head, of a batch of windows
-            spec = self.network.backbone.spec
-            pairs = zip(spec.channels, spec.strides, strict=True)
-            voxels = sum(c * prod(window) // s**dims for c, s in pairs)
-            maps = 2 * info.windows.batch * voxels  # in half precision
-        return blended + masks + maps
+        return blended + masks
 
     def _fill(self, assembler: Assembler, scan: _Scan, run: _Run) -> None:
         """Predict, and hand over what is done."""

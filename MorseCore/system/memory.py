@@ -4,6 +4,7 @@ import ctypes
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,11 +58,16 @@ def available_memory() -> int | None:
     if sys.platform == "win32":
         status = _windows_memory()
         return None if status is None else int(status.available)
+    return _meminfo("MemAvailable")
+
+
+def _meminfo(name: str) -> int | None:
+    """A number of bytes that Linux tells."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):  # not Linux
         return None
-    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    kib = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
     return 1024 * int(kib[0]) if kib and kib[0].isdigit() else None
 
 
@@ -107,29 +113,60 @@ def gigabytes(size: int) -> str:
 
 @contextmanager
 def memory_limited(device: torch.device, accepted: Acceptance) -> Iterator[None]:
-    """Meanwhile this process gets no more main memory than is free now, if it computes on the CPU.
+    """Meanwhile this process gets no more memory than is free now, if it computes on the CPU.
 
     What asks for more fails and can be explained. Linux would give it, and then end this program,
     or another one, without a word; other systems refuse by themselves.
 
     :param accepted: ``memory`` leaves it to the system.
     """
-    free = available_memory()
-    is_linux = sys.platform.startswith("linux")
-    if not is_linux or device.type != "cpu" or free is None or "memory" in accepted.names:
+    if device.type != "cpu" or "memory" in accepted.names:
         yield
         return
-    import resource
-
-    held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])  # data, in pages
-    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = held * os.sysconf("SC_PAGE_SIZE") + int(_USED * free)
-    known = [value for value in (limit, before, hard) if value != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+    _LIMIT.hold()
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+        _LIMIT.release()
+
+
+class _Limit:
+    """Of the whole process, as the system has it; the first thread sets, the last restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders = threading.Lock(), 0
+        self._before: tuple[int, int] | None = None
+
+    def hold(self) -> None:
+        """Set the limit, if nobody has."""
+        with self._lock:
+            self._holders += 1
+            free = available_memory()
+            if self._holders > 1 or free is None or not sys.platform.startswith("linux"):
+                return
+            import resource
+
+            swap = _meminfo("SwapFree") or 0
+            pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+            held = int(pages[5]) * os.sysconf("SC_PAGE_SIZE")  # data and stack
+            before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            wanted = held + int(_USED * (free + swap))
+            known = [n for n in (wanted, before, hard) if n != resource.RLIM_INFINITY]
+            resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+            self._before = before, hard
+
+    def release(self) -> None:
+        """Restore what was, if nobody else needs it."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and self._before is not None:
+                import resource
+
+                resource.setrlimit(resource.RLIMIT_DATA, self._before)
+                self._before = None
+
+
+_LIMIT = _Limit()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

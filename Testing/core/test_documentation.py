@@ -19,6 +19,7 @@ from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
 from MorseCore.service.protocol import REQUESTS
 from MorseCore.store.model_folder import ModelInfo
+from MorseCore.system.acceptance import ACCEPTABLE
 from MorseCore.training.config import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -163,3 +164,8 @@ def test_files_that_the_page_on_the_house_names_exist():
     named = re.findall(r"`([\w/]+(?:\.py|/))`", text)
     assert named
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+def test_every_refusal_that_can_be_overruled_is_documented() -> None:
+    text = (FOLDER / "refusals.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == set(ACCEPTABLE)

@@ -34,6 +34,8 @@ def planned(state: ModuleState, model: Model) -> Workload | None:
     try:
         geometry = readVolume(volumeNode).geometry
         region = regionText(roiNode, volumeNode)
+        if region is None and model.findsPlace:  # the work depends on what it finds
+            return None
         if region is not None:
             geometry = geometry.crop(*roi_to_box(parse_roi(region), geometry))
         points, passes = model.rendering(parameters.quality)
@@ -53,6 +55,8 @@ def costText(
     :param work: for each of ``frames`` images.
     """
     texts = [_qualityText(model, quality)]
+    if work is None and model.findsPlace:
+        texts.append(_("It finds its place in a whole scan by itself; a region is not needed."))
     if work is not None:
         seconds = times.seconds(work)
         windows = work.windows * frames

@@ -1,5 +1,6 @@
 """Scans with odd values, segmented: by arrays as Slicer and Python send them."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -151,6 +152,18 @@ def test_memory_that_is_said_to_be_enough_is_believed(
     monkeypatch.setattr("MorseCore.system.memory.physical_memory", lambda: 1 << 10)
     report = predictor.segment(as_volume(phantom[0]), PredictOptions(accept=("memory",))).report
     assert "(accepted: memory)" in report["warnings"][0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's overcommitment")
+def test_a_window_beyond_the_free_memory_is_a_sentence_and_not_the_end(
+    predictor, phantom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("MorseCore.system.memory.available_memory", lambda: 1 << 27)
+    monkeypatch.setattr("MorseCore.system.memory._meminfo", lambda name: 0)
+    preparation = replace(predictor.info.preparation, window=(256, 256, 256))
+    monkeypatch.setattr(predictor, "info", replace(predictor.info, preparation=preparation))
+    with pytest.raises(DeviceError, match="too small for this run"):
+        predictor.segment(as_volume(phantom[0]))
 
 
 def test_a_ct_without_a_negative_value_is_asked_about(predictor, phantom) -> None:

@@ -187,7 +187,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "large network": (
         json_change("network", "backbone", "channels", value=[65536] * 3), "do not fit",
     ),
-    "huge window": (json_change("preparation", "window", value=[10**6] * 3), "65536 voxels a side"),
+    "huge window": (json_change("preparation", "window", value=[10**6] * 3), "4096 voxels a side"),
     "large window": (json_change("preparation", "window", value=[2400] * 3), "268,435,456 in all"),
     "endless spacing": (json_change("preparation", "spacing", value=[1e300] * 3), "may be 1000"),
     "no spacing": (json_change("preparation", "spacing", value=[1.0, 0.0, 1.0]), "be positive"),

@@ -81,7 +81,8 @@ def test_memory_that_is_not_there_is_an_error_and_not_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("MorseCore.system.memory.available_memory", lambda: GIB // 2)
-    with memory_limited(CPU, NOTHING):
+    monkeypatch.setattr("MorseCore.system.memory._meminfo", lambda name: 0)
+    with memory_limited(CPU, NOTHING), memory_limited(CPU, NOTHING):
         torch.empty(GIB // 4, dtype=torch.uint8)
         with pytest.raises(RuntimeError, match="allocate memory") as caught:
             torch.empty(GIB, dtype=torch.uint8)
