@@ -21,17 +21,18 @@ import SimpleITK
 
 from MorseCore.errors import ImageError, MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.images.imageio import Volume, read_volume, volume_from_itk
+from MorseCore.images.imageio import ReadOptions, Volume, read_volume, volume_from_itk
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import MaskFormat, write_result
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
-from MorseCore.inference.session import Session
+from MorseCore.inference.whole_scan import ScanSession, open_session
 from MorseCore.metrics.evaluation import evaluate_folder
 from MorseCore.metrics.scores import Rule
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import ModelInfo, read_model
+from MorseCore.system.acceptance import Acceptance
 
 __all__ = ["Predictor", "Result", "evaluate", "read_image", "segment"]
 
@@ -44,7 +45,7 @@ class Result:
     """A segmented scan. Maps are (K, J, I) on the scan's own grid, with that grid beside them."""
 
     _segmentation: Segmentation
-    _session: Session | None = field(default=None, repr=False)
+    _session: ScanSession | None = field(default=None, repr=False)
 
     @property
     def coarse(self) -> Volume:
@@ -70,6 +71,13 @@ class Result:
     def structures(self) -> Sequence[Structure]:
         """What each label means."""
         return self._segmentation.structures
+
+    @property
+    def volumes(self) -> list[dict[str, Any]]:
+        """A row a structure: name, side, ml before and after rendering, and how they differ."""
+        sides = {item.value: item.side for item in self.structures}
+        rows = self.report.get("structures", [])
+        return [{**row, "side": sides.get(row["value"], "")} for row in rows]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -146,6 +154,9 @@ class Predictor:
         spacing: Sequence[float] | None = None,
         origin: Sequence[float] | None = None,
         direction: Sequence[float] | None = None,
+        series: str | None = None,
+        volume: int | None = None,
+        accept: Sequence[str] = (),
         progress: Callable[[str, float], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Result:
@@ -157,16 +168,21 @@ class Predictor:
         :raises GeometryError: if its grid is impossible or the region lies outside of it.
         :raises Cancelled: if ``should_stop`` answered yes.
         """
-        volume = _as_volume(image, spacing=spacing, origin=origin, direction=direction)
-        options = PredictOptions(roi=_box(roi), points=points, passes=passes, scale=scale)
-        session = Session(self._predictor, volume, options)
+        scan = _as_volume(
+            image, spacing=spacing, origin=origin, direction=direction,
+            choice=ReadOptions(series, volume, Acceptance(accept)),
+        )  # fmt: skip
+        options = PredictOptions(
+            roi=_box(roi), points=points, passes=passes, scale=scale, accept=tuple(accept)
+        )
+        session = open_session(self._predictor, scan, options)
         return Result(session.segment(progress=progress, should_stop=should_stop), session)
 
 
 def segment(
     image: Image,
     *,
-    model: str | PathLike[str],
+    model: str | PathLike[str] = "brain-mr",
     roi: Roi | str | None = None,
     points: int | None = None,
     passes: int | None = None,
@@ -176,14 +192,17 @@ def segment(
     spacing: Sequence[float] | None = None,
     origin: Sequence[float] | None = None,
     direction: Sequence[float] | None = None,
+    series: str | None = None,
+    volume: int | None = None,
+    accept: Sequence[str] = (),
 ) -> Result:
     """Segment one scan; for several keep a :class:`Predictor`.
 
     :param image: a path (NIfTI, NRRD, MHA, DICOM folder …), what :func:`read_image` gives, an image
         of SimpleITK's, or an array (K, J, I).
-    :param model: name of a model or a model folder.
+    :param model: name of a model or a model folder; default: the brain's, for any MR contrast.
     :param roi: where to segment: ``"r0,r1,a0,a1,s0,s1"`` in RAS mm or
-        ``"ijk:i0,i1,j0,j1,k0,k1"`` in voxels; None: everywhere.
+        ``"ijk:i0,i1,j0,j1,k0,k1"`` in voxels; None: where the model finds its place, or everywhere.
     :param points: rendered per window and pass, at most; None: the model's.
     :param passes: of rendering; 0: coarse only; None: the model's.
     :param scale: output this many times finer, 1 to 4.
@@ -191,21 +210,33 @@ def segment(
     :param origin: of an array, centre of its first voxel, LPS mm; default 0, 0, 0.
     :param direction: of an array, nine numbers by rows as SimpleITK has them, LPS; default:
         i runs to the left, j to posterior, k to superior.
+    :param series: of a DICOM folder with several: the UID, its beginning or its end.
+    :param volume: of a file or series with several volumes: which one, counted from 0.
+    :param accept: names of refusals to overrule; a refusal says its name.
     :raises MorseError: in one sentence, whatever is wrong.
     """
     return Predictor(model, device=device, engine=engine).segment(
         image, roi=roi, points=points, passes=passes, scale=scale, spacing=spacing, origin=origin,
-        direction=direction,
+        direction=direction, series=series, volume=volume, accept=accept,
     )  # fmt: skip
 
 
-def read_image(path: str | PathLike[str]) -> Volume:
+def read_image(
+    path: str | PathLike[str],
+    *,
+    series: str | None = None,
+    volume: int | None = None,
+    accept: Sequence[str] = (),
+) -> Volume:
     """Read a scan: its voxels (K, J, I), and where they are in the patient (RAS mm).
 
+    :param series: of a DICOM folder with several: the UID, its beginning or its end.
+    :param volume: of a file or series with several: which one, counted from 0.
+    :param accept: names of refusals to overrule.
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible.
     """
-    return read_volume(Path(fspath(path)))
+    return read_volume(Path(fspath(path)), ReadOptions(series, volume, Acceptance(accept)))
 
 
 def evaluate(
@@ -245,7 +276,12 @@ def _as_volume(
     spacing: Sequence[float] | None,
     origin: Sequence[float] | None,
     direction: Sequence[float] | None,
+    choice: ReadOptions,
 ) -> Volume:
+    if isinstance(image, (np.ndarray, Volume, SimpleITK.Image)) and (
+        choice.series is not None or choice.volume is not None
+    ):
+        raise ImageError("'series' and 'volume' choose from a file; this image is in memory.")
     if isinstance(image, np.ndarray):
         return _from_array(image, spacing=spacing, origin=origin, direction=direction)
     if any(value is not None for value in (spacing, origin, direction)):
@@ -256,7 +292,7 @@ def _as_volume(
         return image
     if isinstance(image, SimpleITK.Image):
         return volume_from_itk(image, source="image")
-    return read_image(image)
+    return read_volume(Path(fspath(image)), choice)
 
 
 def _from_array(

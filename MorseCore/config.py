@@ -17,11 +17,13 @@ from MorseCore.errors import ConfigError
 from MorseCore.limits import MAX_DEPTH, check_depth
 
 __all__ = [
-    "Registry", "apply_overrides", "check_is_plain", "decode", "encode", "nearest", "read_json",
+    "Registry", "apply_overrides", "check_is_plain", "decode", "encode", "nearest", "parse_json",
+    "read_json", "shorten",
 ]  # fmt: skip
 
 T = TypeVar("T")
 MAX_JSON_BYTES = 16 * 1024 * 1024  # a model.json is a few kB; anything larger is not ours
+_SHOWN = 60  # characters of a wrong value; the place says which it is
 
 
 class Registry(Generic[T]):
@@ -84,8 +86,40 @@ class Registry(Generic[T]):
 
 def nearest(name: str, known: Any) -> str:
     """``; did you mean 'x'?`` for the known name nearest to a misspelt one, or nothing."""
-    match = difflib.get_close_matches(str(name), [str(key) for key in known], n=1, cutoff=0.5)
+    match = difflib.get_close_matches(
+        str(name)[:_SHOWN], [str(key) for key in known], n=1, cutoff=0.5
+    )
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def shorten(text: str, *, most: int = _SHOWN) -> str:
+    """A wrong name for a message: one line, and of a long one only the beginning."""
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text[: most + 1]
+    )
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def parse_json(text: str, where: str) -> Any:
+    """JSON, read strictly: no key twice in an object, no NaN, no number that Python cannot hold.
+
+    :param where: what is read, the beginning of a sentence.
+    :raises ConfigError: if it is anything else.
+    """
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_integer,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{where} cannot be read as JSON: it is nested too deeply.") from None
+    except ValueError as error:
+        raise ConfigError(f"{where} cannot be read as JSON: {error}.") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -97,19 +131,15 @@ def read_json(path: Path) -> dict[str, Any]:
     check_is_plain(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise ConfigError("the file is too large to be a configuration.")
-        data = json.loads(
-            path.read_text(encoding="utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-        )
+            raise ConfigError(f"'{path}': the file is too large to be a configuration.")
+        data = parse_json(path.read_text(encoding="utf-8"), f"'{path}'")
     except FileNotFoundError:
         raise ConfigError(f"The file '{path}' does not exist{_looked_in(path)}.") from None
     except IsADirectoryError:
         raise ConfigError(f"'{path}' is a folder; a JSON file is expected.") from None
-    except ConfigError as error:
-        raise ConfigError(f"'{path}': {error}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
         raise ConfigError(f"'{path}' cannot be read as JSON: {error}") from None
     check_depth(data, f"'{path}'")
     if not isinstance(data, dict):
@@ -145,7 +175,7 @@ def decode(cls: type[T], data: Any, where: str) -> T:
             raise ConfigError(f"The key '{_join(where, key)}' {gone[key]}.")
         if key not in known:
             raise ConfigError(
-                f"Unknown key '{_join(where, key)}'{nearest(key, known)}; "
+                f"Unknown key '{_join(where, shorten(key))}'{nearest(key, known)}; "
                 f"known here are {', '.join(sorted(known))}."
             )
     values = {}
@@ -206,6 +236,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _parse_integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python reads at most 4300 digits
+        raise ValueError(f"a number in it has {len(text.lstrip('-'))} digits") from None
+
+
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return encode(value)
@@ -225,7 +262,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise ConfigError(f"the key '{key}' is there twice in one object.")
+            raise ConfigError(f"the key '{shorten(key)}' is there twice in one object.")
         result[key] = value
     return result
 
@@ -239,7 +276,9 @@ def _show(value: Any) -> str:
         text = json.dumps(value, default=str)
     except ValueError:  # Python refuses to write a number of more than 4300 digits
         return "an enormous number"
-    return text if len(text) <= 60 else text[:57] + "..."
+    except RecursionError:
+        return "a deeply nested list or object"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -1,6 +1,7 @@
 """Errors for a person: one sentence naming the thing, what was expected and what was found."""
 
 import sys
+import unicodedata
 
 __all__ = [
     "Cancelled",
@@ -14,11 +15,16 @@ __all__ = [
     "NotFiniteError",
     "OutputError",
     "lacking",
+    "one_line",
 ]
 
 
 class MorseError(ValueError):
     """Base of every error whose message is for the user; any other exception is our defect."""
+
+    def __str__(self) -> str:
+        """The sentence. What a file's name smuggles into it (line ends, colours) is escaped."""
+        return one_line(super().__str__())
 
 
 class ConfigError(MorseError):
@@ -55,6 +61,28 @@ class OutputError(MorseError):
 
 class Cancelled(MorseError):
     """The caller asked to stop; nothing was written."""
+
+
+def one_line(text: str) -> str:
+    """Text that any terminal, log or file can hold in a line.
+
+    Control characters, marks that turn the direction of writing, and bytes that are no UTF-8 become
+    escapes like ``\\x1b``.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    """A letter, or the escape of what is none."""
+    kind = unicodedata.category(letter)
+    if (
+        kind == "Cs" and "\udc80" <= letter <= "\udcff"
+    ):  # Python's way to hold a byte of a file name
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    is_plain = kind not in ("Cc", "Cf", "Cs", "Zl", "Zp") or letter == "\u00ad"
+    return letter if is_plain else letter.encode("unicode_escape").decode()
 
 
 def lacking(error: ModuleNotFoundError) -> str:

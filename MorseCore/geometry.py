@@ -13,6 +13,7 @@ from MorseCore.errors import GeometryError
 __all__ = ["Geometry"]
 
 _SHEAR_TOLERANCE = 1e-3  # largest |cosine| between two axes that still counts as a right angle
+_SMALLEST, _LARGEST = 1e-6, 1e6  # mm; a nanometre, a kilometre
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -26,8 +27,8 @@ class Geometry:
         geometry.spacing           # (1.0, 1.0, 2.0), mm along i, j, k
         geometry.to_world(np.array([[0.0, 0.0, 1.0]]))   # [[0, 0, 2]] in RAS mm
 
-    :raises GeometryError: if the matrix is not finite, has a zero-length or sheared axis,
-        or the shape is empty.
+    :raises GeometryError: if the matrix is not finite or not affine, has a sheared axis or one
+        without a length that voxels can have, or the shape is empty.
     """
 
     shape: tuple[int, int, int]
@@ -42,10 +43,20 @@ class Geometry:
             raise GeometryError(f"A volume needs three axes of at least one voxel; found {shape}.")
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise GeometryError("The image's orientation matrix is not a finite 4x4 matrix.")
+        if not np.array_equal(matrix[3], [0, 0, 0, 1]):
+            raise GeometryError(
+                "The image's orientation matrix must end with the row 0, 0, 0, 1; found "
+                f"{', '.join(f'{x:g}' for x in matrix[3])}."
+            )
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         if (lengths <= 0).any():
             raise GeometryError(
                 f"Voxel spacing must be positive; found {tuple(float(x) for x in lengths)} mm."
+            )
+        if lengths.min() < _SMALLEST or lengths.max() > _LARGEST:
+            raise GeometryError(
+                f"Voxels of {' x '.join(f'{x:g}' for x in lengths)} mm are impossible; each size "
+                f"must be from {_SMALLEST:g} to {_LARGEST:g} mm."
             )
         axes = matrix[:3, :3] / lengths
         shear = np.abs(axes.T @ axes - np.eye(3)).max()

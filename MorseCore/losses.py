@@ -193,3 +193,17 @@ class Targets(NamedTuple):
     shares: Tensor | None = None
     """(B, N, *S) uint8, labels at N places inside each pixel, whose frequencies are a soft label;
     None where a pixel is one class."""
+
+    def shares_of_cells(self, cell: int) -> Tensor:
+        """Labels at the places inside each cell of ``cell`` pixels an axis.
+
+        :return: (B, N * cell^D, *S / cell), N being 1 where a pixel is one class.
+        """
+        places = self.labels[:, None] if self.shares is None else self.shares
+        if cell == 1:
+            return places
+        batch, number, *size = places.shape
+        dims = len(size)
+        split = places.view(batch, number, *(m for n in size for m in (n // cell, cell)))
+        inside, cells = range(3, 3 + 2 * dims, 2), range(2, 2 + 2 * dims, 2)
+        return split.permute(0, 1, *inside, *cells).flatten(1, 1 + dims)

@@ -4,7 +4,7 @@ numpy only, so that Slicer can read a result without importing torch.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,26 @@ class Structure:
     """RGB, each 0..1."""
     terminology: str = ""
     """Slicer's terminology entry string (category~type~modifier~region …), empty if none."""
+    side: str = ""
+    """``left`` or ``right`` of the patient; empty where it does not say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in ``report.json`` and in what the worker says."""
+        plain = {"value": self.value, "name": self.name, "color": list(self.color),
+                 "terminology": self.terminology}  # fmt: skip
+        return {**plain, "side": self.side} if self.side else plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Structure":
+        """The structure of such a dictionary.
+
+        :raises KeyError: if something is missing. :raises ValueError: if it makes no sense.
+        """
+        r, g, b = (float(share) for share in data["color"])
+        return cls(
+            int(data["value"]), str(data["name"]), (r, g, b), str(data["terminology"]),
+            str(data.get("side", "")),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

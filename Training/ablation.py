@@ -7,11 +7,12 @@
 
     python Training/ablation.py hippocampus-cpu --split val
 
-Each row is a training by train.py in a process of its own. Writes ``<output>/table.md``,
-``table.csv`` and ``plot.png``, anew after each row; run it again after an interruption and it goes
-on. A row is compared with the baseline of its group, paired by subject. With ``--split val`` that
-is done on the validation split, by which rows may be chosen, and the files are ``table-val.*`` and
-``plot-val.png``. ``key=value`` changes every row, as on the command line of train.py.
+Each row is a training by train.py in a process of its own. The script writes
+``<output>/table.md``, ``table.csv`` and ``plot.png`` after each row. After an interruption, run it
+again and it continues. A row is compared with the baseline of its group, paired by subject.
+``--split val`` compares on the validation split, by which rows may be chosen, and writes
+``table-val.*`` and ``plot-val.png``. ``key=value`` changes every row, as on the command line of
+train.py.
 """
 
 import argparse
@@ -27,11 +28,18 @@ from MorseCore.commands.terminal import print_any_letter
 from MorseCore.config import nearest, read_json
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.system.files import prepare_output_directory
-from Training.research.study.commandline import command_line, exit_code, whole_numbers
+from Training.research.shared.commandline import command_line, exit_code, whole_numbers
 from Training.research.study.definition import Row, Table, list_tables, read_table, row_config
-from Training.research.study.results import RowResult, collect, compare, cost_of, num_classes_of
+from Training.research.study.results import (
+    Line,
+    RowResult,
+    collect,
+    compare,
+    cost_of,
+    num_classes_of,
+    write_lines,
+)
 from Training.research.study.running import Run, check_data, make_run, run_all
-from Training.research.study.writing import Line, write_markdown, write_numbers, write_plot
 
 log = logging.getLogger("ablation")
 SCORES = {"test": ("test",), "val": ("validation",), None: ("test", "validation")}
@@ -95,7 +103,8 @@ def run_table(options: argparse.Namespace) -> None:
             failures[row.name] = failed[0]
         text = write(output, table, rows, runs, failures, options)
     print(text)
-    print(f"written: {', '.join(map(str, places(output, options.split)))}")
+    end = suffix(options.split)
+    print(f"written: {output / f'table{end}.md'}, table{end}.csv, plot{end}.png")
     if failures:
         name, reason = next(iter(failures.items()))
         raise MorseError(f"{len(failures)} of {len(rows)} rows failed, first '{name}': {reason}")
@@ -156,17 +165,13 @@ def write(
         config = runs[row.name][0].config
         cost = cost_of(config, num_classes=num_classes_of(config)) if result else None
         lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
-    markdown, csv, plot = places(output, options.split)
-    write_numbers(csv, table, lines)
-    write_plot(plot, table, lines)
     notes = describe(table, [runs[row.name][0] for row in rows], results, options)
-    return write_markdown(markdown, table, lines, notes=notes)
+    return write_lines(output, table, lines, notes=notes, end=suffix(options.split))
 
 
-def places(output: Path, split: str | None) -> tuple[Path, Path, Path]:
-    """Where the table goes, as Markdown, CSV and a picture."""
-    end = "-val" if split == "val" else ""
-    return output / f"table{end}.md", output / f"table{end}.csv", output / f"plot{end}.png"
+def suffix(split: str | None) -> str:
+    """The end of the files' names: the table on the test split is not written over."""
+    return "-val" if split == "val" else ""
 
 
 def describe(

@@ -20,7 +20,7 @@ from MorseCore.config import nearest
 from MorseCore.errors import ConfigError
 from Training.conversion.layout import write_dataset
 from Training.conversion.sources import SOURCES
-from Training.research.study.commandline import command_line, exit_code
+from Training.research.shared.commandline import command_line, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,11 +7,11 @@
 The data set is that of a training's configuration, or a ``dataset.json`` (Decathlon layout) of
 yours with a ``splits.json`` beside it; without one all its cases are of the split ``test``. The
 model has its own preparation, renderer and windows, of which ``renderer.*`` and ``windows.*`` may
-be changed. Prints means over structures with 95 % intervals (bootstrap over subjects) and the
-paired difference refined - coarse; ``--output`` writes every case's scores as it is done, and a
-picture of them; run it again after an interruption and it goes on. With ``--against FILE.csv`` also
-the paired difference from scores that were written before. ``--labels`` scores the named structures
-only, on a data set that numbers or names them in another way.
+be changed. The script prints means over structures with 95 % intervals (bootstrap over subjects)
+and the paired difference refined - coarse. ``--output`` writes every case's scores as soon as they
+are there, and a picture of them; after an interruption, run it again and it continues.
+``--against FILE.csv`` adds the paired difference from scores that were written before. ``--labels``
+scores the named structures only, on a data set that numbers or names them differently.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.curves import try_drawing
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
+from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import (
     PARTS,
     cases_of,
@@ -47,9 +48,8 @@ from Training.research.shared.data import (
     without_background,
 )
 from Training.research.shared.identity import check_model_identity, read_scores
+from Training.research.shared.output import draw_scores
 from Training.research.shared.scores import Cases, Interval, all_by_subject
-from Training.research.study.commandline import add_model_and_data, command_line, exit_code
-from Training.research.study.pictures import draw_scores
 
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -28,6 +28,16 @@ class PyramidSpec:
     is_encoder: bool = False
     """Whether the maps are an encoder's, without a decoder: the finest one is then made by the
     first layers alone, and no classifier of it trains the others."""
+    image_channels: int = 1
+    """Channels of the image, for a head that reads it beside the maps."""
+
+    def coarsened(self, stride: int) -> "PyramidSpec":
+        """The same maps, described for an image that is ``stride`` times finer than the input."""
+        fixed = self.fixed_size
+        return replace(
+            self, strides=tuple(n * stride for n in self.strides), divisor=self.divisor * stride,
+            fixed_size=None if fixed is None else tuple(n * stride for n in fixed),
+        )  # fmt: skip
 
     def check_size(self, size: Sequence[int], *, what: str) -> None:
         """Refuse an input of this size, called ``what`` in the message.

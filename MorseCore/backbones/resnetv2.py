@@ -48,8 +48,10 @@ class ResNetV2(nn.Module):
         for n, count in enumerate(units):
             middle = width * 2**n
             stride = 2 if n else 1
-            blocks = [_Bottleneck(inputs, middle, stride=stride)]
-            blocks += [_Bottleneck(4 * middle, middle, stride=1) for _ in range(count - 1)]
+            blocks = [_StandardisedBottleneck(inputs, middle, stride=stride)]
+            blocks += [
+                _StandardisedBottleneck(4 * middle, middle, stride=1) for _ in range(count - 1)
+            ]
             stages.append(nn.Sequential(*blocks))
             inputs = 4 * middle
         self.stages = nn.ModuleList(stages)
@@ -71,7 +73,7 @@ class ResNetV2(nn.Module):
         return x, skips[:-1]
 
 
-class _Bottleneck(nn.Module):
+class _StandardisedBottleneck(nn.Module):
     def __init__(self, inputs: int, middle: int, *, stride: int) -> None:
         super().__init__()
         outputs = 4 * middle

@@ -1,4 +1,4 @@
-"""A UNet that spends little at full resolution: what reads a whole head on a CPU in a second."""
+"""A UNet that spends little at full resolution and reads a whole head on a CPU in a second."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -94,7 +94,7 @@ class StridedUNet(Backbone):
 
 
 class SampleNorm(nn.Module):
-    """Instance normalisation that leaves channels last where they are.
+    """Instance normalisation that keeps the memory format channels last.
 
     torch's own copies each map to channels first and back. Batch normalisation of one image is the
     same computation without the copies, so images are taken one by one.

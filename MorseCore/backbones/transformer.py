@@ -9,7 +9,7 @@ __all__ = ["TransformerBlock", "check_transformer"]
 
 
 def check_transformer(*, hidden: int, mlp: int, heads: int, layers: int) -> None:
-    """Refuse sizes of which no transformer can be built.
+    """Refuse sizes from which no transformer can be built.
 
     :raises ConfigError: if one is not positive or the heads do not divide the width.
     """

@@ -20,6 +20,9 @@ class UNetConfig:
     """Channels per level, fine to coarse; each further level halves the resolution."""
     dropout: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
     """Dropout probability in each encoder level; the decoder has none."""
+    align_corners: bool = False
+    """Up-sample with the corners of both maps at one place, as MORSE's released code does; false:
+    with pixel centres where they are, as everything else here."""
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or min(self.channels) < 1:
@@ -61,7 +64,10 @@ class UNet(Backbone):
         pairs = list(zip(channels[:0:-1], channels[-2::-1], strict=True))  # coarse to fine
         mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.upsamplers = nn.ModuleList(
-            nn.Sequential(conv(spatial_dims)(a, b, 1), nn.Upsample(scale_factor=2, mode=mode))
+            nn.Sequential(
+                conv(spatial_dims)(a, b, 1),
+                nn.Upsample(scale_factor=2, mode=mode, align_corners=config.align_corners),
+            )
             for a, b in pairs
         )
         self.decoders = nn.ModuleList(_block(spatial_dims, 2 * b, b, dropout=0.0) for _, b in pairs)

@@ -1,46 +1,91 @@
-"""Many scans: one folder a case, one table at the end, and on from where it stopped."""
+"""Many scans: one folder a case, one table at the end, and on from where it stopped.
 
-import json
+The scans are read and segmented in a process that is watched; this one needs no torch.
+"""
+
 import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from MorseCore.commands.batchtable import SUMMARY, BatchTable, summary_row
 from MorseCore.commands.cases import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
-from MorseCore.images.contents import input_hashes
-from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.contents import input_files
 from MorseCore.images.roi import Roi, parse_roi
-from MorseCore.inference.files import FORMATS, MaskFormat, complete_result, write_result
-from MorseCore.inference.options import PredictOptions
-from MorseCore.inference.predictor import VolumePredictor
-from MorseCore.result import Segmentation
-from MorseCore.store.library import find_model
-from MorseCore.system.files import prepare_output_directory, printable
+from MorseCore.service.protocol import Case, Load
+from MorseCore.service.supervisor import SupervisedWorker, WorkerLostError
+from MorseCore.system.acceptance import Acceptance
+from MorseCore.system.files import prepare_output_directory, printable, remove_abandoned
 
-__all__ = ["BatchRun", "find_cases", "run_batch"]
+__all__ = ["BatchRun", "Choices", "find_cases", "run_batch"]
 
 log = logging.getLogger(__name__)
 
+HANG_LIMIT = 600.0
+"""Seconds without progress after which a case is given up."""
+_READ_LIMIT = 60.0  # seconds to read a scan, and
+_READ_RATE = 1e6  # bytes a second more: a network drive
+
 Progress = Callable[[str, str, float], None]
-"""Called with case, stage and 0..1."""
-OnResult = Callable[[str, Segmentation, Volume], None]
+"""Called with case, stage and percent of the whole."""
+OnResult = Callable[[str, Path, Path], None]
+"""Called with case, its image and the folder of its results."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How every scan of a batch is segmented.
+
+    :raises ConfigError: for a format, region or acceptance that does not exist.
+    """
+
+    model: str
+    device: str = "auto"
+    engine: str = "torch"
+    roi: str | None = None
+    points: int | None = None
+    passes: int | None = None
+    scale: int = 1
+    format: str = "nii.gz"
+    series: str | None = None
+    volume: int | None = None
+    accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        formats = ("nii.gz", "seg.nrrd")
+        if self.format not in formats:
+            raise ConfigError(
+                f"The format must be one of {', '.join(formats)}; found '{self.format}'."
+            )
+        Acceptance(self.accept)
+        if self.roi is not None:
+            parse_roi(self.roi)
+
+    def load(self) -> Load:
+        """The request that makes the model ready."""
+        return Load(
+            0, self.model, self.device, self.engine, self.roi, self.points, self.passes,
+            self.scale, self.accept,
+        )  # fmt: skip
+
+    def case(self, number: int, name: str, image: Path, output: Path) -> Case:
+        """The request for one scan. :param number: of the request, above 0."""
+        values: dict[str, Any] = vars(self)
+        return Case(number, str(image.absolute()), str(output.absolute()), name, **values)
 
 
 @dataclass(frozen=True)
 class BatchRun:
     """What a batch is made with."""
 
-    predictor: VolumePredictor
+    worker: SupervisedWorker
     output: Path
-    options: PredictOptions
-    mask_format: MaskFormat = "nii.gz"
-    read: Callable[[Path], Volume] = read_volume
-    """Slicer reads more formats than SimpleITK does."""
+    choices: Choices
+    hang_limit: float = HANG_LIMIT
 
     def run(
         self,
@@ -57,10 +102,13 @@ class BatchRun:
         :raises Cancelled: if ``should_stop`` answered yes; finished cases are kept.
         """
         check_places(cases, self.output)
+        stop = should_stop or (lambda: False)
+        self.worker.warm_up = self.choices.load()
+        self.worker.ask(self.worker.warm_up, should_stop=stop)  # else nothing is begun
         prepare_output_directory(self.output)
         table, failed = self._table(is_wanted=len(cases) > 1), 0
         for n, (name, path) in enumerate(cases.items(), start=1):
-            row = self._row(name, path, on_result, progress, should_stop)
+            row = self._row(2 * n, name, path, on_result, progress, stop)
             failed += row["status"] == "failed"
             if table is not None:
                 table.add(row)
@@ -87,55 +135,51 @@ class BatchRun:
 
     def _row(
         self,
+        number: int,
         name: str,
         path: Path,
         on_result: OnResult | None,
         progress: Progress | None,
-        should_stop: Callable[[], bool] | None,
+        should_stop: Callable[[], bool],
     ) -> dict[str, Any]:
-        shown = printable(name)
-        started = time.perf_counter()
+        """Segment one case; its line of the table."""
+        shown, started, folder = printable(name), time.perf_counter(), self.output / name
         try:
-            request = self._request(path)
-            report = complete_result(self.output / name, self.mask_format)
-            if report is not None and report.get("request") == request:
-                log.info("%s: already done", shown)
-                return summary_row(name, "done before", report)
-            if report is not None:
-                log.warning("%s: %s", shown, _replacing(report.get("request"), request))
-            volume = self.read(path)
-            reading = round(time.perf_counter() - started, 4)
-            tell = None if progress is None else lambda stage, share: progress(name, stage, share)
-            result = self.predictor.segment(
-                volume, self.options, progress=tell, should_stop=should_stop
-            )
-            result.report["seconds"] = {"read": reading, **result.report.get("seconds", {})}
-            result.report["request"] = request
-            report = write_result(self.output / name, result, mask_format=self.mask_format)
-            if on_result is not None:
-                on_result(name, result, volume)
+            answer = self._ask(number, name, path, progress, should_stop)
+            status, report = answer["status"], answer["report"]
+            if on_result is not None and status == "done":
+                on_result(name, path, folder)
         except Cancelled:
             raise
+        except WorkerLostError as error:
+            _clear(folder)
+            return _failure(name, str(error))
         except MorseError as error:
             return _failure(name, str(error))
-        except Exception as error:
-            log.debug("%s", traceback.format_exc())
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            return _failure(name, f"unexpected {type(error).__name__}: {first}")
-        seconds = time.perf_counter() - started
-        log.info("%s: done in %.1f s%s", shown, seconds, _volumes(report))
-        return summary_row(name, "done", report)
+        if status == "done before":
+            log.info("%s: already done", shown)
+        else:
+            seconds = time.perf_counter() - started
+            log.info("%s: done in %.1f s%s", shown, seconds, _volumes(report))
+        return summary_row(name, status, report)
 
-    def _request(self, path: Path) -> dict[str, Any]:
-        """What has to be equal for a finished case to be left alone."""
-        request = {
-            "model": self.predictor.info.sha256,
-            "options": asdict(self.options),
-            "format": self.mask_format,
-            "input": [[printable(name), digest] for name, digest in _hashes(path)],
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(request))  # tuples come back as lists
-        return plain
+    def _ask(
+        self,
+        number: int,
+        name: str,
+        path: Path,
+        progress: Progress | None,
+        should_stop: Callable[[], bool],
+    ) -> dict[str, Any]:
+        def tell(event: Any) -> None:
+            if progress is not None:
+                progress(name, str(event["stage"]), float(event["percent"]))
+
+        limits = {"": self.hang_limit, "read": min(self.hang_limit, _read_limit(path))}
+        return self.worker.ask(
+            self.choices.case(number, name, path, self.output / name),
+            on_event=tell, silence=limits, should_stop=should_stop,
+        )  # fmt: skip
 
 
 def run_batch(
@@ -143,51 +187,58 @@ def run_batch(
     output: Path,
     *,
     model: str,
-    device: str = "auto",
-    engine: str = "torch",
-    points: int | None = None,
-    passes: int | None = None,
     roi: Roi | str | None = None,
-    scale: int = 1,
     mask_format: str = "nii.gz",
-    read: Callable[[Path], Volume] = read_volume,
+    accept: Sequence[str] = (),
+    hang_limit: float = HANG_LIMIT,
+    worker: SupervisedWorker | None = None,
     on_result: OnResult | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    **choices: Any,
 ) -> int:
     """Segment scans into ``output/<case>/``; returns the process's exit code.
 
     0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``).
 
+    :param accept: refusals to overrule, of :data:`MorseCore.system.acceptance.ACCEPTABLE`.
+    :param hang_limit: seconds without progress after which a case is given up.
+    :param worker: who computes; None: a process of this Python that ends with the batch.
+    :param choices: further fields of :class:`Choices`.
     :raises MorseError: if nothing can be started at all: unknown model, device, output, option; or
         if ``should_stop`` answered yes.
     """
-    if mask_format not in FORMATS:
-        raise ConfigError(f"The format must be one of {', '.join(FORMATS)}; found '{mask_format}'.")
-    box = parse_roi(roi) if isinstance(roi, str) else roi
-    options = PredictOptions(roi=box, points=points, passes=passes, scale=scale)
+    if not hang_limit > 0:
+        raise ConfigError(f"The hang limit must be a number of seconds; found {hang_limit:g}.")
+    region = _as_text(roi) if isinstance(roi, Roi) else roi
+    chosen = Choices(model, roi=region, format=mask_format, accept=tuple(accept))
+    chosen = replace(chosen, **choices)
     cases = find_cases(inputs)
-    predictor = VolumePredictor(find_model(model), device=device, engine=engine)
-    info = predictor.info  # a number that its renderer does not have fails here, not per case
-    options.renderer(info.renderer, window=info.preparation.window_size)
-    run = BatchRun(predictor, Path(output), options, mask_format, read)
-    failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
+    with nullcontext(worker) if worker else SupervisedWorker() as computing:
+        run = BatchRun(computing, Path(output), chosen, hang_limit)
+        failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0
 
 
-def _replacing(before: object, now: dict[str, Any]) -> str:
-    """Why a finished case is segmented again: its masks are about to be another run's."""
-    other = sorted(now)
-    if isinstance(before, dict):
-        other = [key for key in sorted(now) if before.get(key) != now[key]]
-        if "options" in other and isinstance(before.get("options"), dict):
-            options = now["options"]
-            other.remove("options")
-            other += [key for key in options if before["options"].get(key) != options[key]]
-    return (
-        f"its earlier result is replaced, as it was made with another {', another '.join(other)}; "
-        "to keep both, take two output folders"
-    )
+def _as_text(roi: Roi) -> str:
+    """What :func:`parse_roi` reads as this region."""
+    pairs = zip(roi.lower, roi.upper, strict=True)
+    return f"{roi.frame}:" + ",".join(repr(float(value)) for pair in pairs for value in pair)
+
+
+def _read_limit(path: Path) -> float:
+    """Seconds that reading a case may take before the first sign of progress after it."""
+    size = 0
+    with suppress(OSError, ValueError):
+        size = sum(file.stat().st_size for file in input_files(path))
+    return _READ_LIMIT + size / _READ_RATE
+
+
+def _clear(folder: Path) -> None:
+    """What a lost worker left half done in a case's folder, and the folder if that was all."""
+    with suppress(OSError):
+        remove_abandoned(folder)
+        folder.rmdir()
 
 
 def _volumes(report: dict[str, Any]) -> str:
@@ -195,13 +246,6 @@ def _volumes(report: dict[str, Any]) -> str:
     rows = report.get("structures", [])
     shown = [f"{row['name']} {row['refined_ml']:.4g} ml" for row in rows[:4]]
     return f": {', '.join(shown)}{', …' if len(rows) > 4 else ''}" if shown else ""
-
-
-def _hashes(path: Path) -> list[list[str]]:
-    try:
-        return input_hashes(path)
-    except OSError:  # reading the image will say why
-        return []
 
 
 def _failure(name: str, message: str) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from pathlib import Path
 from MorseCore.errors import ConfigError
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
 
-__all__ = ["check_places", "find_cases"]
+__all__ = ["check_places", "find_cases", "output_beside"]
+
+_BESIDE = "segmentations"
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
@@ -24,13 +27,13 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
     for path in (path for text in inputs for path in _expanded(str(text))):
         found = [path]
         if path.is_dir():
-            images = sorted(p for p in path.iterdir() if _is_image(p))
+            images = _images_in(path)
             found = images or [path]  # a folder without image files is taken as a DICOM series
         for image in found:
             name = _case_name(image)
             key = unicodedata.normalize("NFC", name).casefold()
             other = cases.get(names.setdefault(key, name))
-            if other is not None and other.resolve() != image.resolve():
+            if other is not None and _resolved(other) != _resolved(image):
                 raise ConfigError(
                     f"'{other}' and '{image}' would both be written to '{name}'; "
                     "segment them into different output folders."
@@ -41,6 +44,15 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
     return cases
 
 
+def output_beside(first: str | Path) -> Path:
+    """Where results go if nobody says: a folder beside the first input."""
+    path = Path(first)
+    if path.is_dir():  # not into it: results would be found there as images the next time
+        whole = path.resolve()
+        return whole.with_name(f"{whole.name}-{_BESIDE}")
+    return path.parent / _BESIDE
+
+
 def check_places(cases: dict[str, Path], output: Path) -> None:
     """Refuse to write a case's results among its own input files.
 
@@ -49,21 +61,50 @@ def check_places(cases: dict[str, Path], output: Path) -> None:
     :raises ConfigError: naming the case.
     """
     for name, image in cases.items():
-        folder = (output / name).resolve()
-        if any(_is_same(folder, place) for place in (image.resolve(), image.resolve().parent)):
+        folder, place = _resolved(output / name), _resolved(image)
+        if _is_same(folder, place) or _is_same(folder, place.parent):
             raise ConfigError(
                 f"The results of '{name}' would be written into the folder of its own input, "
                 f"'{folder}'; choose another output folder."
             )
 
 
+def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder; none if it is a DICOM series, beside which a picture may lie."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError:  # reading it will say why
+        return []
+    images = [path for path in files if _is_image(path)]
+    only_pictures = all(path.suffix.lower() in _PICTURES for path in images)
+    return [] if only_pictures and any(map(_is_dicom, files)) else images
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def _expanded(text: str) -> list[Path]:
     """The files that a pattern names, which the shells of Windows leave to the program."""
     path = Path(text)
+    if "\0" in text:
+        raise ConfigError(f"'{text}' is no path: it has a character of code zero in it.")
     if path.exists() or not any(mark in text for mark in "*?"):
         return [path]
     # Brackets are letters here: folders are named so.
     return [Path(name) for name in sorted(glob.glob(text.replace("[", "[[]")))] or [path]
+
+
+def _resolved(path: Path) -> Path:
+    """Without links; a link that leads to itself stays as it is, and reading it will say so."""
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError, ValueError):
+        return path.absolute()
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -72,7 +113,7 @@ def _is_same(one: Path, other: Path) -> bool:
         return True
     try:
         return one.samefile(other)
-    except OSError:  # one of them is not there
+    except (OSError, ValueError):  # one of them is not there
         return False
 
 

@@ -33,6 +33,7 @@ from MorseCore.system.signals import terminating
 __all__ = ["main"]
 
 _STOPPED = "interrupted; finished cases are kept, run it again to go on"
+_DEFAULT = "brain-mr"  # sees whole heads in any MR contrast
 _USAGE_ERRORS = (ConfigError, DeviceError, ModelError)  # wrong before any scan was looked at
 
 
@@ -119,17 +120,19 @@ def _add_demo(commands: Any) -> None:
 def _add_segment(commands: Any) -> None:
     parser = commands.add_parser(
         "segment", help="segment images, DICOM folders or folders of images",
-        epilog="example: morsesegment segment brain.nii.gz --model hippocampus-t1 "
-        "--roi=-42,-6,-47,3,-32,6 --output left",
+        epilog="example: morsesegment segment head.nii.gz --model hippocampus-t1 --output out",
     )  # fmt: skip
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT",
         help="image, DICOM folder, folder of images (not searched deeper), or pattern",
     )  # fmt: skip
-    parser.add_argument("--model", required=True, metavar="M", help="name or folder of a model")
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="gets a folder for each case"
+        "--model", metavar="M", help="name or folder of a model; default: brain-mr, for any MR"
     )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help="gets a folder for each case; default: 'segmentations' beside the input",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda:N")
     parser.add_argument(
         "--engine", default="torch", choices=("torch", "openvino"),
@@ -161,6 +164,20 @@ def _add_segment(commands: Any) -> None:
         choices=("nii.gz", "seg.nrrd"),
         help="of the masks; default: nii.gz",
     )
+    parser.add_argument(
+        "--series", metavar="UID", help="which series of a DICOM folder; a beginning will do"
+    )
+    parser.add_argument(
+        "--volume", type=int, metavar="N", help="which volume of a file with four axes, from 0"
+    )
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME",
+        help="overrule a refusal, by the name that its message gives",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hang-limit", type=float, default=600.0, metavar="S",
+        help="give a case up after S seconds without progress; default: 600",
+    )  # fmt: skip
     parser.set_defaults(run=_segment)
 
 
@@ -257,16 +274,26 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _segment(options: argparse.Namespace) -> int:
     from MorseCore.commands.batch import run_batch
+    from MorseCore.commands.cases import output_beside
 
     with terminal_progress() as progress:
+        if options.model is None:
+            logging.info("no --model given: '%s' is taken, which is for MR of a head", _DEFAULT)
+        output = options.output or output_beside(options.inputs[0])
+        if options.output is None:
+            logging.info("no --output given: results go to '%s'", output)
         return run_batch(
-            options.inputs, options.output, model=options.model, device=options.device,
+            options.inputs, output, device=options.device,
+            model=_DEFAULT if options.model is None else options.model,
             engine=options.engine, points=options.points, passes=options.passes, roi=options.roi,
-            scale=options.scale, mask_format=options.format, progress=progress,
+            scale=options.scale, mask_format=options.format, series=options.series,
+            volume=options.volume, accept=options.accept, hang_limit=options.hang_limit,
+            progress=progress,
         )  # fmt: skip
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from MorseCore.inference.files import written_names
     from MorseCore.metrics.evaluation import evaluate_folder, summary_path
     from MorseCore.metrics.evaluationtable import format_table
     from MorseCore.metrics.subjects import read_subjects
@@ -277,6 +304,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         from MorseCore.store.model_folder import read_model
 
         labels = {s.value: s.name for s in read_model(find_model(options.model)).structures}
+        labels |= written_names(options.prediction)  # of both sides, where it segmented both
     subjects = read_subjects(options.subjects) if options.subjects else {}
     if options.subjects and not subjects:
         raise DatasetError(

@@ -73,6 +73,7 @@ def draw_slices(volume: Volume, result: Segmentation, path: Path) -> Path:
             c=result.points.uncertainty[here], vmin=0, vmax=1,
         )  # fmt: skip
         axes.set_title(name, color="white")
+        _add_sides(axes, volume, rest[1])
         axes.set_aspect(spacing[rest[0]] / spacing[rest[1]])
         axes.set_axis_off()
     if shades is not None:
@@ -80,6 +81,16 @@ def draw_slices(volume: Volume, result: Segmentation, path: Path) -> Path:
         bar.set_label("uncertainty", color="white")
         bar.ax.tick_params(colors="white")
     return _save(figure, path)
+
+
+def _add_sides(axes: Any, volume: Volume, axis: int) -> None:
+    """The letters L and R where a picture's horizontal axis (of K, J, I) runs from side to side."""
+    direction = volume.geometry.direction[:, 2 - axis]
+    if np.abs(direction).argmax() != 0:
+        return
+    letters = ("L", "R") if direction[0] > 0 else ("R", "L")
+    for place, letter in zip((0.02, 0.94), letters, strict=True):
+        axes.text(place, 0.02, letter, color="white", fontsize=14, transform=axes.transAxes)
 
 
 def _extent(masks: np.ndarray) -> tuple[list[int], list[int], list[int]]:
@@ -110,7 +121,10 @@ def _add_table(
         "structure", "coarse ml", "refined ml", "change ml", "voxels added", "removed",
         "shift mm, mean", "95 %",
     ]  # fmt: skip
-    table = axes.table(cellText=cells, colLabels=head, loc="center", cellLoc="center")
+    widths = [0.23, *[0.11] * (len(head) - 1)]  # names are the longest
+    table = axes.table(
+        cellText=cells, colLabels=head, loc="center", cellLoc="center", colWidths=widths
+    )
     table.auto_set_font_size(False)
     table.set_fontsize(11)
     table.scale(1, 1.6)

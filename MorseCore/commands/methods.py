@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from MorseCore.backbones import BACKBONES
 from MorseCore.heads import HEADS
+from MorseCore.heads.experts import StochasticExperts
 from MorseCore.heads.i2layer import gate_shaping, orthogonality
+from MorseCore.heads.image_expert import ImageExpert
 from MorseCore.heads.implicit_pointrend import ImplicitPointRendHead
 from MorseCore.heads.swipe.head import SwipeHead
 from MorseCore.losses import SCHEDULES, point_cross_entropy, region_loss, render_weight
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS
+from MorseCore.training.presampling import draw_points
 
 __all__ = ["Method", "list_methods"]
 
@@ -33,7 +36,7 @@ class Method:
 
 
 def list_methods() -> list[Method]:
-    """All backbones, heads, samplers, renderers, losses and schedules."""
+    """All backbones, heads, samplers, renderers, losses, schedules, and what is part of them."""
     methods = []
     for registry in (BACKBONES, HEADS, SAMPLERS, RENDERERS):
         for name in registry:
@@ -53,6 +56,12 @@ def list_methods() -> list[Method]:
     for name in SCHEDULES:
         place = "Eq. 4" if name == "awa" else "Table 4"
         methods.append(_describe("schedule", name, f"{_MORSE}, {place}", render_weight))
+    paper = "this project's, after PointRend (CVPR 2020): `network.head.image`"
+    methods.append(_describe("component", "image_expert", paper, ImageExpert))
+    paper = f"{_MORSE}: one expert a decoder map, a pyramid of receptive fields"
+    methods.append(_describe("component", "expert_pyramid", paper, StochasticExperts))
+    paper = f"{_SWIPE}: points by Latin hypercube sampling, the sampler `precomputed`"
+    methods.append(_describe("component", "latin_hypercube", paper, draw_points))
     return methods
 
 

@@ -26,9 +26,6 @@ class _Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
             super().write(s, file=file, end=end, nolock=nolock)
 
 
-_SPAN = {"prepare": (0, 5), "network": (5, 95), "restore": (95, 100)}  # percent of the whole
-
-
 def print_any_letter() -> None:
     """What a terminal or a file cannot show (Δ and ≤ in Windows' code pages) becomes an escape.
 
@@ -40,25 +37,22 @@ def print_any_letter() -> None:
 
 @contextmanager
 def terminal_progress() -> Iterator[Callable[[str, str, float], None]]:
-    """Yield a function of case, stage and share (0..1) that keeps one bar a case."""
+    """Yield a function of case, stage and percent that keeps one bar a case."""
     bar: tqdm | None = None
     current = ""
 
-    def tell(case: str, stage: str, share: float) -> None:
+    def tell(case: str, stage: str, percent: float) -> None:
         nonlocal bar, current
         if bar is None or case != current:
             if bar is not None:
                 bar.close()
-            bar, current = (
-                # disable=None: none where stderr is no terminal, e.g. in a log file.
-                _Bar(
-                    total=100, desc=case, unit="%", dynamic_ncols=True, leave=False, disable=None
-                ),
-                case,
-            )  # fmt: skip
-        low, high = _SPAN[stage]
+            # disable=None: none where stderr is no terminal, e.g. in a log file.
+            bar = _Bar(
+                total=100, desc=case, unit="%", dynamic_ncols=True, leave=False, disable=None
+            )
+            current = case
         bar.set_postfix_str(stage, refresh=False)
-        bar.update(max(0, round(low + (high - low) * share) - bar.n))
+        bar.update(max(0, round(percent) - bar.n))
 
     with logging_redirect_tqdm(tqdm_class=_Bar):
         try:

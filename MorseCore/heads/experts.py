@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.heads.image_expert import ImageExpert
+from MorseCore.heads.image_source import ImageFeatures, ImageSource, needed_image
 from MorseCore.heads.pointwise import PointwiseMLP
 from MorseCore.points import (
     Axes,
@@ -91,6 +93,10 @@ class StochasticExperts(nn.Module):
     ones interpolated after it); its *logits* are interpolated to p and the softmax is taken there,
     so the weights still sum to one. ``gate_stride = 1`` with four convolutions of width 256 is the
     paper's gate, and then nothing is averaged or interpolated beyond the paper's up-sampling.
+
+    With an image source there is one expert more, at the points that are rendered only: the coarse
+    map and the coarse logits are what they are without it, see :class:`ImageExpert`. In training it
+    is left out like the others; one of the pyramid's always stays.
     """
 
     def __init__(
@@ -103,11 +109,13 @@ class StochasticExperts(nn.Module):
         gate_stride: int,
         routing: Routing = "dense",
         drop_rate: float = 0.0,
+        image: ImageSource | None = None,
     ) -> None:
         """:param experts: E, of the finest maps.
         :param width: W.
         :param gate_depth: convolutions of the gate.
         :param drop_rate: alpha, of ``routing`` renorm.
+        :param image: what one more expert reads at the points; None for none.
         """
         super().__init__()
         self.width, self.gate_stride = width, gate_stride
@@ -116,6 +124,7 @@ class StochasticExperts(nn.Module):
         self.experts = nn.ModuleList(PointwiseMLP([c, width, width]) for c in channels)
         self.gate = _gate(spec.spatial_dims, experts=experts, width=width, depth=gate_depth)
         self.fuse = PointwiseMLP([width, width, width])
+        self.image = None if image is None else ImageExpert(image, width=width)
 
     def draw_mask(self, pyramid: Pyramid, *, generator: torch.Generator | None = None) -> Tensor:
         """Who takes part in a step of training: (B, E) bool, see :func:`draw_expert_mask`."""
@@ -125,8 +134,32 @@ class StochasticExperts(nn.Module):
             generator=generator,
         ).to(finest.device)  # fmt: skip
 
-    def forward(self, pyramid: Pyramid, mask: Tensor | None) -> "ExpertFeatures":
-        """Everything the points share. ``mask``: (B, E) bool in training, None for all experts."""
+    def draw_image_mask(
+        self, batch: int, *, generator: torch.Generator | None = None
+    ) -> Tensor | None:
+        """For which images the image's expert takes part in a step of training: (B,) bool.
+
+        None: for all. Drawn after the others, which are drawn as if it did not exist.
+        """
+        if self.image is None or self.routing == "dense":
+            return None
+        draw = torch.rand(batch, generator=generator, device=home_of(generator))
+        return draw >= self.drop_rate
+
+    def forward(
+        self,
+        pyramid: Pyramid,
+        mask: Tensor | None,
+        *,
+        image: Tensor | None = None,
+        image_mask: Tensor | None = None,
+    ) -> "ExpertFeatures":
+        """Everything the points share.
+
+        :param mask: (B, E) bool in training, None for all experts.
+        :param image: (B, C, *S), where there is an expert that reads it.
+        :param image_mask: (B,) bool, for which images it does; None for all.
+        """
         levels = pyramid.levels[-len(self.experts) :]
         fine = [tuple(level.shape[2:]) == pyramid.size for level in levels]
         grid = tuple(max(1, -(-n // self.gate_stride)) for n in pyramid.size)
@@ -139,7 +172,10 @@ class StochasticExperts(nn.Module):
             shape = (-1, 1, *[1] * len(grid))
             inputs = [x * mask[:, n].view(shape).to(x.dtype) for n, x in enumerate(inputs)]
         gate = self.gate(torch.cat(inputs, dim=1))
-        return ExpertFeatures(self, values, fine, gate, mask, pyramid.size)
+        seen = None if self.image is None else self.image.source(needed_image(image))
+        return ExpertFeatures(
+            self, values, fine, gate, mask, pyramid.size, seen=seen, image_mask=image_mask
+        )
 
 
 class ExpertFeatures:
@@ -153,9 +189,13 @@ class ExpertFeatures:
         gate: Tensor,
         mask: Tensor | None,
         size: tuple[int, ...],
+        *,
+        seen: ImageFeatures | None = None,
+        image_mask: Tensor | None = None,
     ) -> None:
         self._module, self._values, self._fine = module, values, fine
         self.gate, self.mask, self.size = gate, mask, size
+        self.seen, self.image_mask = seen, image_mask
         self._rows: dict[int, Tensor] = {}
 
     @property
@@ -168,7 +208,35 @@ class ExpertFeatures:
 
     def __call__(self, coords: Tensor) -> Tensor:
         """x_out at coordinates: (B, P, D) -> (B, P, W)."""
-        weights = self.weights(coords)
+        fused: Tensor = self._module.fuse(self._mix(coords, self._gate_at(coords)))
+        return fused
+
+    def pair(self, coords: Tensor) -> tuple[Tensor, Tensor]:
+        """x_out for the coarse logits, and for rendering: with the image's expert, if any."""
+        gate = self._gate_at(coords)
+        mixed = self._mix(coords, gate)
+        fused: Tensor = self._module.fuse(mixed)
+        if self.seen is None:
+            return fused, fused
+        feature, weight = self._look_up(coords, mixed, gate)
+        rendered: Tensor = self._module.fuse(torch.lerp(mixed, feature.to(mixed.dtype), weight))
+        return fused, rendered
+
+    def _look_up(self, coords: Tensor, mixed: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """The image's expert at coordinates: feature (B, P, W) and weight (B, P, 1)."""
+        expert, seen = self._module.image, self.seen
+        assert expert is not None  # both are there, or neither
+        assert seen is not None
+        if self.mask is not None:
+            gate = gate.masked_fill(~self.mask[:, None], float("-inf"))
+        feature, weight = expert(seen, coords, mixed, gate)
+        if self.image_mask is not None:
+            weight = weight * self.image_mask.to(weight)[:, None, None]
+        return feature, weight.to(mixed.dtype)
+
+    def _mix(self, coords: Tensor, gate: Tensor) -> Tensor:
+        """sum_i W_i(p) F_i(p) over the pyramid's experts: (B, P, D), (B, P, E) -> (B, P, W)."""
+        weights = self._weights(gate, dim=2)
         mixed: Tensor | None = None
         pixels = self._pixels(coords)
         for n, value in enumerate(self._values):
@@ -182,8 +250,8 @@ class ExpertFeatures:
             else:  # weighted as it is sampled: no pass of its own over (B, P, W)
                 feature = sample_rows(self._table(n, value), value.shape[2:], coords, weight)
                 mixed = feature if mixed is None else mixed + feature
-        fused: Tensor = self._module.fuse(mixed)
-        return fused
+        assert mixed is not None  # there is at least one expert
+        return mixed
 
     def on_grid(self, axes: Axes) -> Tensor:
         """x_out on a product grid: (B, W, *lengths of the axes)."""
@@ -198,13 +266,28 @@ class ExpertFeatures:
         return self._module.fuse.on_map(mixed)
 
     def weights(self, coords: Tensor) -> Tensor:
-        """Mixture weights W_i at coordinates: (B, P, D) -> (B, P, E)."""
-        rows = self._table(_GATE, self.gate)
-        return self._weights(sample_rows(rows, self.gate.shape[2:], coords), dim=2)
+        """Mixture weights W_i of what is rendered: (B, P, D) -> (B, P, E).
+
+        With the image's expert (B, P, E + 1), its own last.
+        """
+        gate = self._gate_at(coords)
+        weights = self._weights(gate, dim=2)
+        if self.seen is None:
+            return weights
+        _, own = self._look_up(coords, self._mix(coords, gate), gate)
+        return torch.cat([weights * (1 - own), own.to(weights.dtype)], dim=-1)
 
     def memory(self) -> int:
-        """Bytes of the maps: once as maps and once as rows for points, at most four a number."""
-        return sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._values))
+        """Bytes of the maps: once as maps and once as rows for points, at most four a number.
+
+        And of the image, where it is read at the points.
+        """
+        maps = sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._values))
+        return maps + (0 if self.seen is None else self.seen.memory())
+
+    def _gate_at(self, coords: Tensor) -> Tensor:
+        """The gate's logits: (B, P, D) -> (B, P, E)."""
+        return sample_rows(self._table(_GATE, self.gate), self.gate.shape[2:], coords)
 
     def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
         return mix_weights(gate, self.mask, routing=self._module.routing, dim=dim)

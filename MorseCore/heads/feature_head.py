@@ -41,6 +41,13 @@ class PointFeatures(Protocol):
         """x_out at coordinates: (B, P, D) -> (B, P, W)."""
         ...
 
+    def pair(self, coords: Tensor) -> tuple[Tensor, Tensor]:
+        """x_out for the coarse logits, and for rendering: with what the image shows, if anything.
+
+        (B, P, W) and (B, P, W or more); one tensor twice where the image is not looked at.
+        """
+        ...
+
     def on_grid(self, axes: Axes) -> Tensor:
         """x_out on a product grid: (B, W, *lengths of the axes)."""
         ...
@@ -98,13 +105,23 @@ class FeatureHead(Head):
 
     @abstractmethod
     def features(
-        self, pyramid: Pyramid, *, generator: torch.Generator | None = None
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> PointFeatures:
-        """x_out of a batch of images."""
+        """x_out of a batch of images; ``image`` for a head that looks it up at the points."""
+
+    def image_parameters(self) -> list[nn.Parameter]:
+        """Of what reads the image at the points; nothing where nothing does."""
+        return []
 
     def rendering_parameters(self) -> list[nn.Parameter]:
-        """The rendering head's, its encoding included."""
-        return [] if self.render is None else list(self.render.parameters())
+        """The rendering head's, its encoding included, and what reads the image for it."""
+        if self.render is None:
+            return []
+        return [*self.render.parameters(), *self.image_parameters()]
 
     def prepare(
         self,
@@ -114,7 +131,7 @@ class FeatureHead(Head):
         generator: torch.Generator | None = None,
     ) -> Field:
         """A :class:`FeatureField`; in training mode with one draw of channel dropout an image."""
-        features = self.features(pyramid, generator=generator)
+        features = self.features(pyramid, image=image, generator=generator)
         if self._coarse_source == "backbone":
             values = self.classify.on_map(pyramid.levels[-1])
             return FeatureField(self, features, own=PlainField(values, pyramid.size))
@@ -157,9 +174,9 @@ class FeatureField(Field):
     def logits(self, coords: Tensor) -> Tensor:
         if self._head.render is None:
             return self.coarse(coords)
-        features = self.features(coords)
+        features, seen = self.features.pair(coords)
         coarse = self._classify(features) if self._own is None else self._own.coarse(coords)
-        rendered: Tensor = self._head.render(coords, features, coarse)
+        rendered: Tensor = self._head.render(coords, seen, coarse)
         return rendered
 
     def coarse_grid(self, axes: Axes) -> Tensor:

@@ -66,8 +66,9 @@ class FourierEncoding(nn.Module):
 def sinusoids(x: Tensor, frequencies: int) -> Tensor:
     """sin and cos of 2^f x for ``frequencies`` values f evenly from 0 to 6, without a factor pi.
 
-    The ``ultra_pe`` of I²Net's code; SwIPE's released code gives p^P to the patch decoder so, too,
-    of which its paper does not speak.
+    The ``ultra_pe`` of I²Net's code, where the frequencies begin so and are trained; here they
+    stay. SwIPE's released code gives p^P to the patch decoder so, too, of which its paper does not
+    speak.
 
     :param x: (..., D).
     :return: (..., 2 * D * frequencies), all sines first; under autocast in x's own precision.

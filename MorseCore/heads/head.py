@@ -18,7 +18,7 @@ from MorseCore.losses import (
     region_loss,
     soft_region_loss,
 )
-from MorseCore.points import labels_at
+from MorseCore.points import labels_at, pixel_axes
 from MorseCore.samplers import CoarseGrid, Sampler
 from MorseCore.system.seeds import home_of
 
@@ -31,6 +31,11 @@ class Head(nn.Module, ABC):
     loss_weights: Mapping[str, float] = MappingProxyType({"sup": 1.0, "rend": 1.0})
     """The losses that :meth:`losses` can return, each with its weight in the sum. That of ``rend``
     is multiplied by lambda_t, which the training's schedule gives."""
+
+    @property
+    def answers_twice(self) -> bool:
+        """Whether a rendered answer may differ from the coarse one."""
+        return bool(self.rendering_parameters())
 
     def rendering_parameters(self) -> list[nn.Parameter]:
         """What only the rendered answer depends on; nothing for a head that renders nothing."""
@@ -59,6 +64,7 @@ class Head(nn.Module, ABC):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        cell: int = 1,
         weighting: ClassWeighting = "none",
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -70,18 +76,22 @@ class Head(nn.Module, ABC):
         :param stride: take L_sup at every ``stride``-th pixel along each axis, with a phase drawn
             anew each step. Neighbouring pixels say nearly the same, so 2 costs little accuracy in
             3D and makes the head's share of a step eight times smaller.
+        :param cell: take L_sup on a grid so many times coarser than the image, a backbone's own.
+            The soft label of a cell is how often each class is among its pixels. The points stay
+            the image's.
         :param weighting: of the classes in L_sup.
         """
         phases = _draw_phases(len(field.size), stride, generator)
-        axes = [axis[n::stride] for axis, n in zip(field.pixels(), phases, strict=True)]
+        grid = pixel_axes([n // cell for n in field.size], device=field.device)
+        axes = [axis[n::stride] for axis, n in zip(grid, phases, strict=True)]
         every = (slice(None), *(slice(n, None, stride) for n in phases))
         coarse = field.coarse_grid(axes)
         result = {}
         if "sup" in active:
-            result["sup"] = _map_loss(coarse, targets, every, weighting)
+            result["sup"] = _map_loss(coarse, targets, every, weighting, cell=cell)
         if "rend" in active and "rend" in self.loss_weights:
-            grid = CoarseGrid(coarse.detach(), axes)
-            coords = sampler.select(field, targets, coarse=grid, generator=generator)
+            known = CoarseGrid(coarse.detach(), axes) if cell == 1 else None
+            coords = sampler.select(field, targets, coarse=known, generator=generator)
             labels = labels_at(targets.labels, coords)
             result["rend"] = point_cross_entropy(field.logits(coords), labels)
         return result
@@ -107,11 +117,17 @@ class HeadConfig(ABC):
 
 
 def _map_loss(
-    coarse: Tensor, targets: Targets, every: tuple[slice, ...], weighting: ClassWeighting
+    coarse: Tensor,
+    targets: Targets,
+    every: tuple[slice, ...],
+    weighting: ClassWeighting,
+    *,
+    cell: int,
 ) -> Tensor:
-    """L_sup of a map (B, C, *S'), against the pixels ``every`` of the targets."""
-    if targets.shares is not None:
-        return soft_region_loss(coarse, targets.shares[(slice(None), *every)], weighting=weighting)
+    """L_sup of a map (B, C, *S'), against the pixels ``every`` of the targets, or cells of them."""
+    if targets.shares is not None or cell > 1:
+        shares = targets.shares_of_cells(cell)[(slice(None), *every)]
+        return soft_region_loss(coarse, shares, weighting=weighting)
     labels = targets.labels[every]
     if weighting == "none":
         return region_loss(coarse, labels)

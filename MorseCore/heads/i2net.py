@@ -211,6 +211,7 @@ class I2NetGrid(I2Net):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        cell: int = 1,
         weighting: ClassWeighting = "none",
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -223,6 +224,7 @@ class I2NetGrid(I2Net):
             sampler=sampler,
             active=("sup",),
             stride=stride,
+            cell=cell,
             weighting=weighting,
             generator=generator,
         )["sup"]

@@ -21,6 +21,12 @@ from MorseCore.field import Field
 from MorseCore.heads.feature_head import PointFeatures
 from MorseCore.heads.fourier import FourierEncoding
 from MorseCore.heads.head import HeadConfig
+from MorseCore.heads.image_source import (
+    ImageSourceKind,
+    check_image_channels,
+    make_image_source,
+    needed_image,
+)
 from MorseCore.heads.linear_pyramid import LinearPyramid
 from MorseCore.heads.pointhead import PointField, PointHead
 from MorseCore.losses import POINT_LOSSES
@@ -50,8 +56,14 @@ class ImplicitPointRendConfig(HeadConfig):
     """Weight of the mean square of the predicted parameters."""
     loss: Literal["ce", "dice_ce"] = "ce"
     """Of the points: cross-entropy, or half of it, half Dice."""
+    image: ImageSourceKind = "none"
+    """What the points look up in the image itself, beside the fine features: see
+    :mod:`MorseCore.heads.image_source`. Not in the paper."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
+        check_image_channels(self.image_channels)
         for name in ("width", "features", "frequencies", "sigma", "hidden", "pool"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"'{name}' must be positive; found {getattr(self, name)}.")
@@ -88,7 +100,9 @@ class ImplicitPointRendHead(PointHead):
             dims, config.frequencies, sigma=config.sigma, kind="gaussian_fixed"
         )
         self.pyramid = LinearPyramid(spec, levels=len(spec.channels), width=config.features)
+        self.image = make_image_source(config.image, spec, channels=config.image_channels)
         inputs = self.encoding.channels + config.features
+        inputs += 0 if self.image is None else self.image.channels
         self.widths = (inputs, *[config.width] * 3, num_classes)
         """Of the point MLP, from its input to C."""
         count = sum(a * b + b for a, b in pairwise(self.widths))
@@ -111,7 +125,8 @@ class ImplicitPointRendHead(PointHead):
         """An :class:`ImplicitPointRendField`; nothing in it is random."""
         pooled = _pool(pyramid.levels[0], self.config.pool)
         parameters = self.parameter_head(pooled.flatten(1))
-        return ImplicitPointRendField(self, self.pyramid(pyramid), parameters)
+        seen = None if self.image is None else self.image(needed_image(image))
+        return ImplicitPointRendField(self, self.pyramid(pyramid, seen), parameters)
 
     def point_losses(
         self,
@@ -161,7 +176,7 @@ class ImplicitPointRendField(PointField):
         return self._features.device
 
     def logits(self, coords: Tensor) -> Tensor:
-        features = self._features(coords)
+        _, features = self._features.pair(coords)
         x = torch.cat([self._head.encoding(coords).to(features.dtype), features], dim=-1)
         for n, (weight, bias) in enumerate(self._layers):
             x = functional.relu(x) if n else x

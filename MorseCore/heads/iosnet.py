@@ -13,6 +13,13 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import HeadConfig
+from MorseCore.heads.image_source import (
+    ImageFeatures,
+    ImageSourceKind,
+    check_image_channels,
+    make_image_source,
+    needed_image,
+)
 from MorseCore.heads.pointhead import PointField, PointHead
 from MorseCore.heads.pointwise import PointwiseMLP
 from MorseCore.points import sample_rows, to_rows
@@ -33,8 +40,15 @@ class IosnetConfig(HeadConfig):
     0 samples at the point alone. IF-Net, from which the idea comes, has 0.0722."""
     displaced: Literal["mean", "concat"] = "mean"
     """How the 2D + 1 samples are joined: averaged (the released code) or side by side (IF-Net)."""
+    image: ImageSourceKind = "none"
+    """What a point looks up in the image itself, beside the maps: see
+    :mod:`MorseCore.heads.image_source`. The released code can take the image as one more level,
+    one intensity a point; ``raw`` is that and its neighbours."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
+        check_image_channels(self.image_channels)
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"'widths' needs one or more positive numbers; found {self.widths}.")
         if not 0 <= self.displacement < 2:
@@ -51,8 +65,8 @@ class IosnetHead(PointHead):
     F_l(p) is the map of level l, linearly interpolated at p; all maps of the backbone take part
     (there: the stem and four residual stages). Two deviations from the released code: it divides
     coordinates by n - 1 and then samples with ``align_corners=False``, which misplaces features by
-    up to half a pixel; here both follow one convention. And its option to sample the input image
-    as one more level is left out; a backbone with a map at stride 1 is the nearest thing.
+    up to half a pixel; here both follow one convention. And it takes its maps before batch
+    normalisation and pads with zeros; here they are the backbone's and padded with their edge.
     """
 
     def __init__(self, config: IosnetConfig, spec: PyramidSpec, *, num_classes: int) -> None:
@@ -63,6 +77,8 @@ class IosnetHead(PointHead):
             samples += 2 * spec.spatial_dims
         inputs = samples * sum(spec.channels) + spec.spatial_dims
         inputs += spec.channels[0] if config.global_pool else 0
+        self.image = make_image_source(config.image, spec, channels=config.image_channels)
+        inputs += 0 if self.image is None else self.image.channels
         self.hidden = PointwiseMLP((inputs, *config.widths))
         self.classify = nn.Linear(config.widths[-1], num_classes)
 
@@ -74,15 +90,18 @@ class IosnetHead(PointHead):
         generator: torch.Generator | None = None,
     ) -> Field:
         """A field that samples the maps at each point it is asked for."""
-        return IosnetField(self, pyramid)
+        seen = None if self.image is None else self.image(needed_image(image))
+        return IosnetField(self, pyramid, seen)
 
 
 class IosnetField(PointField):
     """Logits of the MLP at the point itself."""
 
-    def __init__(self, head: IosnetHead, pyramid: Pyramid) -> None:
+    def __init__(
+        self, head: IosnetHead, pyramid: Pyramid, seen: ImageFeatures | None = None
+    ) -> None:
         self.size, self.batch = pyramid.size, pyramid.levels[0].shape[0]
-        self._head = head
+        self._head, self._seen = head, seen
         self._rows = [to_rows(level) for level in pyramid.levels]
         self._sizes = [level.shape[2:] for level in pyramid.levels]
         is_pooled = head.config.global_pool
@@ -109,6 +128,8 @@ class IosnetField(PointField):
         parts = [joined, coords.to(joined.dtype)]
         if self._pooled is not None:
             parts.append(self._pooled[:, None].expand(-1, points, -1).to(joined.dtype))
+        if self._seen is not None:
+            parts.append(self._seen(coords).to(joined.dtype))
         return torch.cat(parts, dim=-1)
 
     def logits(self, coords: Tensor) -> Tensor:
@@ -116,7 +137,8 @@ class IosnetField(PointField):
         return logits
 
     def memory(self) -> int:
-        return sum(rows.nbytes for rows in self._rows)
+        maps = sum(rows.nbytes for rows in self._rows)
+        return maps + (0 if self._seen is None else self._seen.memory())
 
 
 def _offsets(dims: int, displacement: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
+from MorseCore.heads.image_source import ImageFeatures
 from MorseCore.heads.pointwise import PointwiseLinear
 from MorseCore.points import Axes, pixel_axes, sample_grid, sample_rows, to_rows
 
@@ -35,8 +36,10 @@ class LinearPyramid(nn.Module):
         self.mix = nn.ModuleList(PointwiseLinear(n, n, bias=False) for n in sums)
         self.project = PointwiseLinear(total, width)
 
-    def forward(self, pyramid: Pyramid) -> "LinearPyramidFeatures":
-        """Everything the points share."""
+    def forward(
+        self, pyramid: Pyramid, seen: ImageFeatures | None = None
+    ) -> "LinearPyramidFeatures":
+        """Everything the points share; ``seen``: what the image shows them, beside x_out."""
         *coarser, finest = pyramid.levels[-(len(self.mix) + 1) :]
         merged: Tensor | None = None
         for mix, level in zip(self.mix, coarser, strict=True):
@@ -47,14 +50,20 @@ class LinearPyramid(nn.Module):
                 merged = torch.cat([sample_grid(merged, axes), level], dim=1)
             merged = merged + mix.on_map(merged)  # type: ignore[operator]
         maps = [finest] if merged is None else [merged, finest]
-        return LinearPyramidFeatures(self, maps, pyramid.size)
+        return LinearPyramidFeatures(self, maps, pyramid.size, seen)
 
 
 class LinearPyramidFeatures:
     """x_out of one batch of images; see :class:`PointFeatures`."""
 
-    def __init__(self, module: LinearPyramid, maps: list[Tensor], size: tuple[int, ...]) -> None:
-        self._module, self._maps, self.size = module, maps, size
+    def __init__(
+        self,
+        module: LinearPyramid,
+        maps: list[Tensor],
+        size: tuple[int, ...],
+        seen: ImageFeatures | None = None,
+    ) -> None:
+        self._module, self._maps, self.size, self.seen = module, maps, size, seen
         self._rows: list[Tensor] | None = None
 
     @property
@@ -75,6 +84,13 @@ class LinearPyramidFeatures:
         features: Tensor = self._module.project(torch.cat(parts, dim=-1))
         return features
 
+    def pair(self, coords: Tensor) -> tuple[Tensor, Tensor]:
+        """x_out, and x_out with what the image shows at the points, if it is looked at."""
+        features = self(coords)
+        if self.seen is None:
+            return features, features
+        return features, torch.cat([features, self.seen(coords).to(features.dtype)], dim=-1)
+
     def on_grid(self, axes: Axes) -> Tensor:
         parts = [sample_grid(x, axes) for x in self._maps]
         return self._module.project.on_map(torch.cat(parts, dim=1))
@@ -83,4 +99,5 @@ class LinearPyramidFeatures:
         return None
 
     def memory(self) -> int:
-        return 2 * sum(x.nbytes for x in self._maps)
+        maps = 2 * sum(x.nbytes for x in self._maps)
+        return maps + (0 if self.seen is None else self.seen.memory())

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.heads.experts import ExpertFeatures, Routing, StochasticExperts
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
 from MorseCore.heads.fourier import Encoding, FourierEncoding
 from MorseCore.heads.head import HeadConfig
+from MorseCore.heads.image_source import ImageSource, ImageSourceKind, make_image_source
 from MorseCore.heads.morse_options import (
     Preset,
     check_options,
@@ -68,6 +70,12 @@ class MorseConfig(HeadConfig):
     coarse_source: CoarseSource = "mixture"
     """Coarse logits v: ``mixture`` classifies x_out, of whatever it is made; ``backbone`` the
     finest decoder map, as the released 2D code does, see :class:`FeatureHead`."""
+    image: ImageSourceKind = "none"
+    """What one more expert reads in the image itself, at the points: ``stem`` two convolutions at
+    its own resolution, ``raw`` intensities, see :mod:`MorseCore.heads.image_source`. Not in the
+    paper."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -81,8 +89,12 @@ class MorseConfig(HeadConfig):
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "MorseHead":
         """The head."""
         filled = self.filled(spec)
+        experts = _experts(
+            filled, spec, routing=filled.routing, drop_rate=filled.drop_rate,
+            image=_image_source(filled, spec),
+        )  # fmt: skip
         return MorseHead(
-            spec, _experts(filled, spec, routing=filled.routing, drop_rate=filled.drop_rate),
+            spec, experts,
             num_classes=num_classes, dropout=filled.dropout, coarse_source=filled.coarse_source,
             rendering=partial(_rendering, filled, spec, num_classes=num_classes),
         )  # fmt: skip
@@ -118,6 +130,10 @@ class IarMoeConfig(HeadConfig):
     """Add the coarse logits to its answer; null: the preset's."""
     coarse_source: CoarseSource = "mixture"
     """Coarse logits of x_out or of the finest decoder map."""
+    image: ImageSourceKind = "none"
+    """What is read in the image itself, at the points."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -132,8 +148,8 @@ class IarMoeConfig(HeadConfig):
         """The head."""
         filled = self.filled(spec)
         return MorseHead(
-            spec, _experts(filled, spec), num_classes=num_classes, dropout=filled.dropout,
-            coarse_source=filled.coarse_source,
+            spec, _experts(filled, spec, image=_image_source(filled, spec)),
+            num_classes=num_classes, dropout=filled.dropout, coarse_source=filled.coarse_source,
             rendering=partial(_rendering, filled, spec, num_classes=num_classes),
         )  # fmt: skip
 
@@ -164,6 +180,10 @@ class IarConfig(HeadConfig):
     """Add the coarse logits to its answer; null: the preset's."""
     coarse_source: CoarseSource = "mixture"
     """Coarse logits of x_out or of the finest decoder map."""
+    image: ImageSourceKind = "none"
+    """What is read in the image itself, at the points."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -177,10 +197,12 @@ class IarConfig(HeadConfig):
     def build(self, spec: PyramidSpec, *, num_classes: int) -> "PointRendHead":
         """The head."""
         filled = self.filled(spec)
+        image = _image_source(filled, spec)
+        beside = 0 if image is None else image.channels
         return PointRendHead(
             spec, num_classes=num_classes, levels=filled.experts, width=filled.width,
-            dropout=filled.dropout, coarse_source=filled.coarse_source,
-            rendering=partial(_rendering, filled, spec, num_classes=num_classes),
+            dropout=filled.dropout, coarse_source=filled.coarse_source, image=image,
+            rendering=partial(_rendering, filled, spec, num_classes=num_classes, beside=beside),
         )  # fmt: skip
 
 
@@ -279,11 +301,24 @@ class MorseHead(FeatureHead):
         self.set_answers(spec, width=experts.width, num_classes=num_classes, rendering=rendering)
 
     def features(
-        self, pyramid: Pyramid, *, generator: torch.Generator | None = None
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> ExpertFeatures:
         """x_out; in training mode with one draw of experts an image."""
-        mask = self.experts.draw_mask(pyramid, generator=generator) if self.training else None
-        return self.experts(pyramid, mask)
+        mask = image_mask = None
+        if self.training:
+            mask = self.experts.draw_mask(pyramid, generator=generator)
+            image_mask = self.experts.draw_image_mask(len(mask), generator=generator)
+        if image_mask is not None:
+            image_mask = image_mask.to(pyramid.levels[-1].device)
+        return self.experts(pyramid, mask, image=image, image_mask=image_mask)
+
+    def image_parameters(self) -> list[nn.Parameter]:
+        """The image's expert's, its gate included."""
+        return [] if self.experts.image is None else list(self.experts.image.parameters())
 
 
 def _settle_residual(config: _Rendering) -> None:
@@ -297,20 +332,32 @@ def _check_coarse_source(source: CoarseSource, spec: PyramidSpec) -> None:
         refuse_encoder(spec, what="The 'coarse_source' backbone")
 
 
+def _image_source(filled: _Rendering, spec: PyramidSpec) -> ImageSource | None:
+    return make_image_source(filled.image, spec, channels=filled.image_channels)
+
+
 def _experts(
-    filled: _Mixture, spec: PyramidSpec, *, routing: Routing = "dense", drop_rate: float = 0.0
+    filled: _Mixture,
+    spec: PyramidSpec,
+    *,
+    routing: Routing = "dense",
+    drop_rate: float = 0.0,
+    image: ImageSource | None = None,
 ) -> StochasticExperts:
     return StochasticExperts(
         spec, experts=filled.experts, width=filled.width, gate_depth=filled.gate_depth,
-        gate_stride=filled.gate_stride, routing=routing, drop_rate=drop_rate,
+        gate_stride=filled.gate_stride, routing=routing, drop_rate=drop_rate, image=image,
     )  # fmt: skip
 
 
-def _rendering(filled: _Rendering, spec: PyramidSpec, *, num_classes: int) -> RenderingHead:
+def _rendering(
+    filled: _Rendering, spec: PyramidSpec, *, num_classes: int, beside: int = 0
+) -> RenderingHead:
+    """The rendering head, with so many features ``beside`` x_out."""
     encoding = FourierEncoding(
         spec.spatial_dims, filled.frequencies, sigma=filled.sigma, kind=filled.positional_encoding
     )
     return RenderingHead(
-        filled.width, width=filled.render_width, num_classes=num_classes, encoding=encoding,
-        reinject=filled.reinject, residual=bool(filled.residual),
+        filled.width + beside, width=filled.render_width, num_classes=num_classes,
+        encoding=encoding, reinject=filled.reinject, residual=bool(filled.residual),
     )  # fmt: skip

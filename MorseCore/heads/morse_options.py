@@ -32,7 +32,7 @@ _PRESETS: dict[tuple[Preset, int], tuple[int, int, int]] = {  # by preset and di
 }
 _LEAST = {
     "experts": 0, "width": 0, "gate_depth": 1, "gate_stride": 0, "frequencies": 1,
-    "render_width": 0,
+    "render_width": 0, "image_channels": 1,
 }  # fmt: skip
 _SHARES = ("dropout", "drop_rate")
 
@@ -52,6 +52,10 @@ def check_options(config: HeadConfig) -> None:
             raise ConfigError(f"'{name}' must {wanted}; found {values[name]}.")
     if "sigma" in values and values["sigma"] <= 0:
         raise ConfigError("'sigma' must be positive.")
+    if values.get("image", "none") != "none" and values.get("routing") == "released":
+        raise ConfigError(
+            "The 'routing' released has no expert that reads the image; take renorm or dense."
+        )
 
 
 def choose_residual(preset: Preset, residual: bool | None) -> bool:

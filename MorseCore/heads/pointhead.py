@@ -40,10 +40,11 @@ class PointHead(Head):
         sampler: Sampler,
         active: Collection[str],
         stride: int = 1,
+        cell: int = 1,
         weighting: ClassWeighting = "none",
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """See :class:`Head`; ``stride`` and ``weighting`` have no meaning here."""
+        """See :class:`Head`; ``stride``, ``cell`` and ``weighting`` have no meaning here."""
         coords = self.select(field, targets, sampler=sampler, generator=generator)
         labels = labels_at(targets.labels, coords)
         return self.point_losses(field, coords, labels, active=active, generator=generator)

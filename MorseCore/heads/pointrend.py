@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.heads.feature_head import CoarseSource, FeatureHead
 from MorseCore.heads.head import HeadConfig
+from MorseCore.heads.image_source import (
+    ImageSource,
+    ImageSourceKind,
+    check_image_channels,
+    make_image_source,
+    needed_image,
+)
 from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
 from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.rendering_head import RenderingHead
@@ -30,8 +38,14 @@ class PointRendConfig(HeadConfig):
     reinject: bool = True
     """Feed the coarse logits to every layer (detectron2's default; its semantic configurations
     have it off)."""
+    image: ImageSourceKind = "none"
+    """What the points look up in the image itself, beside the fine features: see
+    :mod:`MorseCore.heads.image_source`. Not in the paper."""
+    image_channels: int = 12
+    """Channels of an image ``stem``."""
 
     def __post_init__(self) -> None:
+        check_image_channels(self.image_channels)
         if self.width < 1 or self.point_width < 1 or self.levels < 0:
             raise ConfigError(
                 "'width' and 'point_width' must be positive and 'levels' must not be negative; "
@@ -48,11 +62,13 @@ class PointRendConfig(HeadConfig):
             raise ConfigError(
                 f"'levels' is {self.levels}, but the backbone has {len(spec.channels)} maps."
             )
+        image = make_image_source(self.image, spec, channels=self.image_channels)
+        inputs = self.width + (0 if image is None else image.channels)
         return PointRendHead(
             spec, num_classes=num_classes, levels=self.levels or len(spec.channels),
-            width=self.width, dropout=0.0, coarse_source="backbone",
+            width=self.width, dropout=0.0, coarse_source="backbone", image=image,
             rendering=partial(
-                RenderingHead, self.width, width=self.point_width, num_classes=num_classes,
+                RenderingHead, inputs, width=self.point_width, num_classes=num_classes,
                 encoding=None, reinject=self.reinject, residual=False,
             ),
         )  # fmt: skip
@@ -76,16 +92,28 @@ class PointRendHead(FeatureHead):
         dropout: float,
         coarse_source: CoarseSource,
         rendering: Callable[[], RenderingHead],
+        image: ImageSource | None = None,
     ) -> None:
         """:param levels: number of the finest maps that the features are made of.
         :param width: channels of the features.
+        :param image: what the points look up in the image; None for nothing.
         """
         super().__init__(dropout=dropout, coarse_source=coarse_source)
         self.pyramid = LinearPyramid(spec, levels=levels, width=width)
+        self.image = image
         self.set_answers(spec, width=width, num_classes=num_classes, rendering=rendering)
 
     def features(
-        self, pyramid: Pyramid, *, generator: torch.Generator | None = None
+        self,
+        pyramid: Pyramid,
+        *,
+        image: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> LinearPyramidFeatures:
         """x_out; nothing in it is random."""
-        return self.pyramid(pyramid)
+        seen = None if self.image is None else self.image(needed_image(image))
+        return self.pyramid(pyramid, seen)
+
+    def image_parameters(self) -> list[nn.Parameter]:
+        """The stem's."""
+        return [] if self.image is None else list(self.image.parameters())

@@ -2,33 +2,50 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from MorseCore.images.imageio import Volume
+from MorseCore.images.filechecks import check_is_regular
 from MorseCore.images.modelgrid import canonical_axes
+from MorseCore.images.nifti import pair_of
+from MorseCore.images.textheaders import voxel_files
 from MorseCore.images.voxelvalues import pieces
 from MorseCore.system.files import sha256
 
-__all__ = ["input_hashes", "voxel_digest"]
+if TYPE_CHECKING:  # a batch looks at files without SimpleITK
+    from MorseCore.images.imageio import Volume
 
-_DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in a file beside them
+__all__ = ["input_files", "input_hashes", "voxel_digest"]
+
+_TEXT_HEADERS = (".nhdr", ".nrrd", ".mhd", ".mha")
+
+
+def input_files(path: Path) -> list[Path]:
+    """Every file that a case is read from: a header with its voxels, the images of a folder.
+
+    :raises ImageError: if one of them is no regular file, or is missing.
+    :raises OSError: if one cannot be looked at.
+    """
+    check_is_regular(path)
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    if path.name.lower().endswith(_TEXT_HEADERS):
+        return list(dict.fromkeys([path, *voxel_files(path)]))
+    pair = pair_of(path)
+    return [path] if pair is None else list(pair)
 
 
 def input_hashes(path: Path) -> list[list[str]]:
     """Name and SHA-256 of every file that a case is read from.
 
+    :raises ImageError: as :func:`input_files`.
     :raises OSError: if one cannot be read.
     """
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    elif path.name.lower().endswith(_DETACHED):
-        files = sorted(p for p in path.parent.iterdir() if p.is_file() and p.stem == path.stem)
-    return [[file.name, sha256(file)] for file in files]
+    return [[file.name, sha256(file)] for file in input_files(path)]
 
 
-def voxel_digest(volume: Volume) -> str:
+def voxel_digest(volume: "Volume") -> str:
     """Of what an image shows: shape and voxels, however they are stored.
 
     A file that was packed otherwise, is of another type or format, or was turned by right angles,

@@ -1,5 +1,6 @@
 """Reading a scan from a file or a DICOM folder, and writing maps on its grid."""
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import SimpleITK
 
 from MorseCore.errors import GeometryError, ImageError, OutputError
 from MorseCore.geometry import Geometry
-from MorseCore.images.dicom import MODALITY, modality_of, sorted_series
+from MorseCore.images.dicom.reading import is_dicom, read_dicom
 from MorseCore.images.filechecks import check_is_regular
 from MorseCore.images.itkpath import itk_path
 from MorseCore.images.nifti import (
@@ -22,6 +23,7 @@ from MorseCore.images.nifti import (
     read_nifti_header,
 )
 from MorseCore.images.pictures import check_picture
+from MorseCore.images.severalvolumes import read_one_volume
 from MorseCore.images.textheaders import check_text_header
 from MorseCore.images.voxelvalues import to_single
 from MorseCore.system.acceptance import NOTHING, Acceptance
@@ -32,6 +34,7 @@ __all__ = [
     "Volume",
     "read_volume",
     "volume_from_itk",
+    "warn_about_spacing",
     "write_itk_image",
     "write_labels",
     "write_volume",
@@ -41,6 +44,12 @@ logger = logging.getLogger(__name__)
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+_PATH_ERRORS = {
+    errno.ELOOP: "it is a link that leads back to itself",
+    errno.EACCES: "permission was denied",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+}
 _PLAUSIBLE = (0.02, 20.0)  # mm; outside, somebody mistook the unit
 
 
@@ -49,9 +58,9 @@ class ReadOptions:
     """What a person chooses where a file holds several volumes or a doubtful one."""
 
     series: str | None = None
-    """Of a DICOM folder: the UID of the series, or its beginning."""
+    """Of a DICOM folder: the UID of the series, its beginning or its end."""
     volume: int | None = None
-    """Of a file with four axes: which volume, counted from 0."""
+    """Of a file or a series with several volumes: which one, counted from 0."""
     accepted: Acceptance = NOTHING
     """Refusals to overrule."""
 
@@ -95,23 +104,45 @@ def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
     """
-    if not path.exists():
-        raise ImageError(f"There is no file or folder '{path.name}'.")
-    options, notes = options or ReadOptions(), []
+    _check_is_there(path)
+    options = options or ReadOptions()
     _check_names(path)
     with _quiet_itk():
-        if not path.is_dir():
-            notes = _check_file(path, options.accepted)
-        files = sorted_series(path) if path.is_dir() else [path]
-        image = _read(path, files=files)
-        is_dicom = path.is_dir() or image.HasMetaDataKey(MODALITY)
-        modality = modality_of(files[0]) if is_dicom else ""
-    volume = replace(volume_from_itk(image, path.name), modality=modality, notes=tuple(notes))
-    if np.issubdtype(volume.array.dtype, np.floating) and path.is_file() and is_nifti(path):
-        missing = read_missing_voxels(path)
+        notes = [] if path.is_dir() else _check_file(path, options.accepted)
+        volume = _read_dicom(path, options) or _read_file(path, options)
+    volume = replace(volume, notes=(*notes, *volume.notes))
+    _warn_about_geometry(volume, path)
+    return volume
+
+
+def _read_dicom(path: Path, options: ReadOptions) -> Volume | None:
+    """A DICOM folder or file; None if the path is something else."""
+    if path.is_file() and (is_nifti(path) or not is_dicom(path)):
+        return None
+    found = read_dicom(
+        path, series=options.series, volume=options.volume, accepted=options.accepted
+    )
+    if found is None:
+        return None
+    return Volume(
+        found.array, found.geometry, path.name, modality=found.modality, notes=tuple(found.notes)
+    )
+
+
+def _read_file(path: Path, options: ReadOptions) -> Volume:
+    """A file that is no DICOM, or one volume of it."""
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        raise ImageError(
+            f"{path.name} is called a DICOM file, and its beginning is that of none; copy it again."
+        )
+    if options.series is not None:
+        raise ImageError(f"{path.name} is no DICOM file and has no series to choose from.")
+    image, number = _read(path, options.volume)
+    volume = volume_from_itk(image, path.name)
+    if np.issubdtype(volume.array.dtype, np.floating) and is_nifti(path):
+        missing = read_missing_voxels(path, number)
         if missing is not None:
             volume.array[missing.reshape(volume.array.shape)] = np.nan
-    _warn_about_geometry(volume, path)
     return volume
 
 
@@ -189,10 +220,31 @@ def _quiet_itk() -> Iterator[None]:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
 
 
+def _check_is_there(path: Path) -> None:
+    """:raises ImageError: with the system's reason, if there is no such file or folder."""
+    if "\0" in str(path):
+        raise ImageError(f"'{path.name}' is no path: it has a character of code zero in it.")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise ImageError(f"There is no file or folder '{path.name}'.") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    reason = _PATH_ERRORS.get(error.errno or 0, error.strerror or "unknown reason")
+    return ImageError(f"{path.name} cannot be read: {reason}.")
+
+
 def _check_names(path: Path) -> None:
     """SimpleITK ends the whole program when it is given a path that is no text, and waits for ever
     when it is given a pipe."""
-    for item in [path, *(path.iterdir() if path.is_dir() else ())]:
+    try:
+        items = [path, *(path.iterdir() if path.is_dir() else ())]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    for item in items:
         if item.exists():
             check_is_regular(item)
         if not _is_text(item):
@@ -221,9 +273,7 @@ def _check_file(path: Path, accepted: Acceptance) -> list[str]:
             raise ImageError(f"{path.name} is empty (0 bytes).")
         return _check_contents(path, accepted)
     except OSError as error:
-        raise ImageError(
-            f"{path.name} cannot be read: {error.strerror or 'unknown reason'}."
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
@@ -237,11 +287,10 @@ def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     return []
 
 
-def _read(path: Path, *, files: list[Path]) -> SimpleITK.Image:
+def _read(path: Path, volume: int | None) -> tuple[SimpleITK.Image, int | None]:
+    """The image and, where there is a fourth axis, which volume it is."""
     try:
-        if len(files) == 1:
-            return SimpleITK.ReadImage(itk_path(files[0]))
-        return SimpleITK.ReadImage([itk_path(file) for file in files])
+        return read_one_volume(path, volume)
     except RuntimeError as error:
         text = str(error)
         if "orthonormal" in text:
@@ -294,13 +343,18 @@ def geometry_of(image: SimpleITK.Image) -> Geometry:
     return Geometry.from_lps(size[::-1], spacing=spacing, origin=origin, direction=direction)
 
 
-def _warn_about_geometry(volume: Volume, path: Path) -> None:
+def warn_about_spacing(volume: Volume) -> None:
+    """Log it if the voxels have a size that no scan has."""
     low, high = _PLAUSIBLE
     if not all(low <= step <= high for step in volume.geometry.spacing):
         found = " x ".join(f"{step:g}" for step in volume.geometry.spacing)
         logger.warning(
-            "%s has voxels of %s mm, which is implausible; is the unit right?", path.name, found
+            "%s has voxels of %s mm, which is implausible; is the unit right?", volume.source, found
         )
+
+
+def _warn_about_geometry(volume: Volume, path: Path) -> None:
+    warn_about_spacing(volume)
     if path.is_file() and is_nifti(path) and volume.ndim == 3:
         sform = read_nifti_header(path).sform
         if sform is None:
@@ -311,7 +365,10 @@ def _warn_about_geometry(volume: Volume, path: Path) -> None:
         shift = np.abs(
             corners @ sform[:, :3].T + sform[:, 3] - volume.geometry.to_world(corners)
         ).max()
-        if shift > max(volume.geometry.spacing) / 2 and max(volume.geometry.spacing) < high:
+        if (
+            shift > max(volume.geometry.spacing) / 2
+            and max(volume.geometry.spacing) < _PLAUSIBLE[1]
+        ):
             logger.warning(
                 "%s states two positions that differ by %.1f mm (sform and qform); "
                 "the one that Slicer uses is taken.",

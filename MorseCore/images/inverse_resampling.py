@@ -3,17 +3,28 @@
 Legend: ``C`` classes, class 0 is background and has its own channel; arrays are (K, J, I).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
-from MorseCore.images.resampling import Box, Sampler, chunks, index_transform, make_sampler
+from MorseCore.images.resampling import (
+    EDGE,
+    Box,
+    ObliqueSampler,
+    Sampler,
+    chunks,
+    index_transform,
+    make_sampler,
+)
 
 __all__ = ["to_input_grid_labels", "to_input_grid_scalar"]
 
 _WHOLE = 0.01  # voxels of drift over the whole grid that still count as voxel on voxel
+_ROUNDING = 1e-5  # of an interpolated probability
 _MARGIN = 2  # voxels; one is what linear interpolation needs, the other is for rounding
 
 
@@ -36,6 +47,8 @@ def to_input_grid_labels(
     if moved is not None:
         return _paste(_most_probable(probabilities).astype(dtype), moved, input_geometry.shape)
     sampler = make_sampler(model_geometry, input_geometry)
+    if isinstance(sampler, ObliqueSampler) and min(model_geometry.shape) > 1:
+        return _label_turned(probabilities, sampler, input_geometry.shape, dtype)
     reaches = [_reach(probabilities, c, sampler) for c in range(1, len(probabilities))]
     labels = np.zeros(input_geometry.shape, dtype=dtype)
     for slab in chunks(input_geometry.shape):
@@ -128,6 +141,106 @@ def _label_slab(
         winner[where].masked_fill_(wins, label)
     winner = winner.cpu().masked_fill_(~sampler.inside(union), 0)
     labels[k0:k1, j0:j1, i0:i1] = winner.numpy()
+
+
+def _label_turned(
+    probabilities: Tensor, sampler: ObliqueSampler, shape: tuple[int, int, int], dtype: np.dtype
+) -> np.ndarray:
+    """Label a grid that is turned against the model's, where every voxel has to be looked up.
+
+    A *cell* lies between eight voxels of the model's grid. Where all eight have one class, so has
+    the cell. Elsewhere only those classes are interpolated that can win: a class stays below its
+    largest of the eight values, and the winner above every other's smallest.
+    """
+    cells = _Cells(probabilities.float().cpu())
+    labels = np.zeros(shape, dtype=dtype)
+    hit = (cells.decided != 0).nonzero()
+    if not len(hit):
+        return labels
+    k, j, i = hit.min(0).values.tolist()
+    last_k, last_j, last_i = (hit.max(0).values + 2).tolist()
+    (k0, j0, i0), (k1, j1, i1) = sampler.reach(((k, j, i), (last_k, last_j, last_i)))
+    for (a, _, _), (b, _, _) in chunks((k1 - k0, max(j1 - j0, 1), max(i1 - i0, 1))):
+        box = (k0 + a, j0, i0), (k0 + b, j1, i1)
+        labels[k0 + a : k0 + b, j0:j1, i0:i1] = _label_box(sampler, box, cells).numpy()
+    return labels
+
+
+class _Cells:
+    """What holds for each cell of the model's grid; see :func:`_label_turned`."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        """(C, K, J, I) float32."""
+        winners = values.max(dim=0).indices
+        lowest, highest = (_over_cells(winners, f) for f in (torch.minimum, torch.maximum))
+        self.decided = torch.where(lowest == highest, lowest, -1)
+        """(K - 1, J - 1, I - 1): the class of all corners, or -1."""
+        least = torch.zeros(self.decided.shape)
+        for channel in values:
+            torch.maximum(least, _over_cells(channel, torch.minimum), out=least)
+        least -= _ROUNDING
+        self.can_win = [_over_cells(c, torch.maximum).ge(least).flatten() for c in values]
+        """For each class whether it may win somewhere in a cell, flat."""
+
+
+def _over_cells(values: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The smallest or largest of each cell's eight values: (K, J, I) -> (K - 1, J - 1, I - 1)."""
+    for axis in range(3):
+        n = values.shape[axis] - 1
+        values = choose(values.narrow(axis, 0, n), values.narrow(axis, 1, n))
+    return values
+
+
+def _label_box(sampler: ObliqueSampler, box: Box, cells: _Cells) -> Tensor:
+    """The labels of one box of the target."""
+    places, decided = sampler.positions(box), cells.decided
+    inside = torch.ones(places[0].shape, dtype=torch.bool)
+    cell = torch.zeros(places[0].shape, dtype=torch.int64)
+    for place, size in zip(reversed(places), decided.shape, strict=True):  # k, j, i
+        inside &= (place >= -0.5 - EDGE) & (place <= size + 0.5 + EDGE)
+        cell = cell * size + place.clamp(0, size).floor().clamp_(max=size - 1).long()
+    labels = decided.flatten()[cell].masked_fill_(~inside, 0)
+    unsure = labels < 0
+    shares, where = [], cell[unsure]
+    rest = where
+    for place, size in reversed(list(zip(reversed(places), decided.shape, strict=True))):  # i, j, k
+        shares.append((place[unsure].clamp(0, size) - rest % size).float())
+        rest = rest // size
+    labels[unsure] = _win_among(cells, where, shares)
+    return labels
+
+
+def _win_among(cells: _Cells, cell: Tensor, shares: list[Tensor]) -> Tensor:
+    """The most probable class at ``P`` points, interpolated from their cells' corners.
+
+    :param cell: (P,) numbers of cells in the flat grid of cells.
+    :param shares: (P,) along i, j, k: how far a point lies from its cell's first voxel, 0..1.
+    """
+    j, i = cells.values.shape[2:]
+    first = _first_corner(cell, cells.decided.shape, (j, i))
+    best, winner = torch.full(cell.shape, -1.0), torch.zeros(cell.shape, dtype=torch.int64)
+    for label, channel in enumerate(cells.values):
+        can_win = cells.can_win[label][cell].nonzero()[:, 0]
+        if not len(can_win):
+            continue
+        flat, start = channel.flatten(), first[can_win]
+        x, y, z = (share[can_win] for share in shares)
+        rows = []
+        for corner in (0, i, j * i, j * i + i):
+            low = flat[start + corner]
+            rows.append(low + x * (flat[start + corner + 1] - low))
+        planes = [rows[0] + y * (rows[1] - rows[0]), rows[2] + y * (rows[3] - rows[2])]
+        value = planes[0] + z * (planes[1] - planes[0])
+        wins = value > best[can_win]
+        best[can_win[wins]], winner[can_win[wins]] = value[wins], label
+    return winner
+
+
+def _first_corner(cell: Tensor, cells: torch.Size, plane: tuple[int, int]) -> Tensor:
+    """Numbers of cells as numbers of their first voxels; ``plane`` is the voxels' (J, I)."""
+    rest, i = cell // cells[2], cell % cells[2]
+    return (rest // cells[1] * plane[0] + rest % cells[1]) * plane[1] + i
 
 
 def _voxel_on_voxel(model: Geometry, scan: Geometry) -> np.ndarray | None:

@@ -10,10 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from MorseCore.errors import GeometryError, ImageError
-from MorseCore.images.filechecks import check_size, damaged, is_gzip, unpacked_length
+from MorseCore.images.filechecks import (
+    check_is_regular,
+    check_size,
+    damaged,
+    is_gzip,
+    unpacked_length,
+)
 from MorseCore.system.acceptance import NOTHING, Acceptance
 
-__all__ = ["NiftiHeader", "check_nifti", "is_nifti", "read_missing_voxels", "read_nifti_header"]
+__all__ = [
+    "NiftiHeader",
+    "check_nifti",
+    "is_nifti",
+    "pair_of",
+    "read_missing_voxels",
+    "read_nifti_header",
+]
 
 _HEADER = 348
 _FLOATS = (16, 64)  # NIfTI's codes for float32 and float64
@@ -22,6 +35,8 @@ _BITS = {
     1024: 64, 1280: 64, 1536: 128, 1792: 128, 2048: 256, 2304: 32,
 }  # fmt: skip
 """Bits a voxel by code of the type."""
+_ONE_FILE, _TWO_FILES = b"n+1", b"ni1"
+_PAIR = (".hdr", ".hdr.gz", ".img", ".img.gz")
 _BLOCK = 1 << 16  # voxels looked at together
 
 
@@ -39,8 +54,8 @@ class NiftiHeader:
     """Code of the voxels' type."""
     bits: int
     """A voxel, as the header says."""
-    is_inline: bool
-    """Whether the voxels are in the same file."""
+    magic: bytes
+    """``n+1``: the voxels follow in the same file, ``ni1``: in one beside it; Analyze has none."""
     sform: np.ndarray | None
     """3x4 matrix from indices to RAS, if the file has one."""
     qform: np.ndarray | None
@@ -50,15 +65,36 @@ class NiftiHeader:
 
     @property
     def data_end(self) -> int:
-        """Bytes from the file's start to the voxels' end; 0 if these are elsewhere."""
-        if not self.is_inline:
-            return 0
-        return int(self.offset) + math.prod(max(n, 1) for n in self.size) * self.bits // 8
+        """Bytes from the start of the voxels' file to their end."""
+        start = max(int(self.offset), _HEADER if self.magic == _ONE_FILE else 0)
+        return start + math.prod(max(n, 1) for n in self.size) * self.bits // 8
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is one of a NIfTI file."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+    """Whether the name is one of a NIfTI file, or of a header with its voxels in a file beside."""
+    return path.name.lower().endswith((".nii", ".nii.gz", *_PAIR))
+
+
+def pair_of(path: Path) -> tuple[Path, Path] | None:
+    """Header and voxels, where these are two files (``.hdr`` and ``.img``); None for others.
+
+    :raises ImageError: if one of the two is not there, or no regular file.
+    """
+    name = path.name
+    end = next((end for end in _PAIR if name.lower().endswith(end)), None)
+    if end is None:
+        return None
+    stem, is_upper = name[: -len(end)], name[-len(end) :].isupper()
+    found = []
+    for kind in (".hdr", ".img"):
+        names = [stem + (e.upper() if is_upper else e) for e in (kind, f"{kind}.gz")]
+        part = next((p for n in names if (p := path.with_name(n)).exists()), None)
+        if part is None:
+            what = "header" if kind == ".hdr" else "file with its voxels"
+            raise ImageError(f"{name} lacks its {what}, '{names[0]}'.")
+        check_is_regular(part)
+        found.append(part)
+    return found[0], found[1]
 
 
 def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
@@ -85,11 +121,33 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
         raise GeometryError(
             f"{path.name} has voxels of {found} mm; each size must be a positive number."
         )
-    notes = _check_positions(path, header, accepted)
-    end = header.data_end
-    found_bytes = unpacked_length(path, expected=end) if is_gzip(path) else path.stat().st_size
-    check_size(path.name, found=found_bytes, expected=end)
+    pair = pair_of(path)
+    notes = _check_kind(path, header, is_pair=pair is not None, accepted=accepted)
+    notes += _check_positions(path, header, accepted)
+    end, voxels = header.data_end, pair[1] if pair else path
+    found_bytes = (
+        unpacked_length(voxels, expected=end) if is_gzip(voxels) else voxels.stat().st_size
+    )
+    check_size(voxels.name, found=found_bytes, expected=end)
     return notes
+
+
+def _check_kind(
+    path: Path, header: NiftiHeader, *, is_pair: bool, accepted: Acceptance
+) -> list[str]:
+    """The header says of its files what they are; Analyze does not say which side is left."""
+    if header.magic == (_TWO_FILES if is_pair else _ONE_FILE):
+        return []
+    if not is_pair or header.magic == _ONE_FILE:
+        raise ImageError(
+            f"{path.name} contradicts itself: its header says that the voxels are in "
+            f"{'the same file' if header.magic == _ONE_FILE else 'another file'}."
+        )
+    error = GeometryError(
+        f"{path.name} is an Analyze image, which does not say which side is left; convert it to "
+        "NIfTI with a program that knows"
+    )
+    return [accepted.refuse("unknown-sides", error)]
 
 
 def _check_positions(path: Path, header: NiftiHeader, accepted: Acceptance) -> list[str]:
@@ -113,9 +171,13 @@ def _check_positions(path: Path, header: NiftiHeader, accepted: Acceptance) -> l
 
 def read_nifti_header(path: Path) -> NiftiHeader:
     """Read a header. :raises ImageError: if the file does not begin with one."""
+    pair = pair_of(path)
+    path = pair[0] if pair else path
     try:
         with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
             raw = stream.read(_HEADER)
+    except PermissionError:  # whoever called says so
+        raise
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path) from error
     for order in "<>":
@@ -142,7 +204,7 @@ def _parse(raw: bytes, order: str) -> NiftiHeader:
         offset,
         kind,
         bits,
-        raw[344:347] == b"n+1" and not offset <= 0,
+        raw[344:347],
         sform if scode > 0 else None,
         _from_quaternion(quaternion, spacing, face) if qcode > 0 else None,
         np.dtype(f"{order}f{bits // 8}") if kind in _FLOATS and bits in (32, 64) else None,
@@ -163,18 +225,25 @@ def _from_quaternion(values: tuple[float, ...], spacing: list[float], face: floa
         return np.column_stack([turn * steps, offset])
 
 
-def read_missing_voxels(path: Path) -> np.ndarray | None:
+def read_missing_voxels(path: Path, volume: int | None = None) -> np.ndarray | None:
     """Bool, flat, i fastest: the voxels of a NIfTI file that are NaN or infinite; None if none are.
 
     ITK reads such voxels as 0, which in a CT is water.
+
+    :param volume: which one of a file with four axes; None: all voxels.
     """
-    header = read_nifti_header(path)
-    if header.floats is None or header.data_end == 0:
+    header, pair = read_nifti_header(path), pair_of(path)
+    if header.floats is None:
         return None
-    count = math.prod(max(n, 1) for n in header.size)
-    width, parts = header.floats.itemsize, []
+    path = pair[1] if pair else path
+    size = [max(n, 1) for n in header.size]
+    count, width, parts = math.prod(size), header.floats.itemsize, []
+    start = header.data_end - count * width
+    if volume is not None:
+        count = math.prod(size[:3])
+        start += volume * count * width
     with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
-        stream.seek(header.data_end - count * width)
+        stream.seek(start)
         for first in range(0, count, _BLOCK):
             block = stream.read(min(_BLOCK, count - first) * width)
             parts.append(~np.isfinite(np.frombuffer(block, header.floats)))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from MorseCore.geometry import Geometry
 
 __all__ = [
+    "EDGE",
     "AxisSampler",
     "Box",
     "ObliqueSampler",
@@ -30,7 +31,7 @@ Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 _ALIGNED = (
     1e-5  # drift in voxels per voxel that still counts as parallel axes; NIfTI stores float32
 )
-_EDGE = 1e-3  # voxels beyond the outer face that rounding may put a point
+EDGE = 1e-3  # voxels beyond the outer face that rounding may put a point
 _CHUNK = 1 << 22  # voxels sampled at a time
 
 
@@ -116,7 +117,7 @@ class AxisSampler:
     def inside(self, box: Box) -> Tensor:
         """See :class:`Sampler`."""
         k, j, i = (
-            (p[a:b] >= -0.5 - _EDGE) & (p[a:b] <= size - 0.5 + _EDGE)
+            (p[a:b] >= -0.5 - EDGE) & (p[a:b] <= size - 0.5 + EDGE)
             for p, a, b, size in zip(self._positions, *box, self._size, strict=True)
         )
         return k[:, None, None] & j[None, :, None] & i[None, None, :]
@@ -142,7 +143,7 @@ class ObliqueSampler:
         self._size = source.shape
         self._target_shape = target.shape
 
-    def _positions(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+    def positions(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
         """Source indices i, j, k of a box's voxel centres, each float64 of the box's shape."""
         (k0, j0, i0), (k1, j1, i1) = box
         i = torch.arange(i0, i1, dtype=torch.float64)[None, None, :]
@@ -157,7 +158,7 @@ class ObliqueSampler:
         grid = torch.stack(
             [
                 2 * p / max(n - 1, 1) - 1 if n > 1 else torch.zeros_like(p)
-                for p, n in zip(self._positions(box), reversed(self._size), strict=True)
+                for p, n in zip(self.positions(box), reversed(self._size), strict=True)
             ],
             dim=-1,
         ).to(
@@ -175,8 +176,8 @@ class ObliqueSampler:
     def inside(self, box: Box) -> Tensor:
         """See :class:`Sampler`."""
         i, j, k = (
-            (p >= -0.5 - _EDGE) & (p <= n - 0.5 + _EDGE)
-            for p, n in zip(self._positions(box), reversed(self._size), strict=True)
+            (p >= -0.5 - EDGE) & (p <= n - 0.5 + EDGE)
+            for p, n in zip(self.positions(box), reversed(self._size), strict=True)
         )
         return i & j & k
 

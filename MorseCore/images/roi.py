@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from MorseCore.config import shorten
 from MorseCore.errors import ConfigError, GeometryError
 from MorseCore.geometry import Geometry
 
@@ -65,17 +66,17 @@ def parse_roi(text: str) -> Roi:
     prefix, colon, rest = text.strip().rpartition(":")
     frame = prefix.strip().lower() or "ras"
     if frame not in ("ras", "ijk") or (colon and not prefix):
-        raise ConfigError(f"A region is given as {_EXPECTED}; found '{text}'.")
+        raise ConfigError(f"A region is given as {_EXPECTED}; found '{shorten(text)}'.")
     fields = rest.split(",")
     if len(fields) != 6:
         raise ConfigError(
-            f"A region is given as {_EXPECTED}; found {len(fields)} value(s) in '{text}'."
+            f"A region is given as {_EXPECTED}; found {len(fields)} value(s) in '{shorten(text)}'."
         )
     try:
         r0, r1, a0, a1, s0, s1 = (float(field) for field in fields)
     except ValueError as error:
         raise ConfigError(
-            f"A region is given as {_EXPECTED}; '{text}' is not all numbers."
+            f"A region is given as {_EXPECTED}; '{shorten(text)}' is not all numbers."
         ) from error
     return Roi((r0, a0, s0), (r1, a1, s1), "ijk" if frame == "ijk" else "ras")
 

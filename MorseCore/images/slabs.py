@@ -63,15 +63,20 @@ class SlabRestorer:
         low = first - 1 if first and not is_whole else first  # the row kept from the slab before
         j, i = self._model.shape[1:]
         model = self._model.crop((low, 0, 0), (end, j, i))
-        for name, values in (*labels.items(), *scalars.items()):
-            axis = values.ndim - 3
+        same: dict[
+            int, np.ndarray
+        ] = {}  # coarse and refined are one tensor if nothing was rendered
+        for name, given in (*labels.items(), *scalars.items()):
+            values, axis = given, given.ndim - 3
             if low < first:
                 values = torch.cat([self._tails[name], values], dim=axis)
             if end < self._model.shape[0]:
                 self._tails[name] = values.narrow(axis, values.shape[axis] - 1, 1).clone()
             if part is not None:
                 restore = to_input_grid_labels if name in labels else to_input_grid_scalar
-                found = restore(values, model_geometry=model, input_geometry=part)
+                if id(given) not in same:
+                    same[id(given)] = restore(values, model_geometry=model, input_geometry=part)
+                found = same[id(given)]
                 self._target(name, found.dtype)[box] = found
 
     def _ready(self, end: int) -> tuple[Geometry | None, tuple[slice, ...]]:

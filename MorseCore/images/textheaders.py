@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.filechecks import check_is_regular, check_size, unpacked_length
 
-__all__ = ["check_text_header"]
+__all__ = ["check_text_header", "read_nrrd_kinds", "voxel_files"]
 
 _LARGEST = 1 << 20  # bytes; a header of thousands of slices' names has less
 _NRRD_BLANK = re.compile(rb"\r?\n\r?\n")
@@ -46,6 +46,16 @@ class _Promise:
     """Bytes before the voxels in each of the other files; -1: they are the last ones."""
 
 
+def voxel_files(path: Path) -> list[Path]:
+    """The files beside a header that hold its voxels; none if they are in its own file.
+
+    :raises ImageError: as :func:`check_text_header` for such files.
+    :raises OSError: if the header cannot be read.
+    """
+    promise = _promise_of(path)
+    return [] if promise is None else [_beside(path, name) for name in promise.files]
+
+
 def check_text_header(path: Path) -> None:
     """Refuse what ITK would believe: missing voxels, names that are patterns, spacings of zero.
 
@@ -54,16 +64,34 @@ def check_text_header(path: Path) -> None:
     :raises ImageError: if voxels are missing or damaged, or lie where they must not.
     :raises GeometryError: for a spacing that is no positive number.
     """
+    promise = _promise_of(path)
+    if promise is not None:
+        _check(path, promise)
+
+
+def _promise_of(path: Path) -> _Promise | None:
     with path.open("rb") as stream:
         raw = stream.read(_LARGEST)
     if raw[:4] == b"NRRD":
-        promise = _read_nrrd(path, raw)
-    elif _META_LAST.search(raw) and path.name.lower().endswith((".mha", ".mhd")):
-        promise = _read_meta(path, raw)
-    else:
-        return
-    if promise is not None:
-        _check(path, promise)
+        return _read_nrrd(path, raw)
+    if _META_LAST.search(raw) and path.name.lower().endswith((".mha", ".mhd")):
+        return _read_meta(path, raw)
+    return None
+
+
+def read_nrrd_kinds(path: Path) -> tuple[str, ...]:
+    """What an NRRD file's axes are: ``domain``, ``space``, ``list`` …; none in other files."""
+    with path.open("rb") as stream:
+        raw = stream.read(_LARGEST)
+    if raw[:4] != b"NRRD":
+        return ()
+    blank = _NRRD_BLANK.search(raw)
+    text = (raw[: blank.start()] if blank else raw).decode("latin-1")
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip().lower() == "kinds":
+            return tuple(value.lower().split())
+    return ()
 
 
 def _check(path: Path, promise: _Promise) -> None:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from MorseCore.config import read_json
-from MorseCore.errors import ConfigError, ImageError
+from MorseCore.errors import ConfigError, ImageError, MorseError
 from MorseCore.images.imageio import read_volume, write_labels, write_volume
+from MorseCore.images.nifti import check_nifti
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
+from MorseCore.images.textheaders import check_text_header
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.system.files import (
     atomic_path,
@@ -19,7 +21,14 @@ from MorseCore.system.files import (
     write_json,
 )
 
-__all__ = ["FORMATS", "MaskFormat", "complete_result", "read_result", "write_result"]
+__all__ = [
+    "FORMATS",
+    "MaskFormat",
+    "complete_result",
+    "read_result",
+    "write_result",
+    "written_names",
+]
 
 MaskFormat = Literal["nii.gz", "seg.nrrd"]
 FORMATS: tuple[MaskFormat, ...] = ("nii.gz", "seg.nrrd")
@@ -51,9 +60,10 @@ def write_result(
 
 
 def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | None:
-    """The report of a case all of whose files are there, else None.
+    """The report of a case all of whose files are there and whole, else None.
 
-    Finishes what a kill in the last moment of :func:`write_result` left undone.
+    What a person changed in them, e.g. a corrected mask, does not matter. Finishes what a kill in
+    the last moment of :func:`write_result` left undone.
 
     :raises OutputError: if that fails.
     """
@@ -62,9 +72,24 @@ def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | N
     if not all((folder / name).is_file() for name in names):
         return None
     try:
-        return read_json(folder / REPORT)
-    except ConfigError:
+        report = read_json(folder / REPORT)
+        for name in names:
+            _check_whole(folder / name)
+    except (MorseError, OSError):
         return None
+    return report
+
+
+def _check_whole(path: Path) -> None:
+    """Half a file is no result. :raises MorseError: if a file is damaged or lacks its end."""
+    if path.name.endswith(".nii.gz"):
+        check_nifti(path)
+    elif path.name.endswith(".nrrd"):
+        check_text_header(path)
+    elif path.name.endswith(".json"):
+        read_json(path)
+    elif not path.read_bytes().endswith(b"\n"):
+        raise ImageError(f"{path.name} lacks its end.")
 
 
 def _other_formats(name: str) -> list[str]:
@@ -84,15 +109,24 @@ def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) ->
     with atomic_path(folder / "points.csv") as temporary:
         result.points.write_csv(temporary)
     write_json(folder / "points.mrk.json", _markups(result.points), indent=None)
-    structures = [
-        {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
-        for s in result.structures
-    ]
+    structures = [structure.to_dict() for structure in result.structures]
     listed = {"listed": len(result.points), "changed": int(result.points.changed.sum())}
     report = {**result.report, "labels": structures}
     report["points"] = {**report.get("points", {}), **listed}
     write_json(folder / REPORT, report)
     return report
+
+
+def written_names(output: Path) -> dict[int, str]:
+    """What the labels mean in the results of an output folder, by its reports; value -> name."""
+    names: dict[int, str] = {}
+    for path in sorted(output.glob(f"*/{REPORT}")):
+        try:
+            rows = read_json(path)["labels"]
+            names |= {int(row["value"]): str(row["name"]) for row in rows}
+        except (MorseError, KeyError, TypeError, ValueError):
+            continue  # it is scored all the same
+    return names
 
 
 def read_result(folder: Path) -> Segmentation:
@@ -102,10 +136,7 @@ def read_result(folder: Path) -> Segmentation:
     """
     try:
         report = read_json(folder / REPORT)
-        structures = tuple(
-            Structure(int(s["value"]), str(s["name"]), _color(s["color"]), str(s["terminology"]))
-            for s in report["labels"]
-        )
+        structures = tuple(map(Structure.from_dict, report["labels"]))
     except (ConfigError, KeyError, TypeError, ValueError):
         raise ImageError(
             f"'{folder}' holds no complete result (report.json is missing or faulty)."
@@ -128,11 +159,6 @@ def read_result(folder: Path) -> Segmentation:
         geometry, structures, masks["coarse"], masks["refined"],
         uncertainty.array.astype(np.float32), points, report,
     )  # fmt: skip
-
-
-def _color(values: Any) -> tuple[float, float, float]:
-    r, g, b = (float(x) for x in values)
-    return r, g, b
 
 
 def _markups(points: RenderedPoints) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def use_engine(
             )
         openvino = _import_openvino()
         try:
-            network.backbone = OpenVinoBackbone(network.backbone, window, channels=channels)
+            size = [n // network.backbone_stride for n in window]
+            network.backbone = OpenVinoBackbone(network.backbone, size, channels=channels)
         except Exception as error:  # whatever its converter raises; it has no type of its own
             log.debug("conversion failed", exc_info=True)
             reason = (str(error).strip().splitlines() or ["no message"])[0]

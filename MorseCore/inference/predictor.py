@@ -5,10 +5,13 @@ import time
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from MorseCore.errors import ModelError, NotFiniteError
+from MorseCore.errors import ImageError, ModelError, NotFiniteError
 from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
 from MorseCore.images.lazy import LazyImage
@@ -17,8 +20,23 @@ from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.locator import (
+    CoarseMap,
+    box_in_scan,
+    find_window,
+    fits_window,
+    label_coarsely,
+    mirror_agreement,
+    window_around,
+)
 from MorseCore.inference.openvino import use_engine
-from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
+from MorseCore.inference.options import (
+    UNWATCHED,
+    PredictOptions,
+    RunMonitor,
+    ShouldStop,
+    StageProgress,
+)
 from MorseCore.inference.report import report_segmentation, warn_about_scan
 from MorseCore.inference.sliding_window import KeptFields, predict_slabs
 from MorseCore.inference.stitching import Crops, GridPrediction
@@ -26,6 +44,7 @@ from MorseCore.result import Segmentation
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device, resolve_device, resolve_precision
+from MorseCore.system.files import printable
 from MorseCore.system.memory import check_memory, memory_limited, out_of_memory_explained
 from MorseCore.system.stage_clock import StageClock
 
@@ -44,6 +63,8 @@ class _Run:
     progress: StageProgress | None
     should_stop: ShouldStop | None
     clock: StageClock = field(default_factory=StageClock)
+    coarse: list[Tensor] = field(default_factory=list)
+    """Labels before rendering, slab by slab, for a model that is checked against its mirror."""
 
     def monitor(self, stage: str) -> RunMonitor:
         return RunMonitor.of_stage(stage, self.progress, self.should_stop)
@@ -88,7 +109,18 @@ class VolumePredictor:
             self.network, engine, device=self.device,
             window=self.info.preparation.window_size, channels=self.info.network.in_channels,
         )  # fmt: skip
+        self.engine_name = engine
         self.load_seconds = time.perf_counter() - started
+
+    @property
+    def needs_finder(self) -> bool:
+        """Whether another model has to find where in a whole scan this one works."""
+        return self.info.locator is not None and not self.sees_whole_scans
+
+    @property
+    def sees_whole_scans(self) -> bool:
+        """Whether this model finds its own place in a scan."""
+        return self.info.locator is not None and self.info.locator.model == self.info.name
 
     def segment(
         self,
@@ -129,6 +161,9 @@ class VolumePredictor:
         with run.clock("prepare"), out_of_memory_explained(self.device):
             run.monitor("prepare").tell(0.0)
             scan = self._prepare(volume, run.options)
+            scan = self._focused(scan, volume, run.options, run.monitor("prepare"))
+            if run.kept is not None:
+                run.kept.place = scan.place
             assembler = self._assembler(scan)
         retry = None
         try:
@@ -140,6 +175,7 @@ class VolumePredictor:
             self._fill(assembler, scan, run)
         monitor = run.monitor("restore")
         monitor.check()
+        agreement = self._checked_agreement(scan, run)
         with run.clock("restore"), out_of_memory_explained(self.device):
             monitor.tell(0.0)
             result = assembler.result()
@@ -149,7 +185,84 @@ class VolumePredictor:
             engine=self.engine, seed=_SEED, warnings=scan.warnings,
         )  # fmt: skip
         result.report.update(report, seconds=run.clock.seconds)
+        if agreement is not None:
+            result.report["found"] = self._found(scan, agreement)
         return result
+
+    def coarse_map(
+        self, volume: Volume, *, accept: tuple[str, ...] = (), monitor: RunMonitor = UNWATCHED
+    ) -> tuple[CoarseMap, list[str]]:
+        """What a model that sees whole scans says of one before rendering, to place others in it.
+
+        :return: the map, and sentences for the report.
+        :raises ImageError: if the scan shows nothing that the model trusts.
+        :raises Cancelled: if the monitor wants to stop.
+        """
+        options = PredictOptions(accept=accept)
+        with out_of_memory_explained(self.device):
+            scan = self._focused(self._prepare(volume, options), volume, options, monitor)
+            labels = label_coarsely(self.network, scan.image, self.info, monitor=monitor)
+            agreement = self._agreement(scan, labels, options, monitor)
+        image = scan.image[tuple(slice(None) for _ in range(3))].numpy()
+        return CoarseMap(labels, scan.place.grid, image, agreement), scan.warnings
+
+    def _focused(
+        self, scan: _Scan, volume: Volume, options: PredictOptions, monitor: RunMonitor
+    ) -> _Scan:
+        """Of a model that sees whole scans: one window, around what a first pass finds."""
+        window = self.info.preparation.window_size
+        if options.roi or not self.sees_whole_scans or fits_window(scan.image.shape, window):
+            return scan
+        box = find_window(self.network, scan.image, self.info, monitor=monitor)
+        if box is None:
+            raise ImageError(f"{self._nothing_in(volume)}.")
+        middle = scan.place.grid.crop(*box)
+        # Once more, so that what lies outside of the window has no say in the intensities.
+        roi = box_in_scan(middle, volume.geometry)
+        part = self._prepare(volume, replace(options, roi=roi))
+        start, stop = window_around(middle, part.place.grid, window)
+        grid = part.place.grid.crop(start, stop)
+        image = part.image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        return replace(part, image=image, place=replace(part.place, grid=grid))
+
+    def _checked_agreement(self, scan: _Scan, run: _Run) -> float | None:
+        """Agreement with the mirror image, of a model that sees whole scans and finds its place."""
+        if not self.sees_whole_scans or run.options.roi is not None:
+            return None
+        with run.clock("network"), out_of_memory_explained(self.device):
+            labels = torch.cat(run.coarse).numpy()
+            return self._agreement(scan, labels, run.options, run.monitor("restore"))
+
+    def _agreement(
+        self, scan: _Scan, labels: np.ndarray, options: PredictOptions, monitor: RunMonitor
+    ) -> float:
+        """Mean Dice with the mirror image's pass. :raises ImageError: if it is too low."""
+        quiet = RunMonitor(should_stop=monitor.should_stop)
+        agreement = mirror_agreement(self.network, scan.image, labels, self.info, monitor=quiet)
+        least = self.info.locator.least_agreement if self.info.locator else 0.0
+        if agreement < least:
+            error = ImageError(
+                f"{self._nothing_in(scan.part)} that it trusts: its answers for the scan and for "
+                f"the mirror image agree by {agreement:.2f}, and {least:.2f} is the least"
+            )
+            accepted = Acceptance(options.accept)
+            scan.warnings.append(accepted.refuse("nothing-found", error))
+        return agreement
+
+    def _nothing_in(self, volume: Volume) -> str:
+        subject = self.info.locator.subject if self.info.locator else "known anatomy"
+        return f"'{self.info.name}' found no {subject} in {printable(volume.source)}"
+
+    def _found(self, scan: _Scan, agreement: float) -> dict[str, Any]:
+        """For the report: where the window lies, and what the mirror image said."""
+        start, shape = scan.place.start, scan.place.part.shape
+        stop = tuple(a + n for a, n in zip(start, shape, strict=True))
+        roi = {"lower": list(start[::-1]), "upper": list(stop[::-1]), "frame": "ijk"}
+        subject = self.info.locator.subject if self.info.locator else ""
+        return {
+            "by": self.info.name, "agreement": round(agreement, 4),
+            "regions": [{"name": subject, "roi": roi}],
+        }  # fmt: skip
 
     def _prepare(self, volume: Volume, options: PredictOptions) -> _Scan:
         """Check a scan, cut the region out and bring it to the model's grid."""
@@ -208,6 +321,8 @@ class VolumePredictor:
                 if slab is None:
                     return
                 with run.clock("restore"):
+                    if self.sees_whole_scans:
+                        run.coarse.append(slab.coarse.max(0).indices.to(torch.int16))
                     self._hand_over(slab, assembler)
 
     def _in_single_precision(self, run: _Run, scan: _Scan, error: ModelError) -> _Run:
@@ -225,7 +340,7 @@ class VolumePredictor:
         log.warning(scan.warnings[-1])
         if run.kept is not None:
             run.kept.restart(precision="fp32")
-        return replace(run, options=replace(run.options, precision="fp32"))
+        return replace(run, options=replace(run.options, precision="fp32"), coarse=[])
 
     def _hand_over(self, slab: GridPrediction, assembler: Assembler) -> None:
         try:

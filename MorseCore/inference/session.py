@@ -8,7 +8,6 @@ import numpy as np
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.images.modelgrid import model_grid
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
@@ -31,6 +30,7 @@ class Session:
 
     :param options: of the first segmentation; its region bounds every later question.
     :param limit: bytes of fields kept at most; less where a GPU has less to spare.
+    :param keep: hold the fields; else there are no further questions.
     :raises GeometryError: if the region lies outside the image.
 
     Example::
@@ -48,12 +48,14 @@ class Session:
         options: PredictOptions,
         *,
         limit: int = FIELD_LIMIT,
+        keep: bool = True,
     ) -> None:
         self._predictor, self._options = predictor, options
         self._part = cut_region(volume, options.roi)[0].geometry
         info = predictor.info
         if (free := free_gpu_memory(predictor.device)) is not None:
             limit = min(limit, free // 3)  # the fields lie there, and computing needs the most
+        self._keep = keep
         self._kept = KeptFields(
             info.preparation.window_size, limit=limit, temperature=info.temperature,
             precision=options.precision,
@@ -72,10 +74,12 @@ class Session:
         if self._volume is None:
             raise MorseError("This image has been segmented already.")
         result = self._predictor.segment(
-            self._volume, self._options, kept=self._kept, progress=progress, should_stop=should_stop
-        )
+            self._volume, self._options, kept=self._kept if self._keep else None,
+            progress=progress, should_stop=should_stop,
+        )  # fmt: skip
         self._volume, self._result = None, result
-        self._grid = self._model_grid()
+        if self._keep:
+            self._grid, self._part = self._kept.place.grid, self._kept.place.part
         return result
 
     def render(
@@ -134,7 +138,7 @@ class Session:
     ) -> tuple[GridPrediction, Placement]:
         """What the fields say inside a region, and where that belongs."""
         self._segmented()
-        if not self._kept.is_complete:
+        if not (self._keep and self._kept.is_complete):
             raise MorseError(
                 "The image was too large to keep its field; segment it inside a region of interest."
             )
@@ -161,12 +165,6 @@ class Session:
         if self._result is None:
             raise MorseError("There is no segmented image to ask; press Segment first.")
         return self._result
-
-    def _model_grid(self) -> Geometry:
-        preparation = self._predictor.info.preparation
-        return model_grid(
-            self._part, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
-        )[1]
 
     def _around(self, value: int) -> Roi:
         """A box around a structure of the first result, with a margin for its surface to close."""

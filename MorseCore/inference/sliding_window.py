@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -166,6 +167,8 @@ class KeptFields:
         self._temperature = temperature
         self._fields: list[tuple[int, tuple[int, ...], Field]] = []
         self._bytes, self.is_complete = 0, True
+        self.place: Any = None
+        """Where the volume lies (:class:`MorseCore.inference.assembly.Placement`), once known."""
 
     def restart(self, *, precision: Precision) -> None:
         """Forget all, to be filled anew in another precision."""

@@ -1,9 +1,10 @@
-"""What the rendering changed, structure by structure."""
+"""What the rendering changed in each structure."""
 
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from MorseCore.geometry import Geometry
 from MorseCore.metrics.surface import image_diagonal, surface_distance_steps
@@ -21,10 +22,12 @@ def compare_masks(
     :param coarse: (K, J, I) labels before rendering; ``refined``: after.
     """
 
+    boxes = _boxes(coarse, refined, max((s.value for s in structures), default=0))
+
     def row(structure: Structure) -> dict[str, Any]:
-        # Of a structure that is not everywhere two masks of the whole scan are not held; and those
-        # of one are gone before the next one's are made.
-        box = _box(coarse, refined, structure.value)
+        # A box saves memory: two masks of the whole scan are never held, and those of one structure
+        # are freed before the next one's are made.
+        box = boxes[structure.value]
         before, after = coarse[box] == structure.value, refined[box] == structure.value
         return finished(
             structure_change_steps(before, after, geometry=geometry, structure=structure)
@@ -33,20 +36,23 @@ def compare_masks(
     return [row(structure) for structure in structures]
 
 
-def _box(coarse: np.ndarray, refined: np.ndarray, value: int) -> tuple[slice, slice, slice]:
-    """All voxels of a label in either map, and a voxel around them where the image has one."""
-    k, j, i = (np.zeros(n, dtype=bool) for n in coarse.shape)
-    for row in range(len(k)):
-        hit = (coarse[row] == value) | (refined[row] == value)
-        k[row] = hit.any()
-        j |= hit.any(axis=1)
-        i |= hit.any(axis=0)
-    return _span(k), _span(j), _span(i)
+def _boxes(coarse: np.ndarray, refined: np.ndarray, count: int) -> list[tuple[slice, ...]]:
+    """For each label all its voxels in either map, and a voxel around them where the image has one.
 
-
-def _span(hit: np.ndarray) -> slice:
-    found = np.flatnonzero(hit)
-    return slice(max(0, int(found[0]) - 1), int(found[-1]) + 2) if len(found) else slice(0, 1)
+    :param count: the largest label; the list's first item is background's, and empty.
+    """
+    nothing: tuple[slice, ...] = (slice(0, 1),) * 3
+    boxes: list[tuple[slice, ...]] = [nothing] * (count + 1)
+    maps = (coarse,) if coarse is refined else (coarse, refined)
+    pairs = (ndimage.find_objects(labels, max_label=count) for labels in maps)
+    for value, found in enumerate(zip(*pairs, strict=True), start=1):
+        places = [place for place in found if place is not None]
+        if places:
+            boxes[value] = tuple(
+                slice(max(0, min(s.start for s in axis) - 1), max(s.stop for s in axis) + 1)
+                for axis in zip(*places, strict=True)
+            )
+    return boxes
 
 
 def structure_change_steps(
@@ -62,10 +68,12 @@ def structure_change_steps(
     kept = sum(int(np.count_nonzero(a & b)) for a, b in zip(before, after, strict=True))
     old, new = int(np.count_nonzero(before)), int(np.count_nonzero(after))
     yield
-    distances = yield from surface_distance_steps(before, after, spacing)
     if (old == 0) != (new == 0):
         mean = p95 = image_diagonal(geometry.shape, spacing)
+    elif kept == old == new:  # a plain head changes nothing
+        mean = p95 = 0.0
     else:
+        distances = yield from surface_distance_steps(before, after, spacing)
         mean, p95 = distances.assd, distances.hd95
     return {
         "value": structure.value,

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and operations of one forward pass."""
+"""The cost of a network: parameters, and operations of one forward pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,33 +12,27 @@ __all__ = ["Cost", "measure_cost"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image. The "FLOPs" in the tables of I²Net and SwIPE are MACs."""
+    """The cost of one image. The "FLOPs" in the tables of I²Net and SwIPE are MACs."""
 
     parameters: int
     """Trainable numbers."""
     macs: int
-    """Multiplications with addition, of matrix products, convolutions and attention only."""
+    """Multiply-adds of matrix products, convolutions and attention only."""
     is_dense: bool = False
-    """Whether every pixel was asked, in place of as many as the mask calls for."""
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations: two a MAC."""
-        return 2 * self.macs
+    """Whether every pixel was evaluated, instead of as many as the mask calls for."""
 
 
 def measure_cost(
     network: nn.Module, run: Callable[[torch.Tensor], object], *, size: Sequence[int]
 ) -> Cost:
-    """Count on an image (1, 1, *size) of zeros what ``run`` makes the network do.
+    """Count the operations of ``run`` on an image (1, 1, *size) of zeros.
 
     Example::
 
         measure_cost(network, lambda image: renderer.render(network(image)), size=(96, 96, 96))
 
-    :param run: a forward pass; a network alone only prepares a field, so render or query it. A
-        renderer that asks more points of one mask than of another (``mise``) has no one cost:
-        measure it as ``dense``.
+    :param run: a forward pass. A network alone only prepares a field, so render or query it. The
+        cost of a renderer such as ``mise`` depends on the mask: measure it as ``dense``.
     """
     device = next(network.parameters()).device
     counter = FlopCounterMode(display=False)

@@ -1,6 +1,6 @@
 """Compare a folder of predicted label maps with their references.
 
-No case and no structure is left out: what is missing scores as missed (see
+No case and no structure is left out: a missing one scores as missed (see
 :mod:`MorseCore.metrics.scores`).
 Arrays and spacings are in the order (K, J, I).
 """
@@ -45,7 +45,9 @@ def evaluate_folder(
     rule: Rule = "mm",
     subjects: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Score every reference's prediction; see `scoring.pairing.pair_cases` for the folders.
+    """Score every reference's prediction.
+
+    :func:`~MorseCore.metrics.pairing.pair_cases` says what the folders hold.
 
     :param output: where to write the table of cases (``.csv``) and the summary (``.json``): a file
         name, of which the suffix is replaced, or an existing folder.
@@ -55,7 +57,7 @@ def evaluate_folder(
     :param subjects: case -> subject; intervals are then over subjects, which are independent.
     :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
         (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
-        and ``mean`` (see `scoring.metrics.Summary`), and, with both stages,
+        and ``mean`` (see :class:`~MorseCore.metrics.scores.Summary`), and, with both stages,
         ``comparison`` (refined - coarse).
     :raises DatasetError: if the folders do not fit together, or a label map is not one.
     :raises GeometryError: if a prediction lies on another grid than its reference.

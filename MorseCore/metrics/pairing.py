@@ -1,4 +1,4 @@
-"""Which predicted label map belongs to which reference: by the name of the case."""
+"""Pairs predicted label maps with their references by the name of the case."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def pair_cases(prediction: Path, reference: Path) -> Pairing:
 
 
 def _without_channel(name: str, found: Collection[str], references: Collection[str]) -> str:
-    """nnU-Net calls the image of case NAME ``NAME_0000``, and so its masks are called, too."""
+    """nnU-Net calls the image of case NAME ``NAME_0000``, so its masks may be called so, too."""
     bare = name.removesuffix("_0000")
     is_case = bare in references and bare not in found
     return bare if is_case and name not in references else name

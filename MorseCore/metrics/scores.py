@@ -1,6 +1,6 @@
 """How well a label map agrees with its reference; numpy and scipy only.
 
-What happens when a structure is missing is decided here and nowhere else:
+Only this file decides how a missing structure is scored:
 
 =========== ============ ========== ============== ==================================
 status      prediction   reference  Dice, Jaccard  distances
@@ -11,8 +11,8 @@ missed      empty        present    0              the image diagonal, as a pena
 spurious    present      empty      0              the image diagonal, as a penalty
 =========== ============ ========== ============== ==================================
 
-No case is ever left out of a mean; `Statistic.valid_mean` additionally gives the mean of measured
-distances. Arrays are (K, J, I) and ``spacing`` is in that order too, in mm.
+A mean never leaves out a case. `Statistic.valid_mean` gives the mean of measured distances beside
+it. Arrays are (K, J, I) and ``spacing`` is in that order too, in mm.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,13 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from MorseCore.metrics.surface import (
-    SurfaceDistances,
-    boundary_shift,
-    crop_to_foreground,
-    image_diagonal,
-    surface_distances,
-)
+from MorseCore.metrics.surface import crop_to_foreground, image_diagonal, surface_distances
 
 __all__ = [
     "METRICS",
@@ -37,14 +31,11 @@ __all__ = [
     "StructureScore",
     "StructureSummary",
     "Summary",
-    "SurfaceDistances",
-    "boundary_shift",
     "legacy_score",
     "overlap",
     "score_labels",
     "score_mask",
     "summarise",
-    "surface_distances",
 ]
 
 Status = Literal["both", "missed", "spurious", "absent"]
@@ -234,7 +225,8 @@ def legacy_score(prediction: np.ndarray, target: np.ndarray) -> tuple[float, flo
 
     Distances are in voxels whatever the spacing; HD95 pools both directions. A missed structure
     scores (0, 0, 0, 0), that is a perfect distance, and so does one absent from both; a spurious
-    one scores (1, 1, 0, 0). Never use it to choose a model.
+    one scores (1, 1, 0, 0). Never use it to choose a model. An image of one slice, (1, H, W), is
+    measured as the 2D image that it is; in that code each of its pixels would be surface.
     """
     if prediction.any() and not target.any():
         return 1.0, 1.0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Which cases are of one subject: two of them are no two independent observations."""
+"""Which cases belong to one subject. They are not independent observations."""
 
 import csv
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ __all__ = ["mean_by_subject", "read_subjects", "subjects_of"]
 def read_subjects(path: Path) -> dict[str, str]:
     """Case -> subject, of a table with a column ``case`` and one ``subject`` or ``patient``.
 
-    Columns are parted by commas, semicolons or tabs; a case may be given by its image's file name.
+    Commas, semicolons or tabs separate the columns. A case may be named by its image's file name.
 
-    A case whose subject is left empty is not in it; nor is any of a table without such a column.
+    Cases without a subject are left out, and so are all cases of a table without such a column.
 
     :raises DatasetError: if the file is no such table.
     """
@@ -38,7 +38,7 @@ def read_subjects(path: Path) -> dict[str, str]:
 
 
 def mean_by_subject(values: Mapping[str, float], subjects: Mapping[str, str]) -> dict[str, float]:
-    """Subject -> mean over the subject's cases; a case that no subject has is one of its own.
+    """Subject -> mean over the subject's cases; a case without a subject counts as its own subject.
 
     :param values: by case.
     :param subjects: case -> subject.
@@ -50,10 +50,9 @@ def mean_by_subject(values: Mapping[str, float], subjects: Mapping[str, str]) ->
 
 
 def subjects_of(dataset: Path) -> dict[str, str]:
-    """Case -> subject by ``cases.csv`` beside ``dataset.json``; empty if it does not say.
+    """Case -> subject, from ``cases.csv`` beside ``dataset.json``; empty if there is no such file.
 
-    Two cases of one subject are no two independent observations. A case whose subject is left
-    empty is not in it.
+    Cases without a subject are left out.
 
     :raises DatasetError: if the file is no table with a column ``case``.
     """

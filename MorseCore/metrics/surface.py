@@ -17,7 +17,6 @@ from MorseCore.system.steps import finished
 
 __all__ = [
     "SurfaceDistances",
-    "boundary_shift",
     "crop_to_foreground",
     "image_diagonal",
     "surface_distance_steps",
@@ -32,8 +31,8 @@ _AT_ONCE = 16384  # points searched in one step, some ten milliseconds
 class SurfaceDistances:
     """Distance of each surface voxel of one mask to the nearest of the other, both ways, in mm.
 
-    If both masks are empty each array is a single 0; if exactly one is, a single inf. So every
-    measure below has a value: 0 (or 1 for `nsd`) and inf (or 0).
+    If both masks are empty, each array is a single 0. If exactly one is, each is a single inf. So
+    every measure below has a value.
     """
 
     to_target: np.ndarray
@@ -47,11 +46,6 @@ class SurfaceDistances:
         return max(float(np.percentile(d, 95)) for d in (self.to_target, self.to_prediction))
 
     @property
-    def hd100(self) -> float:
-        """Hausdorff distance."""
-        return float(max(self.to_target.max(), self.to_prediction.max()))
-
-    @property
     def asd(self) -> float:
         """Mean distance from the prediction to the target, one way (ASD of MORSE)."""
         return float(self.to_target.mean())
@@ -60,10 +54,6 @@ class SurfaceDistances:
     def assd(self) -> float:
         """Mean over all surface voxels of both masks (MONAI's symmetric ASD)."""
         return float(np.concatenate([self.to_target, self.to_prediction]).mean())
-
-    def nsd(self, tolerance: float) -> float:
-        """Share of all surface voxels that lie within ``tolerance`` mm of the other surface."""
-        return float((np.concatenate([self.to_target, self.to_prediction]) <= tolerance).mean())
 
 
 def surface_distances(
@@ -104,23 +94,6 @@ def surface_distance_steps(
     to_target = yield from _nearest(edges, others, scale, apart=~np.isin(*flat))
     to_prediction = yield from _nearest(others, edges, scale, apart=~np.isin(*flat[::-1]))
     return SurfaceDistances(to_target, to_prediction)
-
-
-def boundary_shift(
-    before: np.ndarray, after: np.ndarray, spacing: Sequence[float]
-) -> tuple[float, float]:
-    """How far a boundary moved: mean over both surfaces, and `SurfaceDistances.hd95`, in mm.
-
-    Never NaN or infinite: (0, 0) for equal masks; if one mask is empty, the image diagonal.
-
-    :param spacing: voxel size in mm, in array order.
-    :raises GeometryError: as `surface_distances`.
-    """
-    distances = surface_distances(before, after, spacing)
-    if np.isinf(distances.to_target[0]):
-        diagonal = image_diagonal(before.shape, spacing)
-        return diagonal, diagonal
-    return distances.assd, distances.hd95
 
 
 def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ __all__ = ["DenseConfig", "DenseRenderer"]
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """There is nothing to choose."""
+    """No options."""
 
     def build(self) -> "DenseRenderer":
         """The renderer."""
@@ -26,7 +26,7 @@ class DenseConfig:
 
 
 class DenseRenderer:
-    """The field's answer at every pixel: what rendering would give with no limit on points."""
+    """The field's answer at every pixel: the result of rendering without a limit on points."""
 
     def render(self, field: Field, axes: Axes | None = None) -> Rendering:
         """See :class:`Renderer`."""

@@ -47,7 +47,7 @@ class MiseConfig:
         return MiseRenderer(self)
 
     def most_points(self, total: int) -> None:
-        """What is found decides how many."""
+        """None: the mask decides."""
 
 
 class MiseRenderer:
@@ -84,7 +84,7 @@ class MiseRenderer:
         return Rendering(coarse, search.values, search.index(), search.evaluations)
 
     def _settle(self, search: "_Search") -> None:
-        """Ask the corners of marked cells until all are known; what they say may mark others."""
+        """Evaluate the corners of marked cells until all are known; they may mark other cells."""
         while self.config.follow and search.ask(search.marked(self.config.rings)):
             pass
 
@@ -110,7 +110,7 @@ class _Search:
         return dilate_cells(disagreeing_cells(self.values.argmax(1)), rings)
 
     def divide(self, stride: int, cells: Tensor) -> None:
-        """Go to the lattice of half the stride, and ask all its points in the marked cells."""
+        """Go to the lattice of half the stride, and evaluate all its points in the marked cells."""
         finer = lattice(self._size, stride, device=self.values.device)
         self.values = interpolate_lattice(self.values, self.points, finer)
         known = torch.zeros_like(self.values[:, 0], dtype=torch.bool)
@@ -120,7 +120,7 @@ class _Search:
         self.ask(cells)
 
     def ask(self, cells: Tensor) -> bool:
-        """Ask the field at the corners of cells that are not known; whether there were any."""
+        """Evaluate the unknown corners of cells; returns whether there were any."""
         wanted = corners_of(cells, self.points) & ~self._known
         index, count = pad_rows(wanted.flatten(1))
         if not count:

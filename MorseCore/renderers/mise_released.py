@@ -38,7 +38,7 @@ class ReleasedMiseConfig:
         return ReleasedMiseRenderer(self)
 
     def most_points(self, total: int) -> None:
-        """What is found decides how many."""
+        """None: the mask decides."""
 
 
 class ReleasedMiseRenderer:

@@ -1,4 +1,4 @@
-"""What a renderer is: it says at which points of a grid a field is asked, and makes two maps."""
+"""The interface of renderers: they choose the points of a grid to evaluate, and make two maps."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +14,7 @@ __all__ = ["Renderer", "RendererConfig", "Rendering", "ask_pixels", "coarse_logi
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """Two maps of logits and the pixels in which they were made to differ."""
+    """Two maps of logits, and the pixels at which the second was rendered."""
 
     coarse: Tensor
     """(B, C, *S)."""
@@ -37,14 +37,14 @@ class Rendering:
 
 
 class RendererConfig(Protocol):
-    """What :data:`MorseCore.renderers.RENDERERS` holds: numbers, and what renders by them."""
+    """The options of a renderer, as :data:`MorseCore.renderers.RENDERERS` holds them."""
 
     def build(self) -> "Renderer":
         """The renderer."""
         ...
 
     def most_points(self, total: int) -> int | None:
-        """Points that a grid of ``total`` pixels is asked at most; None if its mask decides."""
+        """The most points evaluated on a grid of ``total`` pixels; None if the mask decides."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""From a coarse grid to the pixels, doubling it and rendering what is unsure (PointRend §3.1)."""
+"""Doubles a coarse grid up to the pixels, and renders what is unsure (PointRend §3.1)."""
 
 from dataclasses import dataclass
 from math import prod
@@ -40,7 +40,7 @@ class SubdivideConfig:
 
 
 class SubdivideRenderer:
-    """PointRend's adaptive subdivision: coarse logits, doubled; the unsure are asked anew; again.
+    """PointRend's adaptive subdivision: double the coarse logits, render the unsure ones, repeat.
 
     What is doubled are *logits*, linearly, and uncertainty is taken on the doubled ones. The grid
     of each level divides the same box evenly into ceil(n / stride) cells an axis, so a side that is

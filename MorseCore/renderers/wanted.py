@@ -1,4 +1,4 @@
-"""Pixels that are to be asked, as rows of indices of one length."""
+"""Pixels to evaluate, as rows of indices of one length."""
 
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence

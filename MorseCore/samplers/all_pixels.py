@@ -16,7 +16,7 @@ __all__ = ["AllPixelsConfig", "AllPixelsSampler"]
 
 @dataclass(frozen=True)
 class AllPixelsConfig:
-    """There is nothing to choose."""
+    """No options."""
 
     presample: ClassVar[None] = None
 
@@ -26,7 +26,7 @@ class AllPixelsConfig:
 
 
 class AllPixelsSampler:
-    """Every pixel centre, in row-major order: no chance, and the largest cost.
+    """Every pixel centre, in row-major order: nothing is random, and the cost is the largest.
 
     A window of 96^3 has 884,736 points, each with its features and what the backward pass keeps of
     them; in 3D prefer another sampler.
@@ -40,5 +40,5 @@ class AllPixelsSampler:
         coarse: CoarseGrid | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Coordinates (B, N, D). All pixels also if ``coarse`` holds but some of them."""
+        """Coordinates (B, N, D) of all pixels, even if ``coarse`` holds only some of them."""
         return grid_coords(field.pixels()).expand(field.batch, -1, -1)

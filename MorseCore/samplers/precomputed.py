@@ -46,7 +46,7 @@ class PrecomputedConfig:
 
     @property
     def presample(self) -> "PrecomputedConfig":
-        """What the data set is to draw before training: this."""
+        """The data set draws by these options before training."""
         return self
 
     def build(self) -> "PrecomputedSampler":
@@ -55,7 +55,7 @@ class PrecomputedConfig:
 
 
 class PrecomputedSampler:
-    """Hands on the points that came with the crops.
+    """Passes on the points that came with the crops.
 
     The data set has drawn them per source image and has brought those in the crop into it, turned,
     scaled and mirrored as the crop is (:class:`MorseCore.training.samples.CropDataset`).

@@ -1,4 +1,4 @@
-"""What a sampler is: it says at which points of an image a loss is taken."""
+"""The interface of samplers: they choose the points of an image at which a loss is computed."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -24,8 +24,8 @@ class StrideConfig:
     stride: int = 4
     """n; 4 is I²Net's."""
     random_phase: bool = False
-    """Begin the grid at another pixel in each step, along each axis. Without, the same pixels are
-    asked in every step, and of what lies between only the augmentation shows something."""
+    """Begin the grid at another pixel in each step, along each axis. Otherwise every step
+    takes the same pixels, and only the augmentation shows what lies between them."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:

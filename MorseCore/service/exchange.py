@@ -5,20 +5,28 @@ The message of a ``result`` event: ``geometry`` (``shape`` (K, J, I), ``ijk_to_r
 numpy only: Slicer's side imports no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from MorseCore.config import shorten
 from MorseCore.errors import ImageError
 from MorseCore.geometry import Geometry
+from MorseCore.images.filechecks import check_is_regular
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseCore.system.files import atomic_path
 
-__all__ = ["load_segmentation", "save_array", "save_segmentation"]
+__all__ = ["load_array", "load_segmentation", "save_array", "save_segmentation"]
 
 _MAPS = ("coarse", "refined", "uncertainty")
+_HEADERS: Mapping[tuple[int, int], Callable[[IO[bytes]], tuple[Any, bool, np.dtype[Any]]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+"""By version of the format; the third is for names of fields, which voxels have not."""
 
 
 def save_array(folder: Path, name: str, array: np.ndarray) -> str:
@@ -32,6 +40,45 @@ def save_array(folder: Path, name: str, array: np.ndarray) -> str:
     return file
 
 
+def load_array(path: Path) -> np.ndarray:
+    """Read a .npy file that another process has written; no other format, and no pickles.
+
+    The whole is read, not mapped: Windows could not remove the file as long as somebody holds it.
+
+    :raises ImageError: if it is no such file, or shorter than its header says.
+    """
+    name = shorten(path.name)
+    try:
+        size = path.stat().st_size
+        check_is_regular(path)
+        with path.open("rb") as stream:
+            _check_header(stream, size=size)
+            return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    except (ImageError, MemoryError):
+        raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ImageError(f"'{name}' cannot be read: {reason}.") from error
+    except Exception as error:  # numpy has many for a header that makes no sense
+        raise ImageError(f"'{name}' is no array of numbers in numpy's format.") from error
+
+
+def _check_header(stream: IO[bytes], *, size: int) -> None:
+    """Refuse what the header says before memory is taken for it; the stream is at its beginning.
+
+    :raises ImageError: if voxels are missing.
+    """
+    shape, _, kind = _HEADERS[np.lib.format.read_magic(stream)](stream)
+    if min(shape, default=1) < 0 or kind.hasobject:
+        raise ValueError(f"an array of shape {shape} of {kind}")
+    expected, found = prod(shape) * kind.itemsize, size - stream.tell()
+    if found < expected:
+        raise ImageError(
+            f"The array is cut off: {expected} bytes of voxels are expected; found {found}."
+        )
+    stream.seek(0)
+
+
 def save_segmentation(folder: Path, result: Segmentation) -> dict[str, Any]:
     """Write a result's arrays into a folder; returns the message that names them."""
     return {
@@ -39,10 +86,7 @@ def save_segmentation(folder: Path, result: Segmentation) -> dict[str, Any]:
             "shape": list(result.geometry.shape),
             "ijk_to_ras": result.geometry.ijk_to_ras.tolist(),
         },
-        "structures": [
-            {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
-            for s in result.structures
-        ],
+        "structures": [structure.to_dict() for structure in result.structures],
         "arrays": {name: save_array(folder, name, getattr(result, name)) for name in _MAPS},
         "points": {
             name: save_array(folder, f"points_{name}", getattr(result.points, name))
@@ -67,10 +111,7 @@ def load_segmentation(folder: Path, message: Mapping[str, Any]) -> Segmentation:
                 for name in RenderedPoints.__dataclass_fields__
             }
         )
-        structures = tuple(
-            Structure(s["value"], s["name"], tuple(s["color"]), s["terminology"])
-            for s in message["structures"]
-        )
+        structures = tuple(map(Structure.from_dict, message["structures"]))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ImageError(f"The worker's result cannot be read: {error}.") from error
     if any(array.shape != shape for array in maps.values()):

@@ -1,17 +1,28 @@
 """What module and worker say to each other: a JSON object a line, UTF-8, on stdin and stdout.
 
-Requests (module to worker) carry ``request`` and ``id``, a number that all answers repeat:
+Requests (module to worker) carry ``request`` and ``id``, a whole number that all answers repeat.
+As long as a request is open, no other may have its number:
 
 ``describe``
     Devices, versions (the graphics driver's among them), models. Answer: ``devices`` [{``id``,
     ``title`` with the free and the whole memory}], ``versions`` {name: text}, ``models``
     [{``name``, ``title``, ``task``, ``modality``, ``folder``, ``points``, ``passes`` (null if
     they cannot be chosen), ``leaves_certain`` (points, unless more are asked for than its own),
-    ``window`` (array order), ``spacing``, ``overlap``}].
+    ``window`` (array order), ``spacing``, ``overlap``, ``finds_place`` (in a whole scan)}].
 ``segment``
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
-    ``output`` (a folder for the answer's arrays); if wanted ``name``, ``device``, ``roi``,
-    ``points``, ``passes``, ``scale``. Answer: see :mod:`MorseCore.service.exchange`.
+    ``output`` (a folder for the answer's arrays, which exists); if wanted ``name``, ``modality``
+    (DICOM's code: CT, MR …), ``device``, ``roi``, ``points``, ``passes``, ``scale``, ``accept``
+    (refusals to overrule, by name). Answer: see :mod:`MorseCore.service.exchange`.
+``load``
+    ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
+    ``accept``: make a model ready and check these choices, before the first ``case``. Answer:
+    ``sha256`` of the model.
+``case``
+    ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
+    ``model``; if wanted what ``load`` takes, ``format``, ``series``, ``volume``: a scan of a batch,
+    from its file to its files. Answer: ``status`` (``done``, or ``done before`` if a result made
+    from the same content with the same choices is there and whole), ``report``.
 ``render``
     Ask the field of the last ``segment`` again, without a backbone pass: ``output``; if wanted
     ``box`` (a region as in ``--roi``), ``points``, ``passes``, ``scale``. Answer: as for
@@ -24,44 +35,50 @@ Requests (module to worker) carry ``request`` and ``id``, a number that all answ
 ``cancel``
     ``target``: the id of a running or waiting request. Answer: ``cancelled``, true or false.
 ``shutdown``
-    Finish and end.
+    Finish and end. Requests that come after it are refused, but for ``cancel``.
 
 Events (worker to module) carry ``event`` and, where they belong to a request, its ``id``:
 
 ``ready``     the worker listens: ``pid``, ``version``.
-``progress``  ``stage``, ``percent`` 0..100 of the whole, ``seconds_left`` or null.
+``progress``  ``stage``, ``percent`` 0..100 of the whole, ``seconds_left`` or null, ``memory``: the
+              most bytes of main memory that the worker has held so far, or null.
 ``log``       ``level`` (``info``, ``warning``) and ``message``.
 ``result``    the answer; its arrays are .npy files in the request's ``output`` folder.
 ``error``     ``message``: one sentence for a person; ``detail``: for a report; ``kind``: the
               error's class, ``Cancelled`` among them.
 
-Every request is answered by exactly one ``result`` or ``error``. A line that is no request is
-answered by an ``error`` without id. The worker ends when its stdin is closed.
+Every line, an empty one too, is answered by exactly one ``result`` or ``error``, whatever is in it.
+What cannot be read as a request gets an ``error``: with the ``id`` if the line tells one, else
+without. A line may have 1 MiB. Both sides write ASCII only, with JSON's escapes for other letters;
+in what the worker says, a number that is not finite is null. The worker ends when its stdin is
+closed, or when the process that started it is gone.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from MorseCore.config import decode, nearest
+from MorseCore.config import decode, nearest, parse_json, shorten
 from MorseCore.errors import ConfigError
 
 __all__ = [
     "REQUESTS",
     "Cancel",
+    "Case",
     "Describe",
+    "Load",
     "Render",
     "Request",
     "Segment",
     "Shutdown",
     "Surface",
+    "encode_event",
     "encode_line",
     "parse_request",
     "request_line",
 ]
-
-MAX_LINE = 1 << 20  # characters; requests are a few hundred
 
 
 @dataclass(frozen=True)
@@ -85,11 +102,47 @@ class Segment(Request):
     model: str
     output: str
     name: str = "image"
+    modality: str = ""
     device: str = "auto"
     roi: str | None = None
     points: int | None = None
     passes: int | None = None
     scale: int = 1
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load(Request):
+    """A model, and how cases will be segmented with it."""
+
+    model: str
+    device: str = "auto"
+    engine: str = "torch"
+    roi: str | None = None
+    points: int | None = None
+    passes: int | None = None
+    scale: int = 1
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case(Request):
+    """A scan of a batch: read, segmented and written by the worker."""
+
+    input: str
+    output: str
+    name: str
+    model: str
+    device: str = "auto"
+    engine: str = "torch"
+    roi: str | None = None
+    points: int | None = None
+    passes: int | None = None
+    scale: int = 1
+    accept: tuple[str, ...] = ()
+    format: Literal["nii.gz", "seg.nrrd"] = "nii.gz"
+    series: str | None = None
+    volume: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +180,8 @@ class Shutdown(Request):
 REQUESTS: Mapping[str, type[Request]] = {
     "describe": Describe,
     "segment": Segment,
+    "load": Load,
+    "case": Case,
     "render": Render,
     "surface": Surface,
     "cancel": Cancel,
@@ -139,26 +194,40 @@ def parse_request(line: str) -> Request:
 
     :raises ConfigError: if it is no request; names the nearest key or request.
     """
-    if len(line) > MAX_LINE:
-        raise ConfigError(f"A request may have {MAX_LINE} characters; found {len(line)}.")
-    try:
-        data = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"The line is not JSON: {error}") from None
+    data = parse_json(line, "The line")
     if not isinstance(data, dict) or not isinstance(data.get("request"), str):
         raise ConfigError("A request must be a JSON object with a 'request'.")
     name = data.pop("request")
     if name not in REQUESTS:
-        raise ConfigError(f"There is no request '{name}'{nearest(name, REQUESTS)}.")
+        raise ConfigError(f"There is no request '{shorten(name)}'{nearest(name, REQUESTS)}.")
     return decode(REQUESTS[name], data, name)
 
 
 def encode_line(message: Mapping[str, Any]) -> str:
     """One line for the other side, without the line's end.
 
-    :raises ValueError: if a value is not finite or not JSON.
+    ASCII: a file name with bytes that are no text, which Python has as lone surrogates, arrives as
+    it was.
+
+    :raises ValueError: if a value is not finite. :raises TypeError: if it is not JSON.
     """
-    return json.dumps(message, ensure_ascii=False, allow_nan=False)
+    return json.dumps(message, allow_nan=False)
+
+
+def encode_event(event: Mapping[str, Any]) -> str:
+    """As :func:`encode_line`, with null for numbers that are not finite: one does not spoil all."""
+    try:
+        return encode_line(event)
+    except ValueError:
+        return encode_line(_finite(event))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def request_line(request: Request) -> str:

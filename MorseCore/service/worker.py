@@ -1,7 +1,8 @@
 """The worker: computes for the Slicer module, in a process of its own (see protocol.py).
 
 It keeps the loaded model and the last image's fields, so that a further question is answered at
-once. It ends when its stdin is closed: neither a killed launcher nor a killed Slicer leaves it.
+once. It ends when its stdin is closed or its parent is gone: neither a killed launcher nor a killed
+Slicer leaves it.
 """
 
 import logging
@@ -12,85 +13,118 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from MorseCore import __version__
-from MorseCore.errors import Cancelled, ImageError, MorseError
-from MorseCore.geometry import Geometry
+from MorseCore.config import shorten
+from MorseCore.errors import Cancelled, ConfigError, ImageError, MorseError, OutputError
+from MorseCore.images.arrays import volume_from_array
 from MorseCore.images.imageio import Volume
-from MorseCore.service.exchange import save_array, save_segmentation
+from MorseCore.service.exchange import load_array, save_array, save_segmentation
 from MorseCore.service.failures import error_event, spoils_device
+from MorseCore.service.lines import ByteStream, Line, find_id, read_lines
 from MorseCore.service.protocol import (
     Cancel,
+    Case,
     Describe,
+    Load,
     Render,
     Request,
     Segment,
     Shutdown,
     Surface,
-    encode_line,
+    encode_event,
     parse_request,
 )
 from MorseCore.system.allocation import SMALL, give_back_freed_memory, keep_freed_memory
+from MorseCore.system.files import printable
+from MorseCore.system.processes import end_with_parent, peak_memory
+from MorseCore.system.signals import terminating
 
 __all__ = ["Worker", "main"]
 
-_SPANS = {"prepare": (0, 5), "network": (5, 90), "restore": (90, 100)}  # percent of the whole
+_SPANS = {
+    "read": (0, 0),
+    "prepare": (0, 5),
+    "network": (5, 90),
+    "restore": (90, 100),
+}  # percent of the whole
 _PAUSE = 0.05  # seconds between two progress events
+_LAST_WORDS = 0.2  # seconds for refusing what was sent after *shutdown*
+_LONGEST_NAME = 300  # characters of an image's, in messages and in the report
+_LONGEST_PATH = 32767  # characters, on Windows; other systems take fewer
 
 
 class Worker:
     """Answers requests one after the other; a thread of its own reads them, to hear *cancel*.
 
-    :param lines: where requests come from, one a line.
+    :param stream: where requests come from, one a line.
     :param send: called with each event; may be called from both threads.
     """
 
-    def __init__(self, lines: IO[str], send: Callable[[Mapping[str, Any]], None]) -> None:
-        self._lines, self._send = lines, send
+    def __init__(self, stream: ByteStream, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._stream, self._send = stream, send
         self._queue: queue.Queue[Request] = queue.Queue()
         self._cancelled: set[int] = set()
         self._open: set[int] = set()
+        self._shutdown: int | None = None
         self._lock = threading.Lock()
         self._predictor: Any = None
-        self._loaded: tuple[str, str, int] | None = None
+        self._loaded: tuple[str, str, str, int | None] | None = None
         self._session: Any = None
         self._is_spoilt = False
 
     def run(self) -> None:
         """Until *shutdown*."""
-        threading.Thread(target=self._read, daemon=True).start()
         self._send({"event": "ready", "pid": os.getpid(), "version": __version__})
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
         while True:
             request = self._queue.get()
             if isinstance(request, Shutdown):
                 self._send({"event": "result", "id": request.id})
+                reader.join(_LAST_WORDS)
                 return
             self._answer(request)
 
     def _read(self) -> None:
-        for line in self._lines:
-            if not line.strip():
-                continue
-            try:
-                request = parse_request(line)
-            except MorseError as error:
-                self._send(error_event(None, error))
-                continue
+        try:
+            for line in read_lines(self._stream):
+                self._hear(line)
+        finally:
+            # The other side is gone, or cannot be heard any more. The main thread may be deep in a
+            # forward pass: do not wait for it.
+            os._exit(0)
+
+    def _hear(self, line: Line) -> None:
+        """Queue a line's request or answer it at once; after any line the next one is heard."""
+        try:
+            answer = self._admit(parse_request(line.text()))
+        except Exception as error:
+            answer = error_event(find_id(line), error)
+        if answer is not None:
+            self._send(answer)
+
+    def _admit(self, request: Request) -> dict[str, Any] | None:
+        """Queue a request; the answer of one that need not wait.
+
+        :raises ConfigError: if it must not come now.
+        """
+        with self._lock:
+            if request.id in self._open:
+                raise ConfigError(f"The request {request.id} is open; take another id.")
             if isinstance(request, Cancel):
-                with self._lock:
-                    known = request.target in self._open
-                    if known:
-                        self._cancelled.add(request.target)
-                self._send({"event": "result", "id": request.id, "cancelled": known})
-            else:
-                with self._lock:
-                    self._open.add(request.id)
-                self._queue.put(request)
-        # The other side is gone. The main thread may be deep in a forward pass: do not wait for it.
-        os._exit(0)
+                known = request.target in self._open and request.target != self._shutdown
+                if known:
+                    self._cancelled.add(request.target)
+                return {"event": "result", "id": request.id, "cancelled": known}
+            if self._shutdown is not None:
+                raise ConfigError("The worker was told to shut down; start another one.")
+            if isinstance(request, Shutdown):
+                self._shutdown = request.id
+            self._open.add(request.id)
+        self._queue.put(request)
+        return None
 
     def _answer(self, request: Request) -> None:
         event = self._event_for(request)
@@ -106,6 +140,8 @@ class Worker:
         handlers: dict[type[Request], Callable[[Any], dict[str, Any]]] = {
             Describe: self._describe,
             Segment: self._segment,
+            Load: self._load,
+            Case: self._case,
             Render: self._render,
             Surface: self._surface,
         }
@@ -133,41 +169,61 @@ class Worker:
     def _segment(self, request: Segment) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
         from MorseCore.inference.options import PredictOptions
-        from MorseCore.inference.session import Session
+        from MorseCore.inference.whole_scan import open_session
 
         self._session = None  # its fields are of no use any more, and memory is
         _give_back_memory()
+        output = _output_folder(request.output)
         volume = _load_volume(request)
         predictor = self._load_model(request.model, request.device)
         options = PredictOptions(
             roi=parse_roi(request.roi) if request.roi else None,
             points=request.points, passes=request.passes, scale=request.scale,
+            accept=request.accept,
         )  # fmt: skip
-        session = Session(predictor, volume, options)
+        session = open_session(predictor, volume, options)
         result = session.segment(**self._watch(request.id))
         self._check_cancelled(request.id)
-        message = save_segmentation(Path(request.output), result)
+        message = save_segmentation(output, result)
         self._session = session
         return message
+
+    def _load(self, request: Load) -> dict[str, Any]:
+        from MorseCore.service.cases import check_choices
+
+        predictor = self._load_model(request.model, request.device, request.engine)
+        check_choices(request, predictor)
+        return {"sha256": predictor.info.sha256}
+
+    def _case(self, request: Case) -> dict[str, Any]:
+        from MorseCore.service.cases import segment_case
+
+        self._session = None
+        watch = self._watch(request.id)
+        watch["progress"]("read", 0.0)  # from here on a lost worker costs this case
+        predictor = self._load_model(request.model, request.device, request.engine)
+        return segment_case(request, predictor, **watch)
 
     def _render(self, request: Render) -> dict[str, Any]:
         from MorseCore.images.roi import parse_roi
         from MorseCore.inference.options import PredictOptions
 
+        output = _output_folder(request.output)
         options = PredictOptions(
             roi=parse_roi(request.box) if request.box else None,
             points=request.points, passes=request.passes, scale=request.scale,
         )  # fmt: skip
         result = self._asked().render(options, **self._watch(request.id))
-        return save_segmentation(Path(request.output), result)
+        return save_segmentation(output, result)
 
     def _surface(self, request: Surface) -> dict[str, Any]:
+        output = _output_folder(request.output)
         array, geometry = self._asked().probability(
             request.structure, scale=request.scale, **self._watch(request.id)
         )
         return {
             "geometry": {"shape": list(geometry.shape), "ijk_to_ras": geometry.ijk_to_ras.tolist()},
-            "probability": save_array(Path(request.output), "probability", array),
+            "probability": save_array(output, "probability", array),
         }
 
     def _asked(self) -> Any:
@@ -175,16 +231,17 @@ class Worker:
             raise MorseError("There is no segmented image to ask; press Segment first.")
         return self._session
 
-    def _load_model(self, name: str, device: str) -> Any:
+    def _load_model(self, name: str, device: str, engine: str = "torch") -> Any:
         from MorseCore.inference.predictor import VolumePredictor
         from MorseCore.store.library import find_model
 
         folder = find_model(name)
-        stamp = (folder / "model.json").stat().st_mtime_ns
-        if self._loaded != (str(folder), device, stamp):
+        stamp = _written(folder / "model.json")
+        wanted = (str(folder), device, engine, stamp)
+        if self._loaded != wanted:
             self._predictor = self._loaded = None
-            self._predictor = VolumePredictor(folder, device=device)
-            self._loaded = (str(folder), device, stamp)
+            self._predictor = VolumePredictor(folder, device=device, engine=engine)
+            self._loaded = wanted
         return self._predictor
 
     def _watch(self, number: int) -> dict[str, Any]:
@@ -204,14 +261,15 @@ class _Progress:
         self._number, self._send = number, send
         self._started = self._last = time.monotonic()
         self._percent = 0.0
+        self._stage = ""
 
     def tell(self, stage: str, share: float) -> None:
         low, high = _SPANS[stage]
         percent = max(self._percent, low + (high - low) * share)
         now = time.monotonic()
-        if now - self._last < _PAUSE and percent < 100:
+        if now - self._last < _PAUSE and percent < 100 and stage == self._stage:
             return
-        self._last, self._percent = now, percent
+        self._last, self._percent, self._stage = now, percent, stage
         elapsed = now - self._started
         left = (
             round(elapsed * (100 - percent) / percent, 1)
@@ -221,7 +279,7 @@ class _Progress:
         self._send(
             {
                 "event": "progress", "id": self._number, "stage": stage,
-                "percent": round(percent, 1), "seconds_left": left,
+                "percent": round(percent, 1), "seconds_left": left, "memory": peak_memory(),
             }
         )  # fmt: skip
 
@@ -235,13 +293,16 @@ class _EventHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "warning" if record.levelno >= logging.WARNING else "info"
-        self._send_event({"event": "log", "level": level, "message": record.getMessage()})
+        self._send_event(
+            {"event": "log", "level": level, "message": printable(record.getMessage())}
+        )
 
 
 def main() -> int:
     """Serve stdin and stdout; whatever else a library prints goes to stderr."""
-    stdin = os.fdopen(os.dup(0), "r", encoding="utf-8", errors="replace")
-    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    end_with_parent()
+    stdin = os.fdopen(os.dup(0), "rb", buffering=0)
+    stdout = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     # Libraries that look at descriptor 0 as they are loaded (scipy's Fortran runtime) would wait
     # on Windows until the reading thread has its next line: the pipe serves one at a time.
@@ -250,9 +311,10 @@ def main() -> int:
     lock = threading.Lock()
 
     def send(event: Mapping[str, Any]) -> None:
+        line = _line(event)
         try:
             with lock:
-                stdout.write(encode_line(event) + "\n")
+                stdout.write(line + "\n")
                 stdout.flush()
         except OSError:  # nobody listens any more
             os._exit(0)
@@ -261,8 +323,20 @@ def main() -> int:
     root.setLevel(logging.INFO)
     root.addHandler(_EventHandler(send))
     keep_freed_memory(largest=SMALL)
-    Worker(stdin, send).run()
+    try:
+        with terminating():  # a signal unwinds, so that no half-written file stays
+            Worker(stdin, send).run()
+    except KeyboardInterrupt:
+        return 1
     return 0
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    """An event as it is sent; an answer that is no JSON becomes an error: there has to be one."""
+    try:
+        return encode_event(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode_event(error_event(event.get("id"), error))
 
 
 def _give_back_memory() -> None:
@@ -275,21 +349,46 @@ def _give_back_memory() -> None:
 
 
 def _load_volume(request: Segment) -> Volume:
+    name = shorten(request.name, most=_LONGEST_NAME)
     try:
-        # Not mapped: the session holds it, and Windows could not remove the file.
-        array = np.load(request.image, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ImageError(
-            f"The image '{request.name}' did not reach the worker: {error}."
-        ) from error
-    if array.ndim != 3 or array.dtype.kind not in "iuf":
-        raise ImageError(
-            f"The image '{request.name}' must be one scalar volume; "
-            f"found {array.ndim} axes of {array.dtype}."
-        )
-    matrix = np.asarray(request.ijk_to_ras, dtype=np.float64)
-    k, j, i = array.shape
-    return Volume(np.asarray(array), Geometry((k, j, i), matrix), request.name)
+        array = load_array(_path(request.image))
+    except MorseError as error:
+        raise ImageError(f"The image '{name}' did not reach the worker: {error}") from error
+    return volume_from_array(array, request.ijk_to_ras, name, modality=shorten(request.modality))
+
+
+def _output_folder(text: str) -> Path:
+    """Where the answer's arrays go; looked at before anything is computed.
+
+    :raises OutputError: if there is no such folder.
+    """
+    path = _path(text)
+    if not os.path.isdir(path):
+        found = "it is a file" if os.path.exists(path) else "it does not exist"
+        raise OutputError(f"The folder '{shorten(text)}' cannot take the result: {found}.")
+    return path
+
+
+def _path(text: str) -> Path:
+    """What a request calls a file or a folder.
+
+    :raises ConfigError: if no file can be called so.
+    """
+    try:
+        is_path = 0 < len(os.fsencode(text)) <= _LONGEST_PATH and "\0" not in text
+    except UnicodeEncodeError:  # half a letter
+        is_path = False
+    if not is_path:
+        raise ConfigError(f"'{shorten(text)}' is no path.")
+    return Path(text)
+
+
+def _written(path: Path) -> int | None:
+    """When a file was written; None if it cannot be looked at, which reading it will explain."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import zlib
 from os.path import exists, isdir, isfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from MorseCore.config import nearest
+from MorseCore.config import nearest, shorten
 from MorseCore.errors import ModelError
 from MorseCore.store.model_folder import (
     INFO,
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 BUILT_IN = Path(__file__).parents[1] / "models"
+_SHOWN = 300  # characters of a name that is none; it may have been meant as a path
 _MOST_ENTRIES = 1000  # in an archive; a model is three
 _MOST_PACKED, _SMALL = 100, 2**24  # times what an entry may unpack to, and bytes of which any may
 _UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
@@ -59,15 +60,14 @@ def find_model(name: str, user: Path | None = None) -> Path:
     models = list_models(user)
     if name in models:
         return models[name]
-    path = Path(name)
-    if name and isdir(path):
-        return path
+    if name and isdir(name):  # unlike Path's, it also says no to what no path can be
+        return Path(name)
     hint = " A path to a model folder works too."
-    if isfile(path):
+    if isfile(name):
         hint = f" A zip file is imported first: python -m MorseCore models import '{name}'."
     raise ModelError(
-        f"There is no model '{name}'{nearest(name, models)}; known: {', '.join(models) or 'none'}."
-        f"{hint}"
+        f"There is no model '{shorten(name, most=_SHOWN)}'{nearest(name, models)}; known: "
+        f"{', '.join(models) or 'none'}.{hint}"
     )
 
 

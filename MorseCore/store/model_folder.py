@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 FORMAT = 2  # of what is written; 1 had no optional blocks and is read for ever
-_BLOCKS = ("locator", "verdict", "plan", "channels")
+_BLOCKS = ("locator", "contrast", "verdict", "plan", "channels")
 MAX_STRUCTURES = 65_535  # what a label map can hold
 _MOST_RENDERED = {"stride": 4096, "coarse_stride": 4096, "rings": 64, "width": 1025}
 MOST_OVERLAP, MOST_BATCH = 0.9, 4096  # at 0.9 a voxel lies in a thousand windows
@@ -75,14 +75,22 @@ class WindowConfig:
 
 @dataclass(frozen=True)
 class LocatorInfo:
-    """Whose structures tell where a model works."""
+    """Whose structures tell where a model works.
+
+    A model that sees a whole scan may name itself: then its window is laid around what a first pass
+    finds, and a result that its mirror image contradicts is refused.
+    """
 
     model: str
     """Name of the model that finds them in a whole scan."""
     structures: tuple[str, ...]
-    """Each gives a box of its own."""
+    """Each gives a box of its own; of a model's own block, what its window has to hold."""
     margin: float = 10.0
     """mm around each."""
+    subject: str = "known anatomy"
+    """What a scan must show, for the sentence where it does not."""
+    least_agreement: float = 0.0
+    """Of a model's own block: mean Dice with the mirror image's pass below which there is none."""
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
@@ -90,6 +98,10 @@ class LocatorInfo:
             raise ConfigError("'structures' must name at least one.")
         if not 0 <= self.margin <= 100:
             raise ConfigError(f"'margin' must lie between 0 and 100 mm; found {self.margin}.")
+        if not 0 <= self.least_agreement <= 1:
+            raise ConfigError(
+                f"'least_agreement' must lie between 0 and 1; found {self.least_agreement}."
+            )
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,8 @@ class ModelInfo:
     ``Training/research/uncertainty.py``; 1 leaves them as the network was trained to give them."""
     locator: LocatorInfo | None = None
     """Where in a whole scan the model works; null: where the person says."""
+    contrast: Literal["T1", "T2"] | None = None
+    """Of MR: the weighting of the training images, if the model knows no other; null: any."""
     verdict: dict[str, Any] | None = None
     """What results of its training cases were like, to tell a result that is not."""
     plan: dict[str, Any] | None = None

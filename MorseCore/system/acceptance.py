@@ -10,12 +10,17 @@ __all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
 
 ACCEPTABLE: Mapping[str, str] = {
     "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
+    "unknown-sides": "an Analyze image, which does not say which side is left",
     "missing-values": "an image of which more than half has no value (NaN or infinite)",
     "flat-image": "an image in which all voxels but a few have one value",
     "label-map": "an image that looks like a segmentation",
     "spacing": "voxels more than 16 times as large as the model's, or as small",
     "memory": "a run that needs more memory than the machine has",
     "shared-images": "an image of the training that is in the validation or test split, too",
+    "nothing-found": "a scan in which a model finds nothing that it trusts",
+    "contrast": "an MR of another weighting than the model was trained on",
+    "empty-slice": "a DICOM slice of zeros among slices that hold something",
+    "missing-spacing": "a DICOM image alone that does not say how large its pixels are: 1 mm",
 }
 """What ``--accept NAME`` can overrule, with what each means."""
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from MorseCore.errors import ConfigError, OutputError
+from MorseCore.errors import ConfigError, OutputError, one_line
 from MorseCore.system.signals import uninterrupted
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "output_error",
     "prepare_output_directory",
     "printable",
+    "remove_abandoned",
     "replace_patiently",
     "replaced_together",
     "temporary_folder",
@@ -132,8 +133,8 @@ def _temporary_beside(target: Path) -> Path:
 
 
 def printable(name: str) -> str:
-    """A file name that any file can hold: bytes that are no UTF-8 become escapes like \\xff."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A file name that any file can hold: control characters and odd bytes become escapes."""
+    return one_line(name)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -240,7 +241,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
     :raises OutputError: if it cannot be made.
     """
-    _remove_abandoned(parent)
+    remove_abandoned(parent)
     folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
     lock = folder.with_name(folder.name + _LOCK)
     held: list[Any] = []
@@ -276,7 +277,8 @@ def _remove_lock(lock: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def _remove_abandoned(parent: Path) -> None:
+def remove_abandoned(parent: Path) -> None:
+    """Remove the hidden files and folders that killed programs left in a folder."""
     for lock in parent.glob(f"{_PREFIX}*{_LOCK}"):
         held: list[Any] = []
         try:

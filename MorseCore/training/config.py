@@ -13,6 +13,7 @@ from MorseCore.network import NetworkConfig
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.samplers import SAMPLERS, UncertainConfig
 from MorseCore.store.model_folder import (
+    LocatorInfo,
     WindowConfig,
     check_model_name,
     check_renderer,
@@ -116,6 +117,10 @@ class OptimisationConfig:
     """lambda_rend."""
     supervision_stride: int = 1
     """Take L_sup at every n-th pixel an axis, with a random phase (see Head.losses)."""
+    supervision_grid: Literal["image", "backbone"] = "image"
+    """Where L_sup is taken: at the image's pixels, or at those that the backbone sees
+    (``network.backbone_stride``), against the shares of the classes inside each. Points lie in the
+    image's grid in either case."""
     class_weighting: ClassWeighting = "none"
     """Of the cross-entropy in L_sup: ``inverse_sqrt`` lets small structures be found early, but too
     large (:mod:`MorseCore.losses`)."""
@@ -198,6 +203,10 @@ class CardConfig:
     """Per label name of the data set."""
     limits: str = ""
     """What the model is not made for."""
+    locator: LocatorInfo | None = None
+    """Where in a whole scan the model works; null: where the person says."""
+    contrast: Literal["T1", "T2"] | None = None
+    """Of MR: the weighting of the images, if the model knows no other."""
 
     def __post_init__(self) -> None:
         for name in ("title", "task", "licence"):  # found now, not when the model is written
@@ -263,11 +272,14 @@ class RunConfig:
                 "'network.in_channels' must be 1, as data sets are read with one image a case; "
                 f"found {self.network.in_channels}."
             )
-        if self.optimisation.supervision_stride > min(self.preparation.window):
+        stride, side = self.optimisation.supervision_stride, min(self.preparation.window)
+        if self.optimisation.supervision_grid == "backbone":
+            side //= self.network.backbone_stride
+        if stride > side:
+            where = "" if side == min(self.preparation.window) else " on the backbone's grid"
             raise ConfigError(
-                f"'optimisation.supervision_stride' ({self.optimisation.supervision_stride}) must "
-                f"not exceed the smallest side of 'preparation.window' "
-                f"({min(self.preparation.window)})."
+                f"'optimisation.supervision_stride' ({stride}) must not exceed the smallest side "
+                f"of 'preparation.window'{where} ({side})."
             )
         if any(axis >= dims for axis in self.augmentation.mirror_axes):
             raise ConfigError(

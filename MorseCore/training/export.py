@@ -71,6 +71,7 @@ def export_model(
         structures, config.network.filled(network), config.preparation, config.card.licence, "",
         config.renderer, config.windows,
         None if view is None else view[: config.preparation.spatial_dims], training,
+        locator=config.card.locator, contrast=config.card.contrast,
     )  # fmt: skip
     weights = network.state_dict()
     if config.half_weights:

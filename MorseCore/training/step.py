@@ -44,6 +44,8 @@ class Objective(nn.Module):
         self.network = network
         self._sampler = config.sampler.build()
         self._stride = config.optimisation.supervision_stride
+        is_coarse = config.optimisation.supervision_grid == "backbone"
+        self._cell = config.network.backbone_stride if is_coarse else 1
 
     def forward(
         self,
@@ -56,7 +58,7 @@ class Objective(nn.Module):
         field = self.network(batch.image, to_source=batch.to_source, generator=generator)
         losses: dict[str, Tensor] = self.network.head.losses(
             field, batch.targets, sampler=self._sampler, active=active, stride=self._stride,
-            weighting=weighting, generator=generator,
+            cell=self._cell, weighting=weighting, generator=generator,
         )  # fmt: skip
         return losses
 

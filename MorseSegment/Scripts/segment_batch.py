@@ -11,8 +11,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 __all__ = ["main"]
 
@@ -38,48 +38,54 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import slicer
-
     from MorseCore.commands.batch import find_cases, run_batch
-    from MorseSegmentLib.scene.bundle import saveBundle
+    from MorseCore.service.supervisor import SupervisedWorker
+    from MorseSegmentLib.worker.launch import workerCommand
 
-    def saveScene(name: str, result: Any, volume: Any) -> None:
-        path = options.output / name / SCENE
-        image, geometry = volume.array, volume.geometry
-        saveBundle(slicer.mrmlScene, path, result, image=image, geometry=geometry, name=name)
-
-    code = run_batch(
-        options.input,
-        options.output,
-        model=options.model,
-        device=options.device,
-        points=options.points,
-        passes=options.passes,
-        roi=options.roi,
-        scale=options.scale,
-        mask_format=options.format,
-        on_result=saveScene if options.scene else None,
-    )
+    with SupervisedWorker(workerCommand()) as worker:  # Slicer's own Python need not have torch
+        code = run_batch(
+            options.input, options.output, model=options.model, device=options.device,
+            points=options.points, passes=options.passes, roi=options.roi, scale=options.scale,
+            mask_format=options.format, series=options.series, volume=options.volume,
+            accept=options.accept, worker=worker,
+            on_result=partial(_saveScene, options) if options.scene else None,
+        )  # fmt: skip
     if options.scene:
-        code = max(code, _saveMissingScenes(find_cases(options.input), options.output, saveScene))
+        code = max(code, _saveMissingScenes(options, find_cases(options.input)))
     return code
 
 
-def _saveMissingScenes(cases: dict[str, Path], output: Path, saveScene: Any) -> int:
+def _saveScene(options: argparse.Namespace, name: str, image: Path, folder: Path) -> None:
+    """One case as Slicer opens it: scan, masks, points."""
+    import slicer
+
+    from MorseCore.images.imageio import ReadOptions, read_volume
+    from MorseCore.inference.files import read_result
+    from MorseCore.system.acceptance import Acceptance
+    from MorseSegmentLib.scene.bundle import saveBundle
+
+    reading = ReadOptions(options.series, options.volume, Acceptance(options.accept))
+    volume, result = read_volume(image, reading), read_result(folder)
+    saveBundle(
+        slicer.mrmlScene, folder / SCENE, result, image=volume.array, geometry=volume.geometry,
+        name=name,
+    )  # fmt: skip
+
+
+def _saveMissingScenes(options: argparse.Namespace, cases: dict[str, Path]) -> int:
     """Scenes of cases that an earlier run finished without them; 1 if one fails, else 0."""
     from MorseCore.errors import MorseError
-    from MorseCore.images.imageio import read_volume
-    from MorseCore.inference.files import read_result
 
     failed = 0
     for name, image in cases.items():
-        report, scene = output / name / "report.json", output / name / SCENE
+        report = options.output / name / "report.json"
+        scene = report.with_name(SCENE)
         if not report.is_file():  # the case failed, and the batch has said so
             continue
         if scene.is_file() and scene.stat().st_mtime_ns >= report.stat().st_mtime_ns:
             continue
         try:
-            saveScene(name, read_result(report.parent), read_volume(image))
+            _saveScene(options, name, image, report.parent)
         except (MorseError, OSError) as error:
             logging.getLogger(__name__).error("%s: %s", name, error)
             failed = 1
@@ -105,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scale", type=int, default=1, metavar="S", help="output S times finer")
     parser.add_argument("--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"))
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder")
+    parser.add_argument("--volume", type=int, metavar="N", help="which volume of a 4D file, from 0")
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="NAME", help="overrule a refusal"
+    )
     parser.add_argument(
         "--scene", action="store_true", help=f"also save {SCENE} a case, to open in Slicer"
     )

@@ -1,5 +1,6 @@
 """What is slow to make is made once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,23 @@ import pytest
 
 from cli_client import CommandLine, write_scan
 from MorseCore.store.library import find_model
+from warm_worker import WarmWorker
+
+
+@pytest.fixture(scope="session")
+def warm_worker() -> Iterator[WarmWorker]:
+    """A real worker for all commands that are run in this process."""
+    worker = WarmWorker()
+    yield worker
+    worker.end()
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def command(
+    capsys: pytest.CaptureFixture[str], warm_worker: WarmWorker, monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
     """The command line, in this process."""
+    monkeypatch.setattr("MorseCore.commands.batch.SupervisedWorker", lambda: warm_worker)
     return CommandLine(capsys)
 
 

@@ -42,6 +42,20 @@ def test_importing_the_library_imports_neither_torch_nor_simpleitk():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_other_formats_than_dicom_need_no_pydicom(scan: Path):
+    code = (
+        "import sys, MorseCore; MorseCore.read_image(sys.argv[1]); "
+        "sys.exit('pydicom' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(scan)], check=False).returncode == 0
+
+
+def test_a_choice_of_series_or_volume_belongs_to_a_file(warm: Predictor):
+    for choice in ({"series": "1.2"}, {"volume": 0}):
+        with pytest.raises(ImageError, match="choose from a file; this image is in memory"):
+            warm.segment(np.zeros((4, 4, 4)), spacing=(1, 1, 1), **choice)
+
+
 def test_a_name_that_the_library_does_not_offer_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'segmnet'"):
         _ = MorseCore.segmnet

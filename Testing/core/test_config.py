@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from MorseCore.config import Registry, apply_overrides, decode, encode, read_json
+from MorseCore.config import Registry, apply_overrides, decode, encode, parse_json, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.training.config import RunConfig
 from training_runs import REPOSITORY, run_config, run_data
@@ -105,6 +105,33 @@ def test_a_name_is_registered_once():
     registry.register("part", Part, "a paper")
     with pytest.raises(ValueError, match="already is a thing 'part'"):
         registry.register("part", Whole, "another")
+
+
+def test_a_wrong_name_is_shown_on_one_line_and_not_to_its_end():
+    assert refused({"name": "x", "part": {"a\nb\ud800": 1}}).startswith(
+        "Unknown key 'part.a\\nb\\ud800'"
+    )
+    message = refused({"name": "x", "n" * 10**6: 1})
+    assert "nnn..." in message
+    assert len(message) < 200
+    nested: Any = 1
+    for _ in range(100_000):
+        nested = [nested]
+    assert refused({"name": nested}).endswith("nested more than 64 levels deep.")
+
+
+def test_what_is_wrong_with_json_is_a_sentence():
+    for text, words in (
+        ('{"a": -' + "9" * 5000 + "}", "a number in it has 5000 digits"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
+        ("[" * 100_000, "it is nested too deeply"),
+        ("{", "Expecting property name"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_json(text, "The line")
+        message = str(caught.value)
+        assert message.startswith(f"The line cannot be read as JSON: {words}")
+        assert message.endswith(".")
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):

@@ -7,17 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1
+
+from dicom_files import enhanced_data, put_jpeg, save, slice_pixels, write_series
 
 __all__ = ["FORMATS", "MUTATIONS", "Mutation", "write_seed"]
 
 SHAPE = (5, 6, 7)
 PICTURE = (24, 32)
-FORMATS = ("nii", "nii.gz", "nrrd", "mha", "mhd", "nhdr", "png", "tif", "jpg", "bmp", "dcm")
+FORMATS = (
+    "nii", "nii.gz", "nrrd", "mha", "mhd", "nhdr", "png", "tif", "jpg", "bmp", "dcm",
+    "dcm series", "dcm jpeg", "dcm enhanced",
+)  # fmt: skip
 _PICTURES = ("png", "tif", "jpg", "bmp")
 
 
 def write_seed(folder: Path, suffix: str, rng: np.random.Generator) -> Path:
-    """A whole file of noise that reads well; its detached voxels, if any, lie beside it."""
+    """A whole file of noise that reads well; its detached voxels, if any, lie beside it.
+
+    Of a DICOM series it is one of the slices, and the folder is what reads well.
+    """
+    if suffix.startswith("dcm "):
+        return _write_dicom(folder, suffix, rng)
     is_picture = suffix in _PICTURES
     shape = PICTURE if is_picture else (1, *PICTURE) if suffix == "dcm" else SHAPE
     kind = np.uint8 if is_picture else np.int16
@@ -29,6 +41,21 @@ def write_seed(folder: Path, suffix: str, rng: np.random.Generator) -> Path:
     is_compressed = suffix in ("nii.gz", "nrrd", "mha") and bool(rng.integers(2))
     SimpleITK.WriteImage(image, str(path), is_compressed or suffix == "nii.gz")
     return path
+
+
+def _write_dicom(folder: Path, suffix: str, rng: np.random.Generator) -> Path:
+    if suffix == "dcm enhanced":
+        return save(enhanced_data([0, 2, 4]), folder / "seed.dcm")
+    is_packed = suffix == "dcm jpeg"
+
+    def edit(data: Dataset, number: int) -> None:
+        if is_packed:
+            put_jpeg(data, slice_pixels(number), folder.parent)
+
+    plain = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)[int(rng.integers(2))]
+    syntax = JPEGLosslessSV1 if is_packed else plain
+    files = write_series(folder, edit=edit, syntax=syntax)
+    return files[int(rng.integers(len(files)))]
 
 
 @dataclass(frozen=True)

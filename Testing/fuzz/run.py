@@ -25,7 +25,8 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE.parents[1]), str(_HERE.parent / "helpers"), str(_HERE)]
 
 import numpy as np
 from mutations import FORMATS, MUTATIONS, write_seed
@@ -116,11 +117,12 @@ def fuzz(cases: int, seed: int, *, keep: Path | None = None) -> Counter[tuple[st
                 folder = Path(temporary) / str(n)
                 folder.mkdir()
                 path = write_seed(folder, suffix, rng)
-                kind, expected = reader.read(path)
+                target = folder if suffix in ("dcm series", "dcm jpeg") else path
+                kind, expected = reader.read(target)
                 if kind != "read":
                     raise SystemExit(f"error: the whole {suffix} file was not read: {expected}")
                 path.write_bytes(mutation.apply(path.read_bytes(), rng))
-                kind, found = reader.read(path)
+                kind, found = reader.read(target)
                 outcome = judge(kind, found, expected, keeps_voxels=mutation.keeps_voxels)
                 table[suffix, outcome] += 1
                 if outcome in BAD:
@@ -129,7 +131,7 @@ def fuzz(cases: int, seed: int, *, keep: Path | None = None) -> Counter[tuple[st
                     )
                     if keep is not None:
                         keep.mkdir(parents=True, exist_ok=True)
-                        (keep / f"{seed}-{n}.{suffix}").write_bytes(path.read_bytes())
+                        (keep / f"{seed}-{n}{path.suffix}").write_bytes(path.read_bytes())
     finally:
         reader.close()
     return table

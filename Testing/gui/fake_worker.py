@@ -41,7 +41,10 @@ def segment(request: dict[str, Any]) -> None:
         model = model.removesuffix(SECOND).removesuffix(" from") if asked else "quick"
         asked.append(model)
     send(event="log", level="info", message=str(os.getpid()))
-    send(event="progress", id=number, stage="netwörk", percent=12.5, seconds_left=None)
+    send(
+        event="progress", id=number, stage="netwörk", percent=12.5, seconds_left=None,
+        memory=3 << 30,
+    )  # fmt: skip
     if model == "noisy":
         print("a library says hello")
         sys.stdout.flush()
@@ -51,6 +54,11 @@ def segment(request: dict[str, Any]) -> None:
         os._exit(3)
     if model == "out of memory":
         os.kill(os.getpid(), signal.SIGKILL)
+    if model == "crashes":
+        signal.raise_signal(signal.SIGSEGV)  # of this thread, so that it says no more
+    if model == "confused":
+        send(event="error", message="The line is no JSON.", detail="", kind="ConfigError")
+        os._exit(4)
     if model == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)

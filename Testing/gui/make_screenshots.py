@@ -23,10 +23,11 @@ install()
 import qt
 import slicer
 
-from MorseCore.commands.demo import MODEL, REGIONS, run_demo
+from MorseCore.commands.demo import HEAD, run_demo
 from MorseCore.system.files import prepare_output_directory
 
 CAPTION = "The module's panel after a run, drawn on stand-ins for Slicer's widgets"
+MODEL = "hippocampus-t1"
 _WIDTH = 740  # pixels, as wide as the tables want
 _MARGIN = 8
 
@@ -43,17 +44,14 @@ def main(words: Sequence[str] | None = None) -> int:
             print("error: the views of Slicer could not be drawn here", file=sys.stderr)
             return 1
         shutil.copyfile(Path(folder) / "figure.png", options.output / "overview.png")
-        image = slicer.util.loadVolume(str(Path(folder) / "t1.nii.gz"))
-        image.SetName("ICBM 152 T1")
-        save_panel(options.output / "panel.png", image, MODEL, box=REGIONS["left"])
+        image = slicer.util.loadVolume(str(Path(folder) / HEAD.name))
+        image.SetName("Head, T1")
+        save_panel(options.output / "panel.png", image, MODEL)
     return 0
 
 
-def save_panel(path: Path, volume_node: Any, model: str, *, box: Any = None) -> None:
-    """Segment a volume by pressing the panel's button, and save how the panel looks then.
-
-    :param box: MorseCore.images.roi.Roi around what is to be segmented; None for everything.
-    """
+def save_panel(path: Path, volume_node: Any, model: str) -> None:
+    """Segment a volume by pressing the panel's button, and save how the panel looks then."""
     manager = slicer.app.moduleManager()
     holder = manager.load(REPOSITORY / "MorseSegment" / "MorseSegment.py").widgetRepresentation()
     try:
@@ -61,32 +59,23 @@ def save_panel(path: Path, volume_node: Any, model: str, *, box: Any = None) -> 
         holder.show()
         holder.enter()
         widget = holder.self()
-        _run(widget, volume_node, model, box)
+        _run(widget, volume_node, model)
         _grab(widget.uiWidget, path)
     finally:
         manager.unload("MorseSegment")
 
 
-def _run(widget: Any, volume_node: Any, model: str, box: Any) -> None:
+def _run(widget: Any, volume_node: Any, model: str) -> None:
     ui = widget.ui
     waitFor(lambda: ui.modelSelector.findData(model) >= 0, seconds=300)
     ui.volumeSelector.setCurrentNode(volume_node)
     ui.modelSelector.currentIndex = ui.modelSelector.findData(model)
-    if box is not None:
-        ui.regionSelector.setCurrentNode(_region(box))
     ui.segmentButton.click()
     waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=600)
     if not ui.structureTable.rowCount:
         raise RuntimeError(f"There is no result. {ui.messageLabel.text}")
     ui.pointTable.selectRow(0)
     processEvents()
-
-
-def _region(box: Any) -> Any:
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Left hippocampus")
-    node.SetXYZ(*((a + b) / 2 for a, b in zip(box.lower, box.upper, strict=True)))
-    node.SetRadiusXYZ(*((b - a) / 2 for a, b in zip(box.lower, box.upper, strict=True)))
-    return node
 
 
 def _grab(panel: Any, path: Path) -> None:

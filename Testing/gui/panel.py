@@ -58,3 +58,9 @@ def wait_until_idle(widget: Any) -> None:
 def ranks(widget: Any) -> list[int]:
     table = widget.ui.pointTable
     return [int(table.item(row, 0).text()) for row in range(table.rowCount)]
+
+
+def nodes(scene: Any) -> set[str]:
+    """What a person would call the scene's content."""
+    found = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+    return {node.GetID() for node in found if not node.GetSingletonTag()}

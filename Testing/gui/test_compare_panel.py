@@ -14,6 +14,7 @@ install()
 from MorseCore.geometry import Geometry
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.system.steps import finished
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.undo import UndoStack
@@ -124,7 +125,7 @@ def test_the_numbers_follow_a_local_rendering_and_its_undo(
     undo = UndoStack()
     before = line(a_widget, 0)
     block = a_result.geometry.crop((1, 3, 3), (2, 7, 8))
-    LocalWriter(a_scene, shown, undo).write(np.ones((1, 4, 5), np.uint8), block)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(np.ones((1, 4, 5), np.uint8), block))
     settle(a_widget)
     assert line(a_widget, 0)[2] == "0.120"
     undo.undo()

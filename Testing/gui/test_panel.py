@@ -8,20 +8,30 @@ import numpy as np
 import pytest
 import slicer
 
-from panel import choose, press_segment, wait_until_idle
+from panel import choose, load_module, press_segment, wait_until_idle
 from slicerqt import install, waitFor
 
 install()
 import qt
 
+from MorseCore.inference.files import write_result
+from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.panels.costs import costText
 from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.voxels import labelsOf
 from MorseSegmentLib.worker.catalog import Model
 from MorseSegmentLib.worker.runtimes import RunTimes
-from panel_fixtures import a_volume
+from panel_fixtures import a_result, a_volume
 
-__all__ = ["a_volume"]  # fixtures
+__all__ = ["a_result", "a_volume"]  # fixtures
+
+
+def test_slicer_learns_title_and_category(a_scene: Any) -> None:
+    parent = types.SimpleNamespace()
+    load_module().MorseSegment(parent)
+    assert parent.title == "Morse Segment"
+    assert parent.categories == ["Segmentation"]
 
 
 def test_every_control_has_a_tool_tip(a_widget: Any) -> None:
@@ -58,8 +68,8 @@ def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
 
 @pytest.mark.parametrize(
     ("level", "text"),
-    [(1, "Up to 2 x 250 points a window, as far as they are uncertain."),
-     (3, "Up to 2 x 1000 points a window, as far as they are uncertain."),
+    [(1, "Up to 2 x 250 points a window, uncertain ones only."),
+     (3, "Up to 2 x 1000 points a window, uncertain ones only."),
      (4, "2 x 2000 points a window, certain ones too."),
      (0, "No points are rendered: the refined mask is the coarse one.")],
 )  # fmt: skip
@@ -198,37 +208,21 @@ def test_the_key_exists_only_while_the_module_is_in_front(a_widget: Any) -> None
     assert keys() == 1
 
 
-def test_settings_and_result_survive_save_and_reload(
-    a_widget: Any, a_volume: Any, a_scene: Any, tmp_path: Path
-) -> None:
-    press_segment(a_widget, a_volume, "quick")
-    wait_until_idle(a_widget)
-    a_widget.ui.refinedViewButton.click()
-    a_widget.ui.qualitySlider.value = 2
-    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
-    a_scene.Clear(False)
-    assert a_widget.ui.qualitySlider.value == 3
-    assert a_widget.ui.structureTable.rowCount == 0
-    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    assert a_widget.ui.qualitySlider.value == 2
-    assert a_widget.ui.refinedViewButton.checked
-    assert a_widget.ui.structureTable.rowCount == 1
-    assert a_widget.ui.volumeSelector.currentNode().GetName() == "Scan"
-    assert visible(a_scene) == (False, True)
-    press_segment(a_widget, a_widget.ui.volumeSelector.currentNode(), "quick")
-    wait_until_idle(a_widget)
-    assert len(findResults(a_scene)) == 2
-
-
-def test_log_and_report_can_be_copied(a_widget: Any, a_volume: Any) -> None:
+def test_the_log_can_be_copied(a_widget: Any, a_volume: Any) -> None:
     press_segment(a_widget, a_volume, "quick")
     wait_until_idle(a_widget)
     a_widget.ui.copyLogButton.click()
     assert qt.QApplication.clipboard().text() == a_widget.ui.logEdit.plainText != ""
-    a_widget.ui.copyReportButton.click()
-    report = qt.QApplication.clipboard().text()
-    assert "torch: 9.9" in report
-    assert "CPU, 1 threads" in report
+
+
+def test_a_result_folder_is_shown_by_one_call(
+    a_widget: Any, a_result: Segmentation, tmp_path: Path
+) -> None:
+    write_result(tmp_path / "case_07", a_result)
+    shown = a_widget.logic.showResultFolder(tmp_path / "case_07")
+    node = slicer.mrmlScene.GetFirstNodeByName("case_07 refined")
+    assert node.GetID() == shown.refined
+    np.testing.assert_array_equal(labelsOf(node, a_result.geometry), a_result.refined)
 
 
 def test_a_result_folder_is_shown_by_the_button(

@@ -1,11 +1,9 @@
 """The points in the panel and in the scene."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import slicer
 
 from panel import ranks
 from slicerqt import install, waitFor
@@ -14,7 +12,7 @@ install()
 
 from MorseCore.result import Segmentation
 from MorseSegmentLib.scene.pointtable import PointTable, fillPointTable
-from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.record import SceneResult
 from panel_fixtures import a_result, shown
 
 __all__ = ["a_result", "shown"]  # fixtures
@@ -65,9 +63,7 @@ def test_next_and_previous_walk_through_what_is_shown(
     assert "Point 4:" in a_widget.ui.pointLabel.text
 
 
-def test_a_decision_goes_on_to_the_next_point_and_is_saved(
-    a_widget: Any, shown: SceneResult, a_scene: Any, tmp_path: Path
-) -> None:
+def test_a_decision_goes_on_to_the_next_point(a_widget: Any, shown: SceneResult) -> None:
     ui = a_widget.ui
     assert not ui.acceptPointButton.enabled
     ui.nextPointButton.click()
@@ -76,28 +72,6 @@ def test_a_decision_goes_on_to_the_next_point_and_is_saved(
     assert "Point 3:" in ui.pointLabel.text
     assert "1 accepted, 1 flagged, 3 left" in ui.pointLabel.text
     assert [ui.pointTable.item(row, 5).text() for row in range(3)] == ["accepted", "flagged", ""]
-    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
-    a_scene.Clear(False)
-    assert ui.pointTable.rowCount == 0
-    assert not ui.nextPointButton.enabled
-    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    assert len(findResults(a_scene)) == 1
-    assert [ui.pointTable.item(row, 5).text() for row in range(3)] == ["accepted", "flagged", ""]
-
-
-def test_added_and_removed_voxels_come_and_go(
-    a_widget: Any, shown: SceneResult, a_scene: Any
-) -> None:
-    before = a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-    a_widget.ui.differenceCheckBox.click()
-    assert a_widget.ui.differenceCheckBox.checked
-    kind = "vtkMRMLSegmentationNode"
-    waitFor(lambda: a_scene.GetNumberOfNodesByClass(kind) == before + 1, seconds=5)
-    node = a_scene.GetNthNodeByClass(before, "vtkMRMLSegmentationNode")
-    assert node.GetSegmentation().GetNumberOfSegments() == 3
-    assert a_widget.ui.differenceCheckBox.checked
-    a_widget.ui.differenceCheckBox.click()
-    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before
 
 
 def test_a_result_that_is_removed_empties_the_panel(a_widget: Any, shown: SceneResult) -> None:

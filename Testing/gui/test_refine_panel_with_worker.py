@@ -268,8 +268,9 @@ def test_several_steps_are_taken_back_one_by_one(segmented: Segmented) -> None:
         segmented.do("undoButton")
         np.testing.assert_array_equal(segmented.labels(), labels[step])
         assert nodes_of(segmented.scene) == nodes[step]
-        assert segmented.ui.refineLabel.text == f"Taken back: {title}."
+        assert segmented.ui.refineLabel.text == f"Undone: {title}."
     assert not segmented.ui.undoButton.enabled
+    assert segmented.ui.renderWholeButton.enabled, "the field is still there"
 
 
 def test_what_was_edited_in_between_stays_and_that_is_said(segmented: Segmented) -> None:
@@ -287,7 +288,7 @@ def test_what_was_edited_in_between_stays_and_that_is_said(segmented: Segmented)
     expected = before.copy()
     expected[k, j, i] = 3 - after[k, j, i]
     np.testing.assert_array_equal(segmented.labels(), expected)
-    assert "1 voxels that were edited since stay" in segmented.ui.refineLabel.text
+    assert "Voxels that were edited since and keep their edit: 1." in segmented.ui.refineLabel.text
 
 
 def test_a_run_that_is_begun_closes_the_way_to_the_field(segmented: Segmented) -> None:

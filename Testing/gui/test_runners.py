@@ -123,7 +123,11 @@ def test_a_request_cancelled_before_it_is_sent_never_is(a_runner: Runner) -> Non
 
 @pytest.mark.parametrize(
     ("model", "says", "advises"),
-    [("dies", "exit code 3", "press Segment"), ("out of memory", "memory", "region of interest")],
+    [
+        ("dies", "unexpectedly (exit code 3)", "press Segment"),
+        ("out of memory", "ended from outside (signal 9)", "press Segment"),
+        ("crashes", "crashed (signal 11", "with the CPU as the device"),
+    ],
 )
 def test_a_worker_that_dies_is_reported_once_with_what_to_do(
     a_runner: Runner, model: str, says: str, advises: str
@@ -142,6 +146,26 @@ def test_the_details_hold_the_worker_s_last_words(a_runner: Runner) -> None:
     _, recorder = ask(a_runner, "dies")
     wait(a_runner, recorder.isAnswered)
     assert "last words" in recorder.failures[0].detail
+
+
+def test_of_a_worker_that_was_killed_all_is_said_that_was_measured(
+    a_runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most memory that it told of, and how many programs the system ended meanwhile."""
+    counts = iter([7, 9])
+    monkeypatch.setattr("MorseCore.system.processes.oom_kills", lambda: next(counts, 9))
+    _, recorder = ask(a_runner, "out of memory")
+    wait(a_runner, recorder.isAnswered)
+    message = recorder.failures[0].message
+    assert "meanwhile the system ended 2 programs because memory ran short" in message
+    assert "(it had held up to 3.0 GiB)" in message
+    assert recorder.failures[0].kind == "WorkerKilled"
+
+
+def test_what_the_worker_could_not_read_at_all_is_in_the_details(a_runner: Runner) -> None:
+    _, recorder = ask(a_runner, "confused")
+    wait(a_runner, recorder.isAnswered)
+    assert "The line is no JSON." in recorder.failures[0].detail
 
 
 def test_after_a_death_the_next_request_starts_another_worker(a_runner: Runner) -> None:
@@ -198,11 +222,11 @@ def test_another_python_does_not_inherit_slicer_s_variables(
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # with it, no Python starts
     own = workerCommand()
     other = workerCommand("/another/python")
-    assert "PYTHONHOME" not in own.withoutVariables
-    assert "PYTHONHOME" in other.withoutVariables
+    assert "PYTHONHOME" not in own.without_variables
+    assert "PYTHONHOME" in other.without_variables
     assert Path(own.arguments[-1]).is_absolute()
     for kind in (QProcessRunner, SubprocessRunner):
-        command = WorkerCommand(sys.executable, ("-u", FAKE), other.withoutVariables)
+        command = WorkerCommand(sys.executable, ("-u", FAKE), other.without_variables)
         runner: Any = kind(command, str(tmp_path))
         _, recorder = ask(runner, "any")
         wait(runner, recorder.isAnswered)

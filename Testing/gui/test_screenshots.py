@@ -11,9 +11,9 @@ import slicer
 
 import make_screenshots
 from listeners import children
+from MorseCore.commands.demo import HEAD
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
-from MorseCore.images.roi import Roi
 from MorseCore.training.phantoms import make_phantom
 from slicerqt import waitFor
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def a_small_demo(folder: Path) -> int:
     """Leaves the files that the script takes of the real one."""
     voxels, _ = make_phantom(7)
-    write_volume(folder / "t1.nii.gz", voxels, Geometry(voxels.shape, np.eye(4)))
+    write_volume(folder / HEAD.name, voxels, Geometry(voxels.shape, np.eye(4)))
     (folder / "views").mkdir()
     (folder / "figure.png").write_bytes(b"picture")
     return 0
@@ -32,8 +32,6 @@ def a_small_demo(folder: Path) -> int:
 @pytest.fixture
 def a_folder(a_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(make_screenshots, "MODEL", "phantom-tiny")
-    region = Roi((2.0, 2.0, 2.0), (26.0, 26.0, 26.0))
-    monkeypatch.setattr(make_screenshots, "REGIONS", {"left": region})
     yield tmp_path
     waitFor(lambda: not children(), seconds=5)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import slicer
 
@@ -23,6 +24,7 @@ install()
 MODULE = Path(__file__).parents[2] / "MorseSegment"
 SCRIPT = MODULE / "Scripts" / "self_test.py"
 
+from MorseCore.errors import MorseError
 from MorseSegmentLib import selftests  # no classes: pytest would run them too
 from MorseSegmentLib.selftests import case
 from MorseSegmentLib.worker import install as environment
@@ -52,6 +54,15 @@ def test_passes(the_module: Any, owner: type[unittest.TestCase], name: str) -> N
     assert not result.skipped
     assert result.wasSuccessful(), "\n".join(text for _, text in result.failures + result.errors)
     assert result.testsRun == 1
+
+
+@pytest.mark.slow
+def test_a_script_is_told_why_it_did_not_work(the_module: Any, a_scene: Any) -> None:
+    volume = slicer.util.addVolumeFromArray(np.ones((8, 8, 8), np.int16), name="Scan")
+    before = a_scene.GetNumberOfNodes()
+    with pytest.raises(MorseError, match="no-such-model"):
+        the_module.MorseSegmentLogic().segment(volume, "no-such-model")
+    assert a_scene.GetNumberOfNodes() == before
 
 
 class Small(unittest.TestCase):

@@ -7,6 +7,7 @@ import pytest
 import slicer
 
 from listeners import children, isAlive
+from panel import choose, nodes, wait_until_idle
 from slicerqt import install, processEvents, waitFor
 
 install()
@@ -41,21 +42,10 @@ def a_frame(a_browser: Any) -> Any:
 
 def press_segment(widget: Any, volume: Any, model: str, *, frames: str = "all") -> None:
     ui = widget.ui
-    ui.volumeSelector.setCurrentNode(volume)
-    ui.modelSelector.currentIndex = ui.modelSelector.findData(model)
+    choose(widget, volume, model)
     assert ui.framesSelector.enabled
     ui.framesSelector.currentIndex = ui.framesSelector.findData(frames)
     ui.segmentButton.click()
-
-
-def wait_until_idle(widget: Any) -> None:
-    waitFor(lambda: not widget.panels.segmenter.isBusy, seconds=30)
-    processEvents()
-
-
-def nodes(scene: Any) -> set[str]:
-    found = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
-    return {node.GetID() for node in found if not node.GetSingletonTag()}
 
 
 def lowest_slice(scene: Any, shown: SceneResult) -> int:
@@ -178,32 +168,24 @@ def test_a_frame_that_fails_is_named_and_nothing_is_added(
     assert nodes(a_scene) == before
 
 
-@pytest.mark.parametrize("gone", ["volume", "sequence", "browser"])
-def test_removing_the_sequence_during_a_run_ends_it(
-    a_widget: Any, a_frame: Any, a_scene: Any, a_browser: Any, gone: str,
+@pytest.mark.parametrize(
+    ("gone", "word"),
+    [("volume", "removed"), ("sequence", "removed"), ("browser", "removed"), ("scene", "closed")],
+)
+def test_a_run_ends_if_what_it_needs_goes_between_frames(
+    a_widget: Any, a_frame: Any, a_scene: Any, a_browser: Any, gone: str, word: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: None)
     press_segment(a_widget, a_frame, "slow from the second")
     waitFor(lambda: a_widget.panels.segmenter.frame == (2, 3), seconds=30)
     sequence = a_browser.GetMasterSequenceNode()
-    a_scene.RemoveNode({"volume": a_frame, "sequence": sequence, "browser": a_browser}[gone])
+    if gone == "scene":
+        a_scene.Clear(False)
+    else:
+        a_scene.RemoveNode({"volume": a_frame, "sequence": sequence, "browser": a_browser}[gone])
     processEvents()
     assert not a_widget.panels.segmenter.isBusy
     assert not children()
     assert not findResults(a_scene)
-    assert "removed" in a_widget.ui.messageLabel.text
-
-
-def test_closing_the_scene_between_frames_ends_the_run(
-    a_widget: Any, a_frame: Any, a_scene: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: None)
-    press_segment(a_widget, a_frame, "slow from the second")
-    waitFor(lambda: a_widget.panels.segmenter.frame == (2, 3), seconds=30)
-    a_scene.Clear(False)
-    processEvents()
-    assert not a_widget.panels.segmenter.isBusy
-    assert not children()
-    assert not nodes(a_scene) & {"vtkMRMLSegmentationNode1", "vtkMRMLSequenceNode1"}
-    assert not a_widget.ui.framesSelector.enabled
+    assert word in a_widget.ui.messageLabel.text

@@ -29,6 +29,12 @@ MORSE_ROWS = {
         "pool": 2,
     },
 }  # fmt: skip
+IMAGE_ROWS = {  # heads that look into the image at the points
+    "iar+moe_image": {**MORSE_ROWS["iar+moe"], "image": "stem", "image_channels": 5},
+    "iar_image": {**MORSE_ROWS["iar"], "image": "raw"},
+    "implicit_image": {**MORSE_ROWS["implicit_pointrend"], "image": "raw"},
+    "iosnet_image": {"name": "iosnet", "widths": [9, 8], "image": "stem", "image_channels": 5},
+}
 TINY_SWIPE = {
     "name": "swipe", "hidden": 4, "embedding": 6, "patch_stride": 4, "frequencies": 2,
     "patch_widths": [10, 8, 8], "image_widths": [8, 6], "spo_copies": 2,
@@ -63,11 +69,17 @@ ONLY_2D = ("transunet",)
 ENCODERS = ("resnet", "res2net")  # no decoder: refused by what reads the finest map alone
 HEADS = {
     "plain": {"name": "plain"}, "morse": TINY_MORSE, **MORSE_ROWS, "swipe": TINY_SWIPE, **IMPLICIT,
+    **IMAGE_ROWS,
 }  # fmt: skip
 
 
 def make_network(
-    backbone: str = "unet3d", head: str | dict = "morse", *, dims: int = 3, classes: int = 3
+    backbone: str = "unet3d",
+    head: str | dict = "morse",
+    *,
+    dims: int = 3,
+    classes: int = 3,
+    stride: int = 1,
 ) -> Network:
     """A network with random weights, alike for every call, in evaluation mode."""
     torch.manual_seed(1)
@@ -76,6 +88,7 @@ def make_network(
         sizes["image_size"] = sizes["image_size"][:dims]
     data = {
         "spatial_dims": dims,
+        "backbone_stride": stride,
         "backbone": sizes,
         "head": HEADS[head] if isinstance(head, str) else head,
     }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerClient:
-    """Starts ``python -m MorseCore worker`` and speaks its protocol."""
+    """Starts ``python -m MorseCore worker`` and speaks its protocol.
 
-    def __init__(self) -> None:
+    :param code: what it runs instead, to which ``worker`` is MorseCore.service.worker.
+    :param limit: seconds after which it is ended: a test that waits for ever fails.
+    """
+
+    def __init__(self, code: str | None = None, *, limit: float = 200.0) -> None:
+        command = ["-m", "MorseCore", "worker"]
+        if code is not None:
+            command = ["-c", f"import MorseCore.service.worker as worker\n{code}\nworker.main()"]
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "MorseCore", "worker"], cwd=ROOT, text=True,
+            [sys.executable, "-u", *command], cwd=ROOT,
             encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.events: list[dict[str, Any]] = []
         self._number = 0
+        self._limit = threading.Timer(limit, self.process.kill)
+        self._limit.daemon = True
+        self._limit.start()
 
     def read(self) -> dict[str, Any]:
         """The next event; fails if the worker ended."""
@@ -35,9 +46,10 @@ class WorkerClient:
         self.write(json.dumps({"request": request, "id": self._number, **values}))
         return self._number
 
-    def write(self, line: str) -> None:
+    def write(self, line: str | bytes) -> None:
         """Send any line."""
-        self.process.stdin.write(line + "\n")
+        data = line if isinstance(line, bytes) else line.encode("utf-8")
+        self.process.stdin.buffer.write(data + b"\n")
         self.process.stdin.flush()
 
     def answer(self, number: int | None) -> dict[str, Any]:
@@ -56,6 +68,7 @@ class WorkerClient:
         """Close the worker's stdin and wait for its end."""
         self.process.stdin.close()
         code = self.process.wait(timeout=30)
+        self._limit.cancel()
         self.process.stdout.close()
         self.process.stderr.close()
         return code

@@ -85,7 +85,6 @@ def test_an_installed_wheel_trains_segments_and_scores(installed: Path, tmp_path
 
 
 def test_the_demo_of_an_installed_wheel_draws_its_figure(installed: Path, tmp_path: Path):
-    pytest.importorskip("nilearn", reason="NOT TESTED: the demo's brain comes with nilearn")
     done = run(installed, "demo", "--output", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo" / "figure.png").stat().st_size > 100_000

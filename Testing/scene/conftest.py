@@ -97,6 +97,23 @@ def a_volume_node(a_scene: Any, a_geometry: Geometry) -> Any:
     return node
 
 
+@pytest.fixture
+def a_moving_volume(a_scene: Any, a_volume_node: Any) -> Any:
+    """The proxy of three frames of one grid; the second is the one that is seen."""
+    import slicer
+
+    sequence = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart sequence")
+    sequence.SetIndexUnit("s")
+    for number in range(3):
+        slicer.util.arrayFromVolume(a_volume_node)[:] = number
+        sequence.SetDataNodeAtValue(a_volume_node, f"{number / 2}")
+    a_scene.RemoveNode(a_volume_node)
+    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.SetSelectedItemNumber(1)
+    return browser.GetProxyNode(sequence)
+
+
 def points_at(geometry: Geometry, ijk: np.ndarray, uncertainty: np.ndarray) -> RenderedPoints:
     """Rendered points at voxel centres; (P, 3) indices and (P,) uncertainties."""
     ones = np.ones(len(ijk), np.int32)

@@ -85,5 +85,5 @@ def test_a_block_beside_the_segmentation_is_an_error(a_geometry: Geometry) -> No
 
 
 def test_a_turned_block_is_an_error(a_geometry: Geometry) -> None:
-    with pytest.raises(GeometryError, match="is turned against"):
+    with pytest.raises(GeometryError, match="is rotated against"):
         toGrid(np.zeros((4, 4, 4), np.uint8), Geometry((4, 4, 4), np.eye(4)), a_geometry)

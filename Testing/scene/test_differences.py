@@ -1,6 +1,5 @@
 """What differs between coarse and refined: as segments and as numbers."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.scene.difference import DifferenceView, differenceLabels
-from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.result import SceneWriter
 
 
@@ -47,7 +47,7 @@ def test_a_difference_is_added_removed_or_another_structure() -> None:
 def test_the_difference_is_one_node_with_green_and_red_segments(
     a_scene: Any, a_result: Segmentation, a_volume_node: Any, difference: DifferenceView
 ) -> None:
-    node = a_scene.GetNodeByID(difference.show())
+    node = a_scene.GetNodeByID(finished(difference.showInSteps()))
     expected = differenceLabels(a_result.coarse, a_result.refined)
     assert set(np.unique(expected)) == {0, 1, 2, 3}
     for value, name in ((1, "Added"), (2, "Removed"), (3, "Other structure")):
@@ -66,8 +66,8 @@ def test_asked_again_the_difference_is_replaced_and_then_taken_away(
 ) -> None:
     before = a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     assert difference.nodeID is None
-    difference.show()
-    second = difference.show(structure=1)
+    finished(difference.showInSteps())
+    second = finished(difference.showInSteps(structure=1))
     assert difference.nodeID == second
     assert a_scene.GetNodeByID(second).GetSegmentation().GetNumberOfSegments() == 2
     assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before + 1
@@ -105,7 +105,7 @@ def test_masks_without_any_voxel_have_rows_and_a_difference(
     a_result.coarse[:] = a_result.refined[:] = 0
     shown = SceneWriter(a_scene).show(a_result)
     assert [row["coarse_ml"] for row in ChangeTable(a_scene, shown).measured()] == [0, 0, 0]
-    assert DifferenceView(a_scene, shown).show()
+    assert finished(DifferenceView(a_scene, shown).showInSteps())
 
 
 def test_a_segment_that_grew_by_hand_is_seen(
@@ -127,13 +127,13 @@ def test_the_rows_follow_a_local_change(
 ) -> None:
     before = next(changes.measured())
     box = a_result.geometry.crop((0, 0, 0), (1, 1, 2))
-    LocalWriter(a_scene, shown, UndoStack()).write(np.ones((1, 1, 2), np.uint8), box)
+    finished(
+        LocalWriter(a_scene, shown, UndoStack()).writeInSteps(np.ones((1, 1, 2), np.uint8), box)
+    )
     assert next(changes.measured())["added_voxels"] == before["added_voxels"] + 2
 
 
-def test_the_worker_s_rows_are_there_at_once_also_after_a_reload(
-    a_scene: Any, a_result: Segmentation, tmp_path: Path
-) -> None:
+def test_the_worker_s_rows_are_there_at_once(a_scene: Any, a_result: Segmentation) -> None:
     rows = compare_masks(
         a_result.coarse,
         a_result.refined,
@@ -141,11 +141,7 @@ def test_the_worker_s_rows_are_there_at_once_also_after_a_reload(
         structures=a_result.structures,
     )
     a_result.report["structures"] = rows
-    SceneWriter(a_scene).show(a_result)
-    assert a_scene.WriteToMRB(str(tmp_path / "case.mrb"))
-    a_scene.Clear(False)
-    assert a_scene.ReadFromMRB(str(tmp_path / "case.mrb"))
-    assert ChangeTable(a_scene, findResults(a_scene)[0]).reported() == rows
+    assert ChangeTable(a_scene, SceneWriter(a_scene).show(a_result)).reported() == rows
 
 
 def test_the_table_node_holds_the_rows_and_is_filled_again(
@@ -173,4 +169,4 @@ def test_a_deleted_mask_is_named(
 ) -> None:
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.refined))
     with pytest.raises(MorseError, match="no longer in the scene"):
-        difference.show()
+        finished(difference.showInSteps())

@@ -10,30 +10,16 @@ import slicer
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.logic.inputs import readVolume
 from MorseSegmentLib.logic.jobs import AllFrames
 from MorseSegmentLib.logic.sequences import SequenceFrames, findSequence
-from MorseSegmentLib.scene.masks import masksOf
+from MorseSegmentLib.scene.masks import masksInSteps
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult, findResults, readRecord
 from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentLib.scene.review import Review
 from MorseSegmentLib.scene.watch import MaskWatch
-
-
-@pytest.fixture
-def a_moving_volume(a_scene: Any, a_volume_node: Any) -> Any:
-    """The proxy of three frames of one grid; the second is the one that is seen."""
-    sequence = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart sequence")
-    sequence.SetIndexUnit("s")
-    for number in range(3):
-        slicer.util.arrayFromVolume(a_volume_node)[:] = number
-        sequence.SetDataNodeAtValue(a_volume_node, f"{number / 2}")
-    a_scene.RemoveNode(a_volume_node)
-    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
-    browser.AddSynchronizedSequenceNode(sequence)
-    browser.SetSelectedItemNumber(1)
-    return browser.GetProxyNode(sequence)
 
 
 @pytest.fixture
@@ -59,6 +45,16 @@ def job(a_scene: Any, frames: SequenceFrames, a_moving_volume: Any) -> AllFrames
     return AllFrames(a_scene, frames, a_moving_volume)
 
 
+def test_every_frame_is_of_the_modality_of_the_volume_that_shows_it(
+    a_scene: Any, frames: SequenceFrames, a_moving_volume: Any
+) -> None:
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(a_scene)
+    item = tree.CreateItem(tree.GetSceneItemID(), a_moving_volume)
+    tree.SetItemAttribute(item, "DICOM.Modality", "MR")
+    job = AllFrames(a_scene, frames, a_moving_volume)
+    assert [job.read(number).modality for number in range(job.count)] == ["MR"] * 3
+
+
 @pytest.fixture
 def shown(job: AllFrames, a_result: Segmentation) -> SceneResult:
     for number in range(job.count):
@@ -72,7 +68,7 @@ def content(scene: Any) -> list[str]:
 
 def seen(scene: Any, shown: SceneResult) -> dict[str, float]:
     """What the scene says of the frame that is selected."""
-    masks = masksOf(scene, shown)
+    masks = finished(masksInSteps(scene, shown))
     node = scene.GetNodeByID
     return {
         "slices": int((masks.refined == 1).any(axis=(1, 2)).sum()),

@@ -1,5 +1,6 @@
 """What a person chose, in the terms of the worker."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.roi import parse_roi, roi_to_box
-from MorseSegmentLib.logic.inputs import readVolume, regionText
+from MorseSegmentLib.logic.inputs import modalityOf, readVolume, regionText
+from MorseSegmentLib.logic.segmenter import Segmenter
 from MorseSegmentLib.logic.sequences import Frame, findSequence
+from MorseSegmentLib.worker.launch import WorkerCommand
+from MorseSegmentLib.worker.subprocess import SubprocessRunner
 
 
 def moved(scene: Any, node: Any, *, turn: float, shift: float) -> vtk.vtkTransform:
@@ -159,22 +163,6 @@ def test_a_box_that_is_empty_or_outside_or_bent_is_said(
         regionText(a_roi_node, a_volume_node)
 
 
-@pytest.fixture
-def a_moving_volume(a_scene: Any) -> Any:
-    """The proxy node of a sequence of three frames, whose voxels are 0, 1, 2."""
-    frame = a_scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Heart")
-    sequence = a_scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Heart sequence")
-    sequence.SetIndexUnit("s")
-    for number in range(3):
-        slicer.util.updateVolumeFromArray(frame, np.full((2, 3, 4), number, np.int16))
-        sequence.SetDataNodeAtValue(frame, f"{number / 2}")
-    a_scene.RemoveNode(frame)
-    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
-    browser.AddSynchronizedSequenceNode(sequence)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser.GetProxyNode(sequence)
-
-
 def test_all_frames_of_a_sequence_can_be_read_while_one_is_seen(
     a_scene: Any, a_moving_volume: Any
 ) -> None:
@@ -193,3 +181,34 @@ def test_all_frames_of_a_sequence_can_be_read_while_one_is_seen(
 def test_an_ordinary_volume_is_in_no_sequence(a_scene: Any, a_volume_node: Any) -> None:
     assert findSequence(a_scene, a_volume_node) is None
     assert findSequence(a_scene, None) is None
+
+
+def note_modality(scene: Any, node: Any, modality: str) -> None:
+    """What Slicer's DICOM module does with a volume that it loads."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = tree.GetItemByDataNode(node) or tree.CreateItem(tree.GetSceneItemID(), node)
+    tree.SetItemAttribute(item, "DICOM.Modality", modality)
+
+
+def test_the_modality_of_dicom_files_is_handed_on(a_scene: Any, a_volume_node: Any) -> None:
+    """Where Slicer's DICOM module notes it: at the volume's place in the tree of subjects."""
+    assert readVolume(a_volume_node).modality == ""
+    note_modality(a_scene, a_volume_node, "")
+    assert modalityOf(a_volume_node) == ""
+    note_modality(a_scene, a_volume_node, "CT")
+    assert readVolume(a_volume_node).modality == "CT"
+    assert modalityOf(slicer.vtkMRMLScalarVolumeNode()) == "", "of no scene"
+
+
+def test_the_worker_is_told_the_modality(a_scene: Any, a_volume_node: Any, tmp_path: Path) -> None:
+    sent: list[Any] = []
+
+    class Silent(SubprocessRunner):
+        def send(self, request: Any) -> None:
+            sent.append(request)
+
+    note_modality(a_scene, a_volume_node, "MR")
+    segmenter = Segmenter(a_scene, Silent(WorkerCommand("", ()), str(tmp_path)), lambda f: f())
+    segmenter.start(a_volume_node, {"model": "phantom-tiny"})
+    segmenter.close()
+    assert [request.modality for request in sent] == ["MR"]

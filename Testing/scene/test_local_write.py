@@ -67,7 +67,7 @@ def test_a_block_is_written_exactly_and_undone_exactly(
             segmentation.SeparateSegmentLabelmap(segment_id)
     before_layers = segmentation.GetNumberOfLayers()
     box = a_touching_result.geometry.crop(START, STOP)
-    number = LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    number = finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     expected = a_touching_result.refined.copy()
     expected[BOX] = a_mixed_block
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
@@ -90,9 +90,9 @@ def test_a_segment_that_a_person_added_stays_voxel_by_voxel(
     node.GetSegmentation().AddEmptySegment("drawn", "Drawn")
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, "drawn", a_volume_node)
     box = a_touching_result.geometry.crop(START, STOP)
-    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     undo.undo()
-    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     found = slicer.util.arrayFromSegmentBinaryLabelmap(node, "drawn", a_volume_node)
     np.testing.assert_array_equal(found, drawn)
     for value, segment_id in segmentIDs(node).items():
@@ -112,7 +112,7 @@ def test_a_person_s_segment_in_the_same_layer_stays_too(
     tail = a_touching_result.refined == 2
     block = np.where(a_mixed_block == 2, 0, a_mixed_block)
     box = a_touching_result.geometry.crop(START, STOP)
-    LocalWriter(a_scene, shown, UndoStack()).write(block, box)
+    finished(LocalWriter(a_scene, shown, UndoStack()).writeInSteps(block, box))
     image = slicer.vtkOrientedImageData()
     node.GetBinaryLabelmapRepresentation("Tail", image)
     values = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
@@ -128,7 +128,7 @@ def test_several_steps_are_undone_one_by_one(
     geometry = a_touching_result.geometry
     for step in range(3):
         block = np.roll(a_mixed_block, step)
-        writer.write(block, geometry.crop(START, STOP), title=f"Step {step}")
+        finished(writer.writeInSteps(block, geometry.crop(START, STOP), title=f"Step {step}"))
         states.append(states[-1].copy())
         states[-1][BOX] = block
     for step in (2, 1, 0):
@@ -164,7 +164,11 @@ def test_a_block_may_lie_beyond_all_voxels_that_were_filled(
     shown, undo = SceneWriter(a_scene).show(a_result), UndoStack()
     block = np.full((2, 2, 2), 7, np.uint8)
     geometry = a_result.geometry
-    LocalWriter(a_scene, shown, undo).write(block, geometry.crop((6, 8, 10), (8, 10, 12)))
+    finished(
+        LocalWriter(a_scene, shown, undo).writeInSteps(
+            block, geometry.crop((6, 8, 10), (8, 10, 12))
+        )
+    )
     expected = np.zeros_like(a_result.refined)
     expected[6:, 8:, 10:] = 7
     np.testing.assert_array_equal(labels(a_scene, shown, a_result), expected)
@@ -177,7 +181,12 @@ def test_a_block_that_changes_nothing_leaves_nothing_to_undo(
 ) -> None:
     shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
     box = a_touching_result.geometry.crop(START, STOP)
-    assert LocalWriter(a_scene, shown, undo).write(a_touching_result.refined[BOX], box) == 0
+    assert (
+        finished(
+            LocalWriter(a_scene, shown, undo).writeInSteps(a_touching_result.refined[BOX], box)
+        )
+        == 0
+    )
     assert undo.title is None
 
 
@@ -190,7 +199,7 @@ def test_a_finer_block_is_written_on_the_segmentation_s_own_grid(
     matrix[:3, 3] = box.to_world(np.full(3, -0.25))
     fine = Geometry(tuple(2 * n for n in box.shape), matrix)
     block = a_mixed_block.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    LocalWriter(a_scene, shown, UndoStack()).write(block, fine)
+    finished(LocalWriter(a_scene, shown, UndoStack()).writeInSteps(block, fine))
     expected = a_touching_result.refined.copy()
     expected[BOX] = a_mixed_block
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
@@ -202,13 +211,13 @@ def test_surfaces_are_made_anew_as_slicer_makes_them_and_only_if_there_were_some
 ) -> None:
     shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
     node, box = node_of(a_scene, shown), a_touching_result.geometry.crop(START, STOP)
-    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
     undo.undo()
     node.GetSegmentation().SetConversionParameter("Smoothing factor", smoothing)
     SceneWriter.createSurface(node)
     first = surface_points(node, "Head")
-    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     mine = {key: surface_points(node, key) for key in ("Head", "Tail", "Roof")}
     node.RemoveClosedSurfaceRepresentation()
     SceneWriter.createSurface(node)
@@ -228,7 +237,7 @@ def test_a_surface_is_seen_until_the_new_one_is_there(
     first = surface_points(node, "Head")
     queue = SurfaceQueue(a_scene, later=turns.append)
     queue._stepper.start = lambda *_: None  # nothing is done yet
-    LocalWriter(a_scene, shown, UndoStack(), queue).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, UndoStack(), queue).writeInSteps(a_mixed_block, box))
     np.testing.assert_array_equal(surface_points(node, "Head"), first)
 
 
@@ -243,7 +252,7 @@ def test_what_a_person_edited_in_between_stays_and_is_counted(
 ) -> None:
     shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
     box = a_touching_result.geometry.crop(START, STOP)
-    LocalWriter(a_scene, shown, undo).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, undo).writeInSteps(a_mixed_block, box))
     node = node_of(a_scene, shown)
     after = labels(a_scene, shown, a_touching_result)
     changed = np.argwhere((after != a_touching_result.refined) & (after > 0))[:2]
@@ -257,7 +266,7 @@ def test_what_a_person_edited_in_between_stays_and_is_counted(
     expected = a_touching_result.refined.copy()
     expected[tuple(changed.T)] = 0
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)
-    assert back.note == "2 voxels that were edited since stay as they were edited."
+    assert back.note == "Voxels that were edited since and keep their edit: 2."
 
 
 def test_nothing_is_seen_before_the_last_piece_and_an_edit_meanwhile_is_not_overwritten(
@@ -285,13 +294,13 @@ def test_a_deleted_segmentation_is_named_and_the_step_forgotten(
     shown, undo = SceneWriter(a_scene).show(a_touching_result), UndoStack()
     writer = LocalWriter(a_scene, shown, undo)
     box = a_touching_result.geometry.crop(START, STOP)
-    writer.write(a_mixed_block, box)
+    finished(writer.writeInSteps(a_mixed_block, box))
     a_scene.RemoveNode(node_of(a_scene, shown))
     with pytest.raises(MorseError, match="no longer in the scene"):
         undo.undo()
     assert undo.title is None
     with pytest.raises(MorseError, match="no longer in the scene"):
-        writer.write(a_mixed_block, box)
+        finished(writer.writeInSteps(a_mixed_block, box))
 
 
 def test_the_masks_of_a_moved_volume_are_written_in_its_own_ras(
@@ -304,7 +313,7 @@ def test_the_masks_of_a_moved_volume_are_written_in_its_own_ras(
     a_volume_node.SetAndObserveTransformNodeID(transform.GetID())
     shown = SceneWriter(a_scene).show(a_touching_result, a_volume_node)
     box = a_touching_result.geometry.crop(START, STOP)
-    LocalWriter(a_scene, shown, UndoStack()).write(a_mixed_block, box)
+    finished(LocalWriter(a_scene, shown, UndoStack()).writeInSteps(a_mixed_block, box))
     expected = a_touching_result.refined.copy()
     expected[BOX] = a_mixed_block
     np.testing.assert_array_equal(labels(a_scene, shown, a_touching_result), expected)

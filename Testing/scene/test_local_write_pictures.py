@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene.record import SceneResult
@@ -22,7 +23,9 @@ def written(scene: Any, result: Segmentation, shown: SceneResult, undo: UndoStac
     """Fill half of the box with the first structure."""
     labels = np.zeros((6, 6, 8), np.uint8)
     labels[:, :, :4] = 1
-    LocalWriter(scene, shown, undo).write(labels, result.geometry.crop(START, STOP))
+    finished(
+        LocalWriter(scene, shown, undo).writeInSteps(labels, result.geometry.crop(START, STOP))
+    )
 
 
 def differing(first: np.ndarray, second: np.ndarray) -> int:

@@ -8,10 +8,11 @@ import pytest
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
 from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
-from MorseSegmentLib.scene.points import MAXIMUM_POINTS
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.result import SceneWriter
@@ -113,11 +114,11 @@ def test_a_written_block_brings_its_points_and_undo_takes_both_back(
     undo = UndoStack()
     writer = LocalWriter(a_scene, shown, undo)
     labels = np.ones(box.shape, np.uint8)
-    writer.write(labels, box, points=fine_points(a_result.geometry, box))
+    finished(writer.writeInSteps(labels, box, points=fine_points(a_result.geometry, box)))
     assert len(table_of(a_scene, shown)) == 6
     table_of(a_scene, shown).setReview(1, "flagged")
     back = undo.undo()
-    assert back == TakenBack("Re-rendered box", "The review of 1 of its points went with it.")
+    assert back == TakenBack("Re-rendered box", "New points whose review is gone: 1.")
     assert len(table_of(a_scene, shown)) == 5
 
 
@@ -128,7 +129,9 @@ def test_without_a_table_nothing_is_written(
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.pointTable))
     labels = np.ones(box.shape, np.uint8)
     with pytest.raises(MorseError, match="table of rendered points is no longer"):
-        LocalWriter(a_scene, shown, undo).write(
-            labels, box, points=fine_points(a_result.geometry, box)
+        finished(
+            LocalWriter(a_scene, shown, undo).writeInSteps(
+                labels, box, points=fine_points(a_result.geometry, box)
+            )
         )
     assert undo.title is None

@@ -7,9 +7,9 @@ import slicer
 import vtk
 
 from MorseCore.result import RenderedPoints, Segmentation
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS, addPoints, worstPoints
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.palette import binColors, binOf, uncertaintyColors
-from MorseSegmentLib.scene.points import MAXIMUM_POINTS, addPoints, worstPoints
 from MorseSegmentLib.scene.result import SceneWriter
 
 

@@ -42,9 +42,9 @@ def counted_fills(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return filled
 
 
-def test_a_range_of_uncertainty_includes_both_its_ends(a_result: Segmentation) -> None:
-    chosen = selectPoints(a_result.points, PointCriteria(lowest=0.3, highest=0.7))
-    assert chosen.tolist() == [False, True, True, True, False]
+def test_the_least_uncertainty_is_included(a_result: Segmentation) -> None:
+    chosen = selectPoints(a_result.points, PointCriteria(lowest=0.3))
+    assert chosen.tolist() == [True, True, True, True, False]
 
 
 def test_a_class_is_met_by_the_coarse_or_the_refined_label(a_result: Segmentation) -> None:
@@ -82,13 +82,9 @@ def test_the_scene_shows_exactly_what_meets_the_criteria(
     shown = SceneWriter(a_scene).show(a_crowded_result)
     points_filter = PointsFilter(a_scene, shown)
     uncertainty = a_crowded_result.points.uncertainty
-    for criteria in (
-        PointCriteria(lowest=0.5, highest=0.9),
-        PointCriteria(lowest=0.85, highest=0.95),
-        PointCriteria(lowest=0.2),
-    ):
+    for criteria in (PointCriteria(lowest=0.5), PointCriteria(lowest=0.85), PointCriteria()):
         number = points_filter.apply(criteria)
-        expected = (uncertainty >= criteria.lowest) & (uncertainty <= criteria.highest)
+        expected = uncertainty >= criteria.lowest
         assert shown_ranks(a_scene, shown) == set((np.flatnonzero(expected) + 1).tolist())
         assert number == len(points_filter.rows()) == expected.sum()
 
@@ -97,8 +93,8 @@ def test_every_point_stays_in_the_colour_of_its_range(
     a_scene: Any, a_crowded_result: Segmentation
 ) -> None:
     shown = SceneWriter(a_scene).show(a_crowded_result)
-    PointsFilter(a_scene, shown).apply(PointCriteria(lowest=0.3, highest=0.7))
-    for number in (1, 2, 3):
+    PointsFilter(a_scene, shown).apply(PointCriteria(lowest=0.3))
+    for number in (1, 2, 3, 4):
         node = a_scene.GetNodeByID(shown.points[number])
         values = slicer.util.arrayFromMarkupsControlPointData(node, "uncertainty")
         assert set(binOf(values)) == {number}
@@ -142,18 +138,18 @@ def test_the_worst_are_listed_first_with_names_and_probabilities(
     a_scene: Any, a_crowded_result: Segmentation
 ) -> None:
     shown = SceneWriter(a_scene).show(a_crowded_result)
-    points_filter = PointsFilter(a_scene, shown, background="nothing")
-    points_filter.apply(PointCriteria(highest=0.5))
+    points_filter = PointsFilter(a_scene, shown)
+    points_filter.apply(PointCriteria())
     rows = points_filter.worst(100)
     assert len(rows) == 100
     values = np.array([row.uncertainty for row in rows])
-    assert values[0] == pytest.approx(0.5, abs=1e-4)
+    assert values[0] == values.max()
     assert (np.diff(values) <= 0).all()
     first = rows[0]
     source = a_crowded_result.points
     assert source.uncertainty[first.rank - 1] == np.float32(first.uncertainty)
     np.testing.assert_allclose(first.position, source.positions[first.rank - 1], atol=1e-9)
-    assert (first.coarse, first.refined, first.changed) == ("nothing", "Head", True)
+    assert (first.coarse, first.refined, first.changed) == ("Background", "Head", True)
     assert first.coarseProbability == first.refinedProbability == pytest.approx(0.9)
     assert points_filter.row(first.row) == first
 

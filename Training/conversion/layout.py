@@ -1,4 +1,4 @@
-"""The Decathlon layout, written: images, labels, dataset.json and splits.json."""
+"""Writes the Decathlon layout: images, labels, dataset.json and splits.json."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from MorseCore.images.imageio import geometry_of
 from MorseCore.images.itkpath import itk_path
 from MorseCore.system.files import output_error, replace_patiently, write_json, write_text
 
-__all__ = ["Pair", "Source", "read_image", "same_file", "write_dataset"]
+__all__ = ["Pair", "PublicDataset", "read_image", "same_file", "write_dataset"]
 
 Reader = Callable[[Path], SimpleITK.Image]
 _LARGEST_LABEL = 255  # label maps are written as uint8
@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Source:
+class PublicDataset:
     """A data set: where its cases are, and how a label becomes 0, 1, 2 …"""
 
     title: str
@@ -49,16 +49,16 @@ class Source:
     """The cases in a downloaded folder; an empty list if it is none."""
     to_image: Callable[[SimpleITK.Image], SimpleITK.Image]
     to_label: Callable[[SimpleITK.Image], SimpleITK.Image]
-    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    proportions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     """Of subjects, for train, val and test, where the data set does not say."""
     expected: str = ""
     """The folder's layout, for the message if nothing is found."""
 
 
-def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) -> Path:
+def write_dataset(source: PublicDataset, folder: Path, output: Path, *, seed: int = 0) -> Path:
     """Convert a downloaded folder; the path of ``dataset.json``.
 
-    Written into a folder beside the output that is renamed at the end: there is all or nothing.
+    A folder beside the output is written first and renamed at the end: all or nothing.
 
     :raises DatasetError: if the folder is not laid out as expected, or a case cannot be read.
     :raises OutputError: if the output is there already, or cannot be written.
@@ -75,7 +75,7 @@ def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) 
             (temporary / sub).mkdir(parents=True)
         for pair in tqdm(pairs, unit="case"):
             _convert(source, pair, temporary)
-        splits = draw_splits(pairs, source.shares, seed=seed)
+        splits = draw_splits(pairs, source.proportions, seed=seed)
         write_json(temporary / "dataset.json", _describe(source, pairs, splits))
         write_json(temporary / "splits.json", splits)
         rows = [f"{pair.name},{pair.subject}" for pair in pairs]
@@ -89,13 +89,13 @@ def write_dataset(source: Source, folder: Path, output: Path, *, seed: int = 0) 
 
 
 def draw_splits(
-    pairs: Sequence[Pair], shares: tuple[float, float, float], *, seed: int
+    pairs: Sequence[Pair], proportions: tuple[float, float, float], *, seed: int
 ) -> dict[str, list[str]]:
-    """Names by part; subjects without a part are drawn by ``shares``, each whole."""
+    """Names by part; subjects without a part are drawn by ``proportions``, each whole."""
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     subjects = sorted({pair.subject for pair in pairs if not pair.part})
     order = np.random.default_rng(seed).permutation(len(subjects))
-    bounds = np.round(np.cumsum(shares) / sum(shares) * len(subjects)).astype(int)
+    bounds = np.round(np.cumsum(proportions) / sum(proportions) * len(subjects)).astype(int)
     drawn = {subjects[n]: int(np.searchsorted(bounds, place, side="right"))
              for place, n in enumerate(order)}  # fmt: skip
     for pair in pairs:
@@ -118,11 +118,11 @@ def read_image(path: Path) -> SimpleITK.Image:
 
 
 def same_file(image: SimpleITK.Image) -> SimpleITK.Image:
-    """As it is."""
+    """The image unchanged."""
     return image
 
 
-def _convert(source: Source, pair: Pair, folder: Path) -> None:
+def _convert(source: PublicDataset, pair: Pair, folder: Path) -> None:
     image = source.to_image(read_image(pair.image))
     drawn = read_image(pair.label)
     _check_is_grey(source, pair.name, image, drawn)
@@ -151,7 +151,7 @@ def _convert(source: Source, pair: Pair, folder: Path) -> None:
             raise OutputError(f"'{path.name}' cannot be written: {reason}") from None
 
 
-def _check_is_grey(source: Source, name: str, *images: SimpleITK.Image) -> None:
+def _check_is_grey(source: PublicDataset, name: str, *images: SimpleITK.Image) -> None:
     """Scans have one value a voxel; the colours of photographs become grey."""
     counts = [image.GetNumberOfComponentsPerPixel() for image in images]
     if source.suffix != ".png" and max(counts) > 1:
@@ -162,7 +162,7 @@ def _check_is_grey(source: Source, name: str, *images: SimpleITK.Image) -> None:
 
 
 def _check_is_label(name: str, label: SimpleITK.Image) -> None:
-    """What a cast to 8 bits would make another label, unseen: 256 would become background."""
+    """Refuse labels that a cast to 8 bits would change: 256 would become background."""
     values = SimpleITK.GetArrayViewFromImage(label)
     if (values < 0).any() or (values > _LARGEST_LABEL).any() or (values % 1 != 0).any():
         raise DatasetError(
@@ -172,7 +172,7 @@ def _check_is_label(name: str, label: SimpleITK.Image) -> None:
 
 
 def _describe(
-    source: Source, pairs: Sequence[Pair], splits: dict[str, list[str]]
+    source: PublicDataset, pairs: Sequence[Pair], splits: dict[str, list[str]]
 ) -> dict[str, object]:
     def entries(names: Iterator[str]) -> list[dict[str, str]]:
         return [{sub[:-1]: f"./{sub}/{name}{source.suffix}" for sub in ("images", "labels")}

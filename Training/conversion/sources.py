@@ -7,7 +7,7 @@ from pathlib import Path
 
 import SimpleITK
 
-from Training.conversion.layout import Pair, Source, same_file
+from Training.conversion.layout import Pair, PublicDataset, same_file
 
 __all__ = ["SOURCES"]
 
@@ -134,41 +134,41 @@ _BTCV = "BTCV, doi:10.7303/syn3193805; registration and terms at synapse.org"
 _BTCV_FOLDER = "img/img0001.nii.gz … and label/label0001.nii.gz … (BTCV 'RawData/Training')"
 
 SOURCES = {
-    "synapse": Source(
+    "synapse": PublicDataset(
         "Synapse multi-organ (8 organs of BTCV)", _BTCV, _BTCV, "CT",
         ("background", "aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas",
          "spleen", "stomach"),
         ".nii.gz", _btcv, same_file, _to_synapse, expected=_BTCV_FOLDER,
     ),
-    "btcv": Source(
+    "btcv": PublicDataset(
         "BTCV (13 organs)", _BTCV, _BTCV, "CT", _BTCV_ORGANS, ".nii.gz", _btcv_drawn, same_file,
         same_file, expected=_BTCV_FOLDER,
     ),
-    "amos": Source(
+    "amos": PublicDataset(
         "AMOS 2022, CT (15 organs)", "CC BY-NC-SA 4.0", "Ji et al., NeurIPS 2022", "CT",
         _AMOS_ORGANS, ".nii.gz", _amos, same_file, same_file,
         expected="imagesTr, labelsTr, imagesVa, labelsVa with amos_0001.nii.gz …",
     ),
-    "kvasir-sessile": Source(
+    "kvasir-sessile": PublicDataset(
         "Kvasir-Sessile", "research and education only", "Jha et al., MMM 2020", "endoscopy",
         ("background", "polyp"), ".png", _sessile, to_grey, foreground(above=127),
         expected="images/*.jpg and masks/*.jpg of the same names",
     ),
-    "cvc-clinicdb": Source(
+    "cvc-clinicdb": PublicDataset(
         "CVC-ClinicDB", "research only",
         "Bernal et al., Computerized Medical Imaging and Graphics 43 (2015) 99", "endoscopy",
         ("background", "polyp"), ".png", _cvc, to_grey, foreground(above=127),
         expected="Original/1.png … (or .tif) and 'Ground Truth/1.png' …",
     ),
-    "glas": Source(
+    "glas": PublicDataset(
         "GlaS", "research only", "Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489",
         "histology", ("background", "gland"), ".png", _glas, to_grey, foreground(above=0),
         expected="train_1.bmp, train_1_anno.bmp, testA_1.bmp … in one folder",
     ),
-    "acdc": Source(
+    "acdc": PublicDataset(
         "ACDC", "research only", "Bernard et al., IEEE TMI 37 (2018) 2514", "cine MR",
         ("background", "right ventricle", "myocardium", "left ventricle"), ".nii.gz", _acdc,
-        same_file, same_file, shares=(0.7, 0.1, 0.2),
+        same_file, same_file, proportions=(0.7, 0.1, 0.2),
         expected="…/patient001/patient001_frame01.nii.gz and …_frame01_gt.nii.gz",
     ),
 }  # fmt: skip

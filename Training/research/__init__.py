@@ -1,1 +1,1 @@
-"""What was asked of the methods and of the programs: studies, evidence, benchmarks."""
+"""Research tools: studies of the methods, and benchmarks of the programs."""

@@ -4,22 +4,24 @@
     python Training/research/finer_grid.py CONFIG optimisation.iterations=2000 --seeds 1,2,3
     python Training/research/finer_grid.py CONFIG --quick
 
-The study of SwIPE's Table 2: the network is trained on images down-sampled by two (twice the
-spacing, half the window, by train.py) and gives masks twice as fine, in three ways: each voxel
-repeated, probabilities interpolated, the field asked between its voxels. Likewise three surfaces:
+The study of SwIPE's Table 2: train.py trains the network on images down-sampled by two (twice the
+spacing, half the window). Masks twice as fine are then made in three ways: each voxel repeated,
+probabilities interpolated, the field asked between its voxels; and three surfaces likewise:
 marching cubes of the coarse label map, of its probabilities, of the field. All are compared with
-the label map at full resolution. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
-it again after an interruption and it goes on.
+the label map at full resolution. The script writes ``<output>/table.md``, ``table.csv`` and
+``plot.png``. After an interruption, run it again and it continues.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
+
+import numpy as np
 
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError, MorseError
@@ -30,14 +32,39 @@ from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import Case
+from Training.research.shared.commandline import command_line, exit_code, whole_numbers
 from Training.research.shared.data import cases_of, open_training_data
 from Training.research.shared.identity import check_identity, measure_cases
-from Training.research.study.commandline import command_line, exit_code, whole_numbers
-from Training.research.study.finerreport import draw, summarise, write_tables
+from Training.research.shared.output import markdown_table, new_figure, save_figure, write_tables
+from Training.research.shared.scores import Interval
 from Training.research.study.running import Run, check_data, make_run, run_all
-from Training.research.study.upsampling import Scores, check_is_finer, check_vtk, score_case
+from Training.research.study.upsampling import (
+    MASKS,
+    SURFACES,
+    Scores,
+    check_is_finer,
+    check_vtk,
+    score_case,
+)
 
 QUICK = ["optimisation.iterations=300", "validation.every=150"]
+KINDS = {"masks": MASKS, "surfaces": SURFACES}
+TITLES = {"dice": "DSC", "hd95": "HD95 mm", "asd": "ASD mm", "assd": "ASSD mm"}
+HEAD = ("kind", "variant", "measure", "mean", "gain", "low", "high", "subjects")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One measure of one variant, over subjects."""
+
+    kind: str
+    """``masks`` or ``surfaces``."""
+    variant: str
+    measure: str
+    mean: float
+    field_less_this: Interval | None
+    """Paired by subject; None for the field itself."""
+    subjects: int
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +118,7 @@ def study(options: argparse.Namespace) -> int:
         f"window {list(preparation.window)}, {options.factor} times coarser than the labels; "
         f"split '{options.split}', seeds {','.join(map(str, options.seeds))}."
     ]
-    print(write_tables(options.output, rows, notes))
+    print(write_tables(options.output, markdown(rows) + notes, numbers(rows)))
     draw(options.output / "plot.png", rows)
     print(f"written: {options.output / 'table.md'}, table.csv, plot.png")
     return 0
@@ -134,6 +161,73 @@ def score(run: Run, cases: Sequence[Case], options: argparse.Namespace) -> dict[
         folder, cases, lambda case: score_case(case, network(), info, factor=options.factor),
         title=run.config.name,
     )  # fmt: skip
+
+
+def summarise(
+    scores: Mapping[int, Mapping[str, Scores]], subjects: Mapping[str, str]
+) -> list[Gain]:
+    """:param scores: seed -> case -> scores. :param subjects: case -> subject."""
+    rows = []
+    for kind, variants in KINDS.items():
+        values = {v: by_subject(scores, subjects, kind, v) for v in variants}
+        for variant, measures in values.items():
+            for measure, found in measures.items():
+                gain = None
+                if variant != "field":
+                    gain = Interval.between(found, values["field"][measure])
+                mean = float(np.mean(found))
+                rows.append(Gain(kind, variant, measure, mean, gain, len(found)))
+    return rows
+
+
+def by_subject(
+    scores: Mapping[int, Mapping[str, Scores]], subjects: Mapping[str, str], kind: str, variant: str
+) -> dict[str, list[float]]:
+    """Measure -> one value a subject: mean over its cases and the seeds."""
+    grouped: dict[str, dict[str, list[float]]] = {}
+    for cases in scores.values():
+        for name in sorted(cases):
+            for measure, value in cases[name][kind].get(variant, {}).items():
+                group = grouped.setdefault(measure, {})
+                group.setdefault(subjects.get(name, name), []).append(value)
+    return {m: [float(np.mean(v)) for v in group.values()] for m, group in grouped.items()}
+
+
+def markdown(rows: Sequence[Gain]) -> list[str]:
+    """A table of the masks and one of the surfaces."""
+    lines = ["# Finer than the grid", ""]
+    for kind in dict.fromkeys(row.kind for row in rows):
+        mine = [row for row in rows if row.kind == kind]
+        head = [f"{kind} from", "measure", "mean", "field - this [95 %]"]
+        cells = (
+            (r.variant, TITLES[r.measure], f"{r.mean:.4f}",
+             r.field_less_this.text(4) if r.field_less_this else "")
+            for r in mine
+        )  # fmt: skip
+        lines += [f"**{kind}**", "", *markdown_table(head, cells), ""]
+        lines += [f"{mine[0].subjects} subjects.", ""]
+    return lines
+
+
+def numbers(rows: Sequence[Gain]) -> list[Sequence[object]]:
+    """Every number, unrounded."""
+    return [HEAD, *(
+        (r.kind, r.variant, r.measure, r.mean, *Interval.cells(r.field_less_this), r.subjects)
+        for r in rows
+    )]  # fmt: skip
+
+
+def draw(path: Path, rows: Sequence[Gain]) -> None:
+    """DSC of the masks, and ASSD of masks and surfaces, by variant."""
+    panels = [("masks", "dice"), ("masks", "assd"), ("surfaces", "assd")]
+    figure = new_figure(11, 3.4)
+    for axes, (kind, measure) in zip(figure.subplots(1, 3), panels, strict=True):
+        mine = [r for r in rows if (r.kind, r.measure) == (kind, measure)]
+        axes.bar([r.variant for r in mine], [r.mean for r in mine], color="#0072B2")
+        if mine and measure == "dice":  # the differences are small beside the whole
+            axes.set_ylim(max(0.0, min(r.mean for r in mine) - 0.02), None)
+        axes.set_title(f"{kind}: {TITLES[measure]}")
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

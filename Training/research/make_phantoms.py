@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.study.commandline import command_line, exit_code
+from Training.research.shared.commandline import command_line, exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:

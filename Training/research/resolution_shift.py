@@ -8,17 +8,19 @@ image's own grid. Output: the field is asked on a grid finer or coarser than the
 are scored against the labels brought to that grid, a finer one only where the labels were drawn so
 finely. Any model folder; the data set is that of a training's configuration, or a ``dataset.json``
 of yours (as for score.py). Writes ``<output>/table.md``, ``table.csv``, ``plot.png`` and every
-case's scores; run it again and it goes on where it stopped.
+case's scores. After an interruption, run it again and it continues.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
+import numpy as np
 from tqdm import tqdm
 
 from MorseCore.errors import ConfigError
@@ -28,12 +30,35 @@ from MorseCore.metrics.subjects import subjects_of
 from MorseCore.store.library import find_model
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.dataset import Case, Decathlon
+from MorseCore.training.validation import STAGES
+from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import PARTS, cases_of, compare_by_number, open_data
 from Training.research.shared.identity import check_model_identity, read_scores
-from Training.research.shared.scores import Cases
-from Training.research.study.commandline import add_model_and_data, command_line, exit_code
+from Training.research.shared.output import markdown_table, new_figure, save_figure, write_tables
+from Training.research.shared.scores import Cases, Interval, pair_subjects, values_by_subject
 from Training.research.study.shifts import Shift, score_shift
-from Training.research.study.shifttable import collect_lines, write_shifts
+
+MEASURES = ("dice", "hd95", "asd")
+NOTE = (
+    "Means over structures and subjects; a missed structure scores DSC 0 and the image's diagonal. "
+    "Δ: refined masks against those of the same kind without a shift, paired by subject, bootstrap "
+    "interval. Input: the image had so many times the pixels an axis, the masks are scored on its "
+    "own grid. Output: the masks have so many times the model's pixels an axis, the labels were "
+    "brought to that grid; there Δ also holds what another pixel size does to the measure itself."
+)
+HEAD = (
+    "shift",
+    "subjects",
+    "DSC coarse %",
+    "DSC refined %",
+    "HD95 mm",
+    "Δ DSC [95 %]",
+    "Δ HD95 mm",
+)
+COLUMNS = (
+    "kind", "factor", "stage", "measure", "cases", "subjects", "mean", "low", "high", "difference",
+    "difference_low", "difference_high",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,7 +114,11 @@ def run(options: argparse.Namespace) -> str:
     with tqdm(total=len(rows) * len(chosen), unit="case") as bar:
         scored = [score_cases(predictor, data, chosen, row, output, bar) for row in rows]
     lines = collect_lines(dict(zip(rows, scored, strict=True)), subjects)
-    return write_shifts(output, lines, model=predictor.info, data=data, split=options.split)
+    title = f"Resolution shift: {predictor.info.name} on {data.name}, {options.split}"
+    table = markdown_table(HEAD, map(cells, lines))
+    text = write_tables(output, [f"# {title}", "", *table, "", NOTE], numbers(lines))
+    draw(output / "plot.png", lines, title)
+    return text
 
 
 def shifts(kind: Literal["input", "output"], values: Sequence[float]) -> list[Shift]:
@@ -120,6 +149,94 @@ def score_cases(
                 write_cases(path, cases, data.labels)
         bar.update()
     return {case.name: cases[case.name] for case in chosen if case.name in cases}
+
+
+@dataclass(frozen=True)
+class ShiftLine:
+    """A shift and its scores; it has no subjects if no case had labels for it."""
+
+    shift: Shift
+    cases: int
+    subjects: int
+    scores: Mapping[tuple[str, str], Interval]
+    """By stage and measure."""
+    differences: Mapping[str, Interval]
+    """Measure -> refined minus refined without a shift, over the subjects that both have."""
+
+
+def collect_lines(scored: Mapping[Shift, Cases], subjects: Mapping[str, str]) -> list[ShiftLine]:
+    """A line a shift.
+
+    :param subjects: case -> subject; a case that is not named is a subject of its own.
+    """
+    lines = []
+    for shift, cases in scored.items():
+        unshifted = scored[Shift(shift.kind, 1.0)]
+        scores, differences, count = {}, {}, 0
+        for stage in STAGES if cases else ():
+            for measure in MEASURES:
+                values = values_by_subject(cases, subjects, stage=stage, measure=measure)
+                count = len(values)
+                scores[stage, measure] = Interval.of(list(values.values()))
+        for measure in MEASURES if cases and shift.factor != 1 else ():
+            before, after = (
+                values_by_subject(part, subjects, stage="refined", measure=measure)
+                for part in (unshifted, cases)
+            )
+            differences[measure] = Interval.between(*pair_subjects(before, after))
+        lines.append(ShiftLine(shift, len(cases), count, scores, differences))
+    return lines
+
+
+def cells(line: ShiftLine) -> list[str]:
+    """A row of the table for people."""
+    if not line.subjects:
+        return [line.shift.name, "0", "no labels so fine", "", "", "", ""]
+    coarse, refined = (f"{100 * line.scores[stage, 'dice'].mean:.2f}" for stage in STAGES)
+    change = ["", ""]
+    if line.differences:
+        dice, hd95 = line.differences["dice"], line.differences["hd95"]
+        change = [dice.text(2, factor=100), f"{hd95.mean:+.2f}"]
+    distance = f"{line.scores['refined', 'hd95'].mean:.2f}"
+    return [line.shift.name, str(line.subjects), coarse, refined, distance, *change]
+
+
+def numbers(lines: Sequence[ShiftLine]) -> list[Sequence[object]]:
+    """Every number, unrounded: a shift, stage and measure a line."""
+    return [COLUMNS, *(
+        (
+            line.shift.kind, line.shift.factor, stage, measure, line.cases, line.subjects,
+            *Interval.cells(score),
+            *Interval.cells(line.differences.get(measure) if stage == "refined" else None),
+        )
+        for line in lines for (stage, measure), score in line.scores.items()
+    )]  # fmt: skip
+
+
+def draw(path: Path, lines: Sequence[ShiftLine], title: str) -> None:
+    """Draw DSC over the factor, a panel a kind, both stages with their intervals."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    kinds = list(dict.fromkeys(line.shift.kind for line in lines))
+    figure = new_figure(4.2 * len(kinds), 3.6)
+    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        shown = [line for line in lines if line.shift.kind == kind and line.subjects]
+        at = [line.shift.factor for line in shown]
+        for stage, color, style in zip(STAGES, ("#999999", "#0072B2"), ("s--", "o-"), strict=True):
+            scores = [line.scores[stage, "dice"] for line in shown]
+            means = 100 * np.array([s.mean for s in scores])
+            spread = [means - [100 * s.low for s in scores], [100 * s.high for s in scores] - means]
+            axes.errorbar(at, means, yerr=spread, fmt=style, color=color, capsize=3, label=stage)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(at))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel(f"{kind}: pixels an axis, times the usual")
+    panels[0].set_ylabel("DSC %, 95 % interval")
+    panels[0].legend()
+    figure.suptitle(title, fontsize=10)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

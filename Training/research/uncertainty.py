@@ -1,14 +1,14 @@
-"""Is a model's uncertainty any good? Errors it finds, errors a reviewer finds, and calibration.
+"""Measures a model's uncertainty: errors that it finds, errors that a reviewer finds, calibration.
 
     python Training/research/uncertainty.py MODEL CONFIG
     python Training/research/uncertainty.py MODEL CONFIG --split test --temperature model
 
 The data set is that of a training's configuration, or a ``dataset.json`` of yours (as for
-score.py); everything else is the model's. What is measured is explained in
-``Documentation/calibration.md``. Writes ``<output>/table.md``, ``table.csv`` and ``plot.png``; run
-it again after an interruption and it goes on, case by case.
-``--write-temperature`` stores the fitted temperature in ``model.json``: fit on the validation
-split, then look at the test split with ``--temperature model``.
+score.py); everything else is the model's. ``Documentation/calibration.md`` explains the
+measurements. The script writes ``<output>/table.md``, ``table.csv`` and ``plot.png``. After an
+interruption, run it again and it continues with the next case. ``--write-temperature`` stores the
+fitted temperature in ``model.json``: fit on the validation split, then look at the test split with
+``--temperature model``.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from MorseCore.store.model_folder import INFO, ModelInfo, load_network, read_mod
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.dataset import Case, Decathlon, PreparedCase, prepare_case
+from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import (
     PARTS,
     cases_of,
@@ -44,16 +45,17 @@ from Training.research.shared.data import (
     open_data,
 )
 from Training.research.shared.identity import check_model_identity, measure_cases
-from Training.research.study.calibration import (
+from Training.research.study.reliability import (
     Reliability,
     best_temperature,
+    coverage,
     flat,
     near_boundary,
     nll_by_temperature,
+    scores_of,
+    walk,
 )
-from Training.research.study.commandline import add_model_and_data, command_line, exit_code
-from Training.research.study.coverage import coverage, scores_of, walk
-from Training.research.study.uncertaintyreport import Findings, draw, gather, write_tables
+from Training.research.study.uncertaintyreport import Findings, gather, write_findings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,9 +74,7 @@ def run(options: argparse.Namespace) -> None:
         name = read_model(options.model).name
         options.output = Path("runs") / f"uncertainty-{name}-{options.split}"
     findings = Study(options, data).run(subjects)
-    text = write_tables(options.output, findings)
-    draw(options.output / "plot.png", findings)
-    print(text)
+    print(write_findings(options.output, findings))
     print(f"written: {options.output / 'table.md'}, table.csv, plot.png")
     if options.write_temperature:
         store(options.model, findings)

@@ -42,8 +42,8 @@ class SwipeConfig(HeadConfig):
     embedding: int = 0
     """d, length of z^P and z^I; 0: 256 in 2D (the paper says 128, its 2.7 M model has 256), 512 in
     3D."""
-    patch_stride: int = 32
-    """S: a patch has S pixels an axis."""
+    patch_stride: int = 0
+    """S: a patch has S pixels an axis; 0: 32 in 2D and 8 in 3D (the paper's)."""
     resize: Resize = "before"
     """Bring the embeddings to the S-grid ``before`` MEA (paper), ``after`` it (released 3D code),
     or take the coarsest map's own pixels as patches (``none``, released 2D code)."""
@@ -86,12 +86,12 @@ class SwipeConfig(HeadConfig):
     def __post_init__(self) -> None:
         if self.hidden < 4 or self.hidden % 4:
             raise ConfigError(f"'hidden' must be a multiple of 4; found {self.hidden}.")
-        for name in ("levels", "embedding", "frequencies", "neighbours", "spo_copies",
-                     "spo_weight", "embedding_weight"):  # fmt: skip
+        for name in ("levels", "embedding", "patch_stride", "frequencies", "neighbours",
+                     "spo_copies", "spo_weight", "embedding_weight"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"'{name}' must not be negative; found {getattr(self, name)}.")
-        if min((self.patch_stride, *self.patch_widths, *self.image_widths)) < 1:
-            raise ConfigError("'patch_stride', 'patch_widths' and 'image_widths' must be positive.")
+        if min((1, *self.patch_widths, *self.image_widths)) < 1:
+            raise ConfigError("'patch_widths' and 'image_widths' must be positive.")
         if not 0 <= self.patch_weight <= 1:
             raise ConfigError(f"'patch_weight' must lie in [0, 1]; found {self.patch_weight}.")
         if not 0 <= self.dropout < 1:
@@ -122,6 +122,7 @@ class SwipeConfig(HeadConfig):
         return replace(
             self, levels=levels, neighbours=neighbours,
             embedding=self.embedding or (256 if dims == 2 else 512),
+            patch_stride=self.patch_stride or (32 if dims == 2 else 8),
             patch_widths=self.patch_widths or (256,) * (dims + 1),
             image_widths=self.image_widths or (256,) * (dims - 1) + (128,),
         )  # fmt: skip

@@ -88,7 +88,7 @@ class GeneratedValidation:
         """(stages, 3, C) pixels in both, in the answer, in the labels."""
         with autocast(device, self._precision):
             field = network(made.image[None, None].to(device))
-            if network.head.rendering_parameters():
+            if network.head.answers_twice:
                 result = self._renderer.render(field)
                 maps = [result.coarse, result.refined]
             else:

@@ -1,7 +1,7 @@
-"""What a person chose, as the worker needs it: voxels, their grid, a region; and the first choice.
+"""The input that the worker gets: voxels, their grid and a region; and which volume is proposed.
 
-The worker knows nothing of transforms: all is said in the volume's own RAS, to which a volume's
-parent transform does not belong. Results are put under the same transform.
+The worker knows no transforms. Everything is given in the volume's own RAS, without its parent
+transform. Results are put under the same transform.
 """
 
 import itertools
@@ -22,6 +22,7 @@ __all__ = [
     "InputVolume",
     "activeVolumeID",
     "fitBox",
+    "modalityOf",
     "readVolume",
     "regionText",
     "writeInSteps",
@@ -47,6 +48,8 @@ class InputVolume:
     """(K, J, I), a view of the node's voxels: copy it before the person goes on editing."""
     geometry: Geometry
     """Grid in the volume's own RAS, without its parent transform."""
+    modality: str = ""
+    """DICOM's code (CT, MR, …); empty if Slicer does not know it."""
 
     @property
     def matrix(self) -> tuple[tuple[float, ...], ...]:
@@ -75,7 +78,24 @@ def readVolume(volumeNode: vtk.vtkObject | None) -> InputVolume:
             "the module Vector to Scalar Volume and choose that."
         )
     _checkLinear(volumeNode)
-    return InputVolume(name, slicer.util.arrayFromVolume(volumeNode), geometryOf(volumeNode))
+    return InputVolume(
+        name,
+        slicer.util.arrayFromVolume(volumeNode),
+        geometryOf(volumeNode),
+        modalityOf(volumeNode),
+    )
+
+
+def modalityOf(volumeNode: vtk.vtkObject) -> str:
+    """DICOM's code of what a volume was read from; empty if Slicer does not know it."""
+    scene = volumeNode.GetScene()
+    # Not GetSubjectHierarchyNode(), which would make one.
+    tree = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
+    item = tree.GetItemByDataNode(volumeNode) if tree is not None else 0
+    if not item:
+        return ""
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    return str(tree.GetItemAttribute(item, name))
 
 
 def regionText(

@@ -1,5 +1,6 @@
 """What one run segments: a volume, or all frames of a sequence one after the other. No Qt."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import slicer
@@ -7,7 +8,7 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.result import Segmentation
-from MorseSegmentLib.logic.inputs import InputVolume, readVolume
+from MorseSegmentLib.logic.inputs import InputVolume, modalityOf, readVolume
 from MorseSegmentLib.logic.sequences import SequenceFrames
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra
@@ -21,13 +22,13 @@ _EDITED = ("coarse", "refined", "pointTable")  # by a person, who wants to keep 
 
 
 class Job(Protocol):
-    """Images in their order; the scene changes in :meth:`finish`, at once or not at all."""
+    """Images in order. The scene changes in :meth:`finish` only, completely or not at all."""
 
     name: str
     count: int
     """Number of images."""
     keepsField: bool
-    """Whether the last image's field may be asked further for the result."""
+    """Whether the last image's field is that of the whole result, which can then be refined."""
 
     def read(self, number: int) -> InputVolume:
         """The image ``number``, from 0.
@@ -89,11 +90,11 @@ class OneVolume:
 
 
 class AllFrames:
-    """Every frame's result, or none: until :meth:`finish` the scene is as it was.
+    """A result for every frame, or none: the scene does not change before :meth:`finish`.
 
     The nodes that show the result in the scene – masks, uncertainty, points, their table and the
-    record – become proxies of sequences of their own in the input's browser. So everything that
-    asks the scene for a result gets that of the frame that is seen, also after save and reload.
+    record – become proxies of sequences of their own in the input's browser. So whatever
+    reads a result from the scene gets that of the current frame, also after save and reload.
 
     Example::
 
@@ -103,13 +104,14 @@ class AllFrames:
         shown = job.finish()
     """
 
-    keepsField = False  # the worker's field is that of one frame, the result shows all
+    keepsField = False  # the worker holds the field of one frame, and the result has all
 
     def __init__(
         self, scene: vtk.vtkObject, frames: SequenceFrames, volumeNode: vtk.vtkObject
     ) -> None:
         self._scene, self._frames = scene, frames
         self._volumeID, self.name = volumeNode.GetID(), volumeNode.GetName()
+        self._modality = modalityOf(volumeNode)  # the frames themselves are of no study
         self.count = len(frames)
         self._titles = [frame.label for frame in frames.frames()]
         self._sequences: dict[str, vtk.vtkObject] = {}
@@ -120,7 +122,7 @@ class AllFrames:
 
     def read(self, number: int) -> InputVolume:
         """A frame, which need not be the one that is seen."""
-        return self._frames.read(number)
+        return replace(self._frames.read(number), modality=self._modality)
 
     def title(self, number: int) -> str:
         """Its place, and its index value."""

@@ -1,4 +1,4 @@
-"""What the panels are set to, as a dataclass and as a node that the scene saves. No Qt.
+"""The settings of the panels, as a dataclass and as a node that the scene saves. No Qt.
 
 A plain vtkMRMLScriptedModuleNode instead of Slicer's parameter-node wrapper: the wrapper raises on
 values that a newer version wrote, lets values out of range through, and is not there without the

@@ -1,4 +1,4 @@
-"""One run, from the volume in the scene to the result in the scene, or to one sentence. No Qt."""
+"""One run: from a volume in the scene to a result in the scene, or to one error message. No Qt."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ class _OngoingRun:
         if self.job.count == 1 or failure.kind == CANCELLED.kind:
             return failure
         title = self.job.title(self.number)
-        return replace(failure, message=f"{title}: {failure.message} No frame's result was added.")
+        return replace(failure, message=f"{title}: {failure.message} No result was added.")
 
 
 class Segmenter:
@@ -102,7 +102,7 @@ class Segmenter:
         return self._run is not None
 
     def hasField(self, shown: SceneResult) -> bool:
-        """Whether the worker still holds the field of a result, to be asked further."""
+        """Whether the worker still holds the field of a result, so that it can be refined."""
         worker = self._runner.worker
         return (
             worker is not None
@@ -111,7 +111,7 @@ class Segmenter:
         )
 
     def keepField(self, shown: SceneResult) -> None:
-        """Another result was made from the same field."""
+        """Remember that another result was made from the same field."""
         self._fieldRecords.add(shown.record)
 
     @property
@@ -136,7 +136,7 @@ class Segmenter:
         :raises MorseError: if the volume cannot be segmented or a run is going on.
         """
         if self.isBusy:
-            raise MorseError("A run is going on already.")
+            raise MorseError("A run is already in progress.")
         sequence = findSequence(self._scene, volumeNode) if allFrames else None
         if sequence is None:
             job: Job = OneVolume(self._scene, volumeNode)
@@ -156,7 +156,7 @@ class Segmenter:
         path = task.folder / _IMAGE
         request = Segment(
             id=task.number, image=str(path), ijk_to_ras=volume.matrix, output=str(task.folder),
-            name=volume.name, **run.options,
+            name=volume.name, modality=volume.modality, **run.options,
         )  # fmt: skip
         self._run, run.task = run, task
         self._write(run, task, request, writeInSteps(path, volume.array))
@@ -170,7 +170,7 @@ class Segmenter:
             self._abort(CANCELLED)
 
     def close(self) -> None:
-        """End the run without a word, and listen to nothing any more."""
+        """End the run silently, and stop listening."""
         self._run = None
         self._runner.stop()
         for tag in self._tags:
@@ -188,7 +188,9 @@ class Segmenter:
             self._runner.send(request)
         except OSError as error:
             place = task.folder.parent
-            self._abort(Failure(f"The image could not be handed over in '{place}': {error}."))
+            self._abort(
+                Failure(f"The image could not be written for the worker in '{place}': {error}.")
+            )
         else:
             self._later(lambda: self._write(run, task, request, steps))
 

@@ -1,4 +1,4 @@
-"""The settings and the result that all panels show, and word of every change. No Qt."""
+"""The settings and the result that all panels show; panels are told of every change. No Qt."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ __all__ = ["ModuleState"]
 
 
 class ModuleState:
-    """One for a widget; panels read it, write it, and are told when anything else did.
+    """Each widget has one. Panels read and write it, and are told when something else does.
 
     Signals: ``changed``, after every change of settings or nodes.
 
@@ -37,9 +37,9 @@ class ModuleState:
         self._observed: list[tuple[vtk.vtkObject, int]] = []
         self._node: Any = None
         self.isOpen = True
-        """Until :meth:`close`; what was put off until then must not touch the widgets."""
+        """Until :meth:`close`. Postponed work must not touch the widgets after that."""
         self.isImporting = False
-        """From an import's start to :meth:`settle`: node selectors let go of their nodes then."""
+        """From an import's start to :meth:`settle`. Node selectors lose their nodes meanwhile."""
         self._observed.append((scene, scene.AddObserver(scene.StartImportEvent, self._onImport)))
         for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.NodeRemovedEvent):
             self._observed.append((scene, scene.AddObserver(event, self._onScene)))
@@ -59,7 +59,7 @@ class ModuleState:
 
     @property
     def shown(self) -> SceneResult | None:
-        """The result that is looked at: the chosen one, else the newest in the scene."""
+        """The result that the panels show: the chosen one, else the newest in the scene."""
         results = findResults(self.scene)
         chosen = self.parameters.result
         return next(
@@ -68,7 +68,7 @@ class ModuleState:
         )
 
     def set(self, parameters: Parameters) -> None:
-        """Write the settings; panels hear of it if anything is different."""
+        """Write the settings; the panels are told if anything is different."""
         if parameters != self.parameters:
             writeParameters(self.node, parameters)
 
@@ -77,11 +77,11 @@ class ModuleState:
         self._tell()
 
     def settle(self) -> None:
-        """All who hear of an import have."""
+        """Everything that observes imports has been told."""
         self.isImporting = self.scene.IsImporting()
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Stop listening."""
         self.isOpen = False
         for observed, tag in self._observed:
             observed.RemoveObserver(tag)

@@ -96,7 +96,7 @@ class ComparePanel:
             self._shortcut = None
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Stop listening."""
         self.exit()
         self._timer.deleteLater()  # while it lives, its slot keeps this panel
         self._watch.look(None)
@@ -108,7 +108,7 @@ class ComparePanel:
             self._choose(flippedView(self._state.parameters.view))
 
     def refresh(self) -> None:
-        """Show what the state holds."""
+        """Show the state."""
         ui, shown, parameters = self._ui, self._state.shown, self._state.parameters
         self._list(shown)
         for widget in (

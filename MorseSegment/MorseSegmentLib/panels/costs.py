@@ -34,6 +34,8 @@ def planned(state: ModuleState, model: Model) -> Workload | None:
     try:
         geometry = readVolume(volumeNode).geometry
         region = regionText(roiNode, volumeNode)
+        if region is None and model.findsPlace:  # the work depends on what it finds
+            return None
         if region is not None:
             geometry = geometry.crop(*roi_to_box(parse_roi(region), geometry))
         points, passes = model.rendering(parameters.quality)
@@ -53,6 +55,8 @@ def costText(
     :param work: for each of ``frames`` images.
     """
     texts = [_qualityText(model, quality)]
+    if work is None and model.findsPlace:
+        texts.append(_("It finds its place in a whole scan by itself; a region is not needed."))
     if work is not None:
         seconds = times.seconds(work)
         windows = work.windows * frames
@@ -69,7 +73,7 @@ def costText(
             )
         else:
             texts.append(
-                _("{size}: about {seconds} s, by the last runs on this device.").format(
+                _("{size}: about {seconds} s, judging by the last runs on this device.").format(
                     size=size, seconds=max(1, round(seconds * frames))
                 )
             )
@@ -88,7 +92,7 @@ def _qualityText(model: Model, quality: int) -> str:
             "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
         )
     elif cost <= 1:
-        text = _("Up to {passes} x {points} points a window, as far as they are uncertain.")
+        text = _("Up to {passes} x {points} points a window, uncertain ones only.")
     else:
         text = _("{passes} x {points} points a window, certain ones too.")
     return text.format(passes=passes, points=points, cost=f"{cost:g}")

@@ -27,7 +27,7 @@ class EnvironmentPanel:
         self._catalog, self._problem = Catalog(), ""
         connect(ui.installButton, "clicked()", self._onInstall)
         connect(ui.copyReportButton, "clicked()", self._onCopy)
-        ui.environmentLabel.text = _("Not looked at yet.")
+        ui.environmentLabel.text = _("Not checked yet.")
 
     def setCatalog(self, catalog: Catalog) -> None:
         """Show what the worker found."""

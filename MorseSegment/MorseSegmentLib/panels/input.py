@@ -18,7 +18,7 @@ __all__ = ["InputPanel"]
 
 
 class InputPanel:
-    """Volume, region and model; what is chosen stands in the state.
+    """Volume, region and model; the state holds the choice.
 
     :param importModel: called with a path; see :class:`ModelImport`.
     :param loadFolder: called with the folder of a finished result.
@@ -56,7 +56,7 @@ class InputPanel:
         return self._catalog.model(name)
 
     def setCatalog(self, catalog: Catalog) -> None:
-        """Offer the worker's models; without a choice yet, the first that can be used."""
+        """Offer the worker's models, and choose the first usable one if none is chosen."""
         self._catalog = catalog
         entries = [(model.title, model.name) for model in catalog.models]
         parameters = self._state.parameters
@@ -68,7 +68,7 @@ class InputPanel:
         self.refresh()
 
     def proposeVolume(self) -> None:
-        """Without a choice yet, take the volume that the views show."""
+        """If no volume is chosen yet, choose the one that the views show."""
         parameters = self._state.parameters
         if not parameters.inputVolume:
             volumeID = activeVolumeID(self._state.scene)
@@ -76,7 +76,7 @@ class InputPanel:
         self.refresh()  # a sequence browser may have come meanwhile
 
     def refresh(self) -> None:
-        """Show what the state holds."""
+        """Show the state."""
         ui, parameters = self._ui, self._state.parameters
         with blocked(ui.modelSelector):
             ui.modelSelector.currentIndex = ui.modelSelector.findData(parameters.model)
@@ -91,7 +91,7 @@ class InputPanel:
         sequence = findSequence(
             self._state.scene, self._state.scene.GetNodeByID(parameters.inputVolume)
         )
-        entries = [(_("The one that is shown"), "current")]
+        entries = [(_("The current frame"), "current")]
         if sequence is not None:
             entries.append((_("All {count} frames").format(count=len(sequence)), "all"))
         fillCombo(selector, entries, parameters.frames)

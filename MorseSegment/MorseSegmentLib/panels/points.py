@@ -1,4 +1,4 @@
-"""Points: which of the rendered points are shown, the worst of them, and what a person thinks."""
+"""Points: which rendered points are shown, a table of the worst, and their review."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ _ONE_PRESS = 0.1  # seconds within which two signals come from the same press of
 
 
 class PointsPanel:
-    """Filter, table and review of the points of the result that is looked at."""
+    """Filter, table and review of the points of the shown result."""
 
     def __init__(self, ui: Any, state: ModuleState) -> None:
         self._ui, self._state = ui, state
@@ -66,20 +66,20 @@ class PointsPanel:
         self._listen()
 
     def exit(self) -> None:
-        """Clicks are for others again."""
+        """Stop listening to clicks."""
         self._isInFront = False
         self._layout.look(None)
         self._clicks.close()
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Stop listening."""
         self.exit()
         self._timer.stop()
         self._timer.deleteLater()  # while it lives, its slot keeps this panel
         self._watch.look(None)
 
     def refresh(self) -> None:
-        """Show what the state holds; points are only filtered anew if that has changed."""
+        """Show the state. Points are filtered again only if the criteria have changed."""
         parameters, shown = self._state.parameters, self._state.shown
         record = "" if shown is None else shown.record
         if record != self._applied[0]:
@@ -105,7 +105,7 @@ class PointsPanel:
         self._enable()
 
     def _read(self) -> None:
-        """Take the points of the result that is looked at."""
+        """Read the points of the shown result."""
         shown, scene = self._state.shown, self._state.scene
         self._filter = self._review = None
         if shown is not None:
@@ -219,7 +219,7 @@ class PointsPanel:
 
 
 class PointLines:
-    """Lines in the order of uncertainty; a point from elsewhere gets a line below them.
+    """Lines in the order of uncertainty; a point that is not listed gets a line below them.
 
     :param table: QTableWidget.
     :param onChosen: called with the row of the point table whose line was chosen.
@@ -298,6 +298,6 @@ class PointLines:
             self._chosenAt = time.monotonic()  # after the jump, which may take longer than a press
 
     def _onPress(self, line: int, _column: int) -> None:
-        """A press on the line that is the current one already: the views may be elsewhere."""
+        """Handle a press on the current line: the views may show another place."""
         if time.monotonic() - self._chosenAt > _ONE_PRESS:
             self._onCurrent(line)

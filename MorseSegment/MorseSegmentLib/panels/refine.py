@@ -1,4 +1,4 @@
-"""Refine further: a box again, the whole again and finer, a surface; each with a way back."""
+"""Refine further: a box again, the whole again and finer, a surface; each with undo."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,9 +23,9 @@ _SCALES = (1, 2, 3, 4)
 
 
 class RefinePanel:
-    """Asks the field of the result that is looked at, and shows its answers.
+    """Refines the result that the panels show.
 
-    :param segmenter: knows of which results the worker still holds the field.
+    :param segmenter: knows for which results the worker still holds the field.
     :param modelOf: the model of a name, if there is one that can be used.
     :param tell: shows a sentence above the panels; an error with its details.
     """
@@ -62,7 +62,7 @@ class RefinePanel:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the state holds, and what can be done."""
+        """Show the state, and enable what can be done."""
         ui, parameters, shown = self._ui, self._state.parameters, self._state.shown
         with blocked(ui.refineQualitySlider, ui.scaleSelector):
             ui.refineQualitySlider.value = parameters.refineQuality
@@ -79,7 +79,9 @@ class RefinePanel:
         ui.undoButton.enabled = title is not None and not busy
         ui.undoButton.text = _("Undo") if title is None else _("Undo: {step}").format(step=title)
         if shown is not None and not busy and not ready:
-            ui.refineLabel.text = _("Segment again to refine further: the field is gone.")
+            ui.refineLabel.text = _(
+                "Segment again to refine this result: the worker no longer holds it."
+            )
 
     def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far it is."""
@@ -92,7 +94,7 @@ class RefinePanel:
         self._ui.refineLabel.text = text
 
     def _onFailed(self, failure: Failure) -> None:
-        """Say what happened; the scene is as it was."""
+        """Show the error; the scene is unchanged."""
         self.refresh()
         self._ui.refineLabel.text = failure.message
         self._tell(failure.message, failure)
@@ -158,7 +160,7 @@ class RefinePanel:
     def _onTakenBack(self, back: TakenBack) -> None:
         self._look(back.look)
         self._ui.refineLabel.text = (
-            _("Taken back: {step}. {note}").format(step=back.title, note=back.note).strip()
+            _("Undone: {step}. {note}").format(step=back.title, note=back.note).strip()
         )
 
     def _look(self, shown: SceneResult | None) -> None:
@@ -172,7 +174,9 @@ class RefinePanel:
         if shown is None:
             raise MorseError(_("There is no result in the scene."))
         if not self._segmenter.hasField(shown):
-            raise MorseError(_("Segment again to refine further: the field is gone."))
+            raise MorseError(
+                _("Segment again to refine this result: the worker no longer holds it.")
+            )
         return shown
 
     def _rendering(self) -> tuple[int, int]:
@@ -181,5 +185,7 @@ class RefinePanel:
         name = report.get("model", {}).get("name", "")
         model = self._modelOf(name)
         if model is None:
-            raise MorseError(_("The result's model '{name}' is not there.").format(name=name))
+            raise MorseError(
+                _("The model '{name}' that made this result is not installed.").format(name=name)
+            )
         return model.rendering(self._state.parameters.refineQuality)

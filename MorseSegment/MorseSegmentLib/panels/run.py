@@ -1,4 +1,4 @@
-"""Run: where and how thoroughly to compute, the button, and what the worker says meanwhile."""
+"""Run: device and quality, the button, progress and log."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ _PAUSE = 200  # ms without a further change of the region before its cost is tol
 
 
 class RunPanel:
-    """Starts and cancels runs, and shows what they tell.
+    """Starts and cancels runs, and shows their progress.
 
     :param chosenModel: gives the model, if one is chosen that can be used.
     :param tell: shows a sentence above the panels; an error with its details.
@@ -66,7 +66,7 @@ class RunPanel:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the state holds, and what can be done."""
+        """Show the state, and enable what can be done."""
         ui, parameters = self._ui, self._state.parameters
         model, busy = self._chosenModel(), self._segmenter.isBusy
         with blocked(ui.qualitySlider, ui.deviceSelector):
@@ -80,19 +80,19 @@ class RunPanel:
         ui.segmentButton.text = self._buttonText()
         ui.segmentButton.enabled = not self._cancelling and (busy or not reason)
         ui.segmentButton.toolTip = reason or _(
-            "Segment the volume; Slicer stays usable meanwhile. Pressed again, it cancels."
+            "Segment the volume. Slicer stays usable meanwhile. Press again to cancel."
         )
         ui.runProgressBar.visible = busy
         ui.copyLogButton.enabled = bool(ui.logEdit.plainText)
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Stop listening."""
         self._timer.stop()
         self._timer.deleteLater()  # while it lives, its slot keeps this panel
         self._region.look(None)
 
     def _refreshCost(self) -> None:
-        """Say what the next run takes, as far as that is known."""
+        """Show how long the next run takes, if that is known."""
         model, parameters, text = self._chosenModel(), self._state.parameters, ""
         if model is not None:
             times = readTimes(slicer.app.userSettings(), model.name, parameters.device)
@@ -133,7 +133,7 @@ class RunPanel:
         self._tell(_("The result is in the scene."), None)
 
     def _onFailed(self, failure: Failure) -> None:
-        """Say what happened; the scene is as it was."""
+        """Show the error; the scene is unchanged."""
         self._ended("")
         self._onLog("info", failure.message)
         self._tell(failure.message, failure)

@@ -74,7 +74,7 @@ class NodeSelector:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the state holds."""
+        """Show the state."""
         self._chosen = getattr(self._state.parameters, self._role)
         with blocked(self._selector):
             self._selector.setCurrentNodeID(self._chosen)

@@ -1,8 +1,8 @@
-"""A rendered block written into the refined masks, with a way back.
+"""Writes a rendered block into the refined masks, with undo.
 
 A segmentation keeps its grid: a block from a finer one is brought to it (see ``toGrid``), because
-refining the grid would resample every voxel outside of the block too, eight times as many. Who
-wants the finer grid itself asks for the whole result at that resolution.
+a finer grid would resample every voxel outside of the block too, eight times as many. To get the
+finer grid itself, render the whole result at that resolution.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,6 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints
-from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.layers import LayerEdit
 from MorseSegmentLib.refine.pointmerge import PointMerge
 from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
@@ -38,13 +37,13 @@ class LocalWriter:
 
         undo = UndoStack()
         writer = LocalWriter(scene, shown, undo)
-        writer.write(block.refined, block.geometry, points=block.points)  # 118 voxels changed
+        finished(writer.writeInSteps(block.refined, block.geometry, points=block.points))  # 118
         undo.undo()                                      # every voxel and point as it was
 
-    Only segments that a model made are written; what a person added stays, voxel by voxel. Undo
-    leaves what a person edited in the meantime, and says so.
+    Only segments that a model made are written. What a person added stays, voxel by voxel. Undo
+    keeps what a person edited in the meantime, and says so.
 
-    :param surfaces: makes the surfaces of changed segments anew; None: this does it, at once.
+    :param surfaces: updates the surfaces of changed segments; None: this class does it, at once.
     """
 
     def __init__(
@@ -57,24 +56,6 @@ class LocalWriter:
         self._scene, self._shown, self._undo = scene, shown, undo
         self._surfaces = surfaces if surfaces is not None else SurfaceQueue(scene, later=None)
 
-    def write(
-        self,
-        labels: np.ndarray,
-        geometry: Geometry,
-        title: str = "Re-rendered box",
-        *,
-        points: RenderedPoints | None = None,
-    ) -> int:
-        """Write labels into the voxels that lie wholly inside the block; how many changed.
-
-        :param labels: (K, J, I) on ``geometry``, in the RAS of the segmented volume.
-        :param title: for the undo button.
-        :param points: those rendered for the block; they take the place of the points inside it.
-        :raises MorseError: if the segmentation is gone.
-        :raises GeometryError: if the block does not fit; nothing is written.
-        """
-        return finished(self.writeInSteps(labels, geometry, title, points=points))
-
     def writeInSteps(
         self,
         labels: np.ndarray,
@@ -83,7 +64,16 @@ class LocalWriter:
         *,
         points: RenderedPoints | None = None,
     ) -> Steps[int]:
-        """As :meth:`write`, in short pieces; the scene is changed in the last one, all at once."""
+        """Write labels into the voxels that lie wholly inside the block; how many changed.
+
+        The scene changes in the last step only, all at once.
+
+        :param labels: (K, J, I) on ``geometry``, in the RAS of the segmented volume.
+        :param title: for the undo button.
+        :param points: those rendered for the block; they take the place of the points inside it.
+        :raises MorseError: if the segmentation is gone.
+        :raises GeometryError: if the block does not fit; nothing is written.
+        """
         node = self._node()
         grid = referenceGeometry(node)
         start, stop = coveredBox(geometry, grid)
@@ -160,9 +150,9 @@ def _prepare(
 def _note(kept: int, lost: int) -> str:
     sentences = []
     if kept:
-        sentences.append(f"{kept} voxels that were edited since stay as they were edited.")
+        sentences.append(f"Voxels that were edited since and keep their edit: {kept}.")
     if lost:
-        sentences.append(f"The review of {lost} of its points went with it.")
+        sentences.append(f"New points whose review is gone: {lost}.")
     return " ".join(sentences)
 
 

@@ -1,4 +1,4 @@
-"""Points of a box that was rendered again, in place of a result's own points there."""
+"""Replaces a result's points inside a box by those that were rendered there again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS, fillPoints
 from MorseSegmentLib.scene.palette import binOf
-from MorseSegmentLib.scene.points import MAXIMUM_POINTS, fillPoints
 from MorseSegmentLib.scene.pointtable import UNDECIDED, PointTable, fillPointTable
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.segments import referenceGeometry
@@ -21,7 +21,7 @@ _EDGE = 1e-6  # voxels; a point on the border belongs to the box
 
 
 class PointMerge:
-    """Puts points into a result's table and markups; what a person decided on others stays.
+    """Puts points into a result's table and markups; decisions on other points stay.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Further requests to the field of the last image, and their answers in the scene. No Qt."""
+"""Renders a box or everything again, or makes a surface, from the last image's field. No Qt."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,7 +28,7 @@ __all__ = ["Refiner"]
 
 
 class Refiner:
-    """One request at a time; each answer can be taken back.
+    """Sends one request at a time. Each answer can be undone.
 
     Example::
 
@@ -61,7 +61,7 @@ class Refiner:
 
     @property
     def isBusy(self) -> bool:
-        """Whether an answer is awaited, or a step is being taken back."""
+        """Whether an answer is awaited, or a step is being undone."""
         return self._request is not None or self._undoing.isBusy
 
     def renderBox(
@@ -73,7 +73,7 @@ class Refiner:
         passes: int,
         scale: int = 1,
     ) -> None:
-        """Render inside a box again; write what is different into masks and points."""
+        """Render a box again, and write what changes into masks and points."""
 
         def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
             block = load_segmentation(folder, message)
@@ -134,13 +134,13 @@ class Refiner:
         )
 
     def takeBack(self) -> None:
-        """Take the last step back.
+        """Undo the last step.
 
-        :raises MorseError: if there is none, or something else is going on.
+        :raises MorseError: if there is none, or another request is in progress.
         """
         self._checkFree()
         if self.undo.title is None:
-            raise MorseError("There is nothing to take back.")
+            raise MorseError("There is nothing to undo.")
         self._undoing.start(
             self.undo.undoInSteps(),
             partial(self.signals.emit, "takenBack"),
@@ -150,12 +150,12 @@ class Refiner:
         )
 
     def cancel(self) -> None:
-        """Stop the request; the field stays if the worker listens."""
+        """Stop the request. The worker keeps the field if it answers the cancel."""
         if self._request is not None:
             self._request.cancel()
 
     def close(self) -> None:
-        """Listen to nothing any more."""
+        """Stop listening."""
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
@@ -206,14 +206,14 @@ class Refiner:
 
     def _checkFree(self) -> None:
         if self.isBusy:
-            raise MorseError("The worker is busy with another question.")
+            raise MorseError("The worker is busy with another request.")
 
     def _onEnded(self) -> None:
         self._request = None
 
 
 def _probability(message: Mapping[str, Any], folder: Path) -> tuple[np.ndarray, Geometry]:
-    """What the worker answered to *surface*: (K, J, I) float32, read when it is needed."""
+    """The worker's answer to *surface*: (K, J, I) float32, read when it is needed."""
     file, grid = str(message["probability"]), message["geometry"]
     if Path(file).name != file:
         raise MorseError(f"'{file}' is not a plain file name.")

@@ -1,4 +1,4 @@
-"""A result shown in place of another, for instance at twice the resolution, with a way back."""
+"""Shows a result in place of another, for instance at twice the resolution, with undo."""
 
 import zlib
 from typing import Any
@@ -27,7 +27,7 @@ class ResultReplacer:
         finer = replacer.replace(shown, result, volumeNode, name="Liver x2")
         undo.undo()          # ``finer`` is gone, ``shown`` is seen as it was before
 
-    A new result in which a person has worked is hidden instead of removed, and that is said.
+    Undo hides a new result that a person has edited instead of removing it, and says so.
     """
 
     def __init__(self, scene: vtk.vtkObject, undo: UndoStack) -> None:

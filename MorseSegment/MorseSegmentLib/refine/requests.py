@@ -1,4 +1,4 @@
-"""One request to the field of the last image: sent, watched, answered or given up. No Qt."""
+"""One request to the field of the last image, from sending to its answer or end. No Qt."""
 
 import shutil
 import traceback
@@ -26,7 +26,7 @@ Apply = Callable[[Mapping[str, Any], Path], Steps[Answer]]
 
 
 class RefineRequest:
-    """Waits for the answer to one request, and lets it be applied in short pieces.
+    """Waits for the answer to one request, and applies it in short steps.
 
     Signals: ``progress`` (stage, percent, seconds left or None); at the end ``ended`` first, then
     one of ``refined`` (what was done, the result to look at from now on) and ``failed`` (a
@@ -59,7 +59,7 @@ class RefineRequest:
         try:
             task = self._runner.open()
         except OSError as error:
-            raise MorseError(f"There is no place for the answer's files: {error}.") from error
+            raise MorseError(f"There is no room for the answer's files: {error}.") from error
         self._task = task
         task.signals.connect("progress", self._onProgress)
         task.signals.connect("result", self._onResult)
@@ -82,13 +82,13 @@ class RefineRequest:
                 return
 
     def giveUp(self, failure: Failure) -> None:
-        """End it now; the worker is told, and what it may still answer is not wanted."""
+        """End it now, tell the worker, and ignore what it may still answer."""
         if not self._isOver:
             self.drop()
             self.signals.emit("failed", failure)
 
     def drop(self) -> None:
-        """End it now without a word."""
+        """End it now and emit nothing."""
         self._finish()
         if self._task is not None:
             self._runner.cancel(self._task)

@@ -6,34 +6,27 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra, readRecord, removeExtra
 from MorseSegmentLib.scene.stepping import Steps, updated
 
-__all__ = ["SurfaceWriter", "extractInSteps", "extractSurface"]
+__all__ = ["SurfaceWriter", "extractInSteps"]
 
 _KIND = "surface"
 _SLAB = 16  # slices of a probability that are copied at once
 
 
-def extractSurface(
-    probability: np.ndarray, geometry: Geometry, level: float = 0.5
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where a probability is ``level``: vertices (V, 3) RAS mm and triangles (T, 3), outwards.
-
-    It is closed at the border of the grid; both are empty if the level is not reached.
-
-    :param probability: (K, J, I), 0..1.
-    """
-    return finished(extractInSteps(probability, geometry, level))
-
-
 def extractInSteps(
     probability: np.ndarray, geometry: Geometry, level: float = 0.5
 ) -> Steps[tuple[np.ndarray, np.ndarray]]:
-    """As :func:`extractSurface`, in short pieces."""
+    """Where a probability is ``level``: vertices (V, 3) RAS mm and triangles (T, 3), outwards.
+
+    The surface is closed at the border of the grid. Both arrays are empty if no voxel reaches the
+    level.
+
+    :param probability: (K, J, I), 0..1.
+    """
     closed = np.zeros([n + 2 for n in probability.shape], np.float32)
     for k in range(0, len(probability), _SLAB):
         closed[k + 1 : k + 1 + len(probability[k : k + _SLAB]), 1:-1, 1:-1] = probability[
@@ -69,18 +62,20 @@ class SurfaceWriter:
 
         undo = UndoStack()
         writer = SurfaceWriter(scene, shown, undo)
-        vertices, triangles = extractSurface(probability, geometry, level=0.5)
-        modelNode = scene.GetNodeByID(writer.add(vertices, triangles, structure=1))
+        vertices, triangles = yield from extractInSteps(probability, geometry)
+        nodeID = yield from writer.addInSteps(vertices, triangles, structure=1)
         undo.undo()                                   # the model is gone
     """
 
     def __init__(self, scene: vtk.vtkObject, shown: SceneResult, undo: UndoStack) -> None:
         self._scene, self._shown, self._undo = scene, shown, undo
 
-    def add(
+    def addInSteps(
         self, vertices: np.ndarray, triangles: np.ndarray, structure: int, title: str = "Surface"
-    ) -> str:
+    ) -> Steps[str]:
         """Make a vtkMRMLModelNode in the structure's colour, in the result's folder; its ID.
+
+        The scene changes in the last step only.
 
         :param vertices: (V, 3) mm in the RAS of the segmented volume.
         :param triangles: (T, 3) rows of ``vertices``.
@@ -88,12 +83,6 @@ class SurfaceWriter:
         :param title: for the undo button.
         :raises MorseError: if there is no triangle or no such structure.
         """
-        return finished(self.addInSteps(vertices, triangles, structure, title))
-
-    def addInSteps(
-        self, vertices: np.ndarray, triangles: np.ndarray, structure: int, title: str = "Surface"
-    ) -> Steps[str]:
-        """As :meth:`add`, in short pieces; the scene is changed in the last one."""
         record = readRecord(self._scene, self._shown)
         known = {s.value: s for s in record.structures}
         if structure not in known:

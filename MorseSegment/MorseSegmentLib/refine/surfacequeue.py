@@ -1,4 +1,4 @@
-"""Surfaces of changed segments made anew, one after the other, while Slicer answers. No Qt."""
+"""Updates the surfaces of changed segments one by one, while Slicer stays responsive. No Qt."""
 
 from collections.abc import Iterable
 
@@ -45,7 +45,7 @@ class SurfaceQueue:
         return self._stepper.isBusy
 
     def add(self, node: vtk.vtkObject, segmentIDs: Iterable[str]) -> None:
-        """These segments of a segmentation have other voxels now."""
+        """Update the surfaces of these segments, whose voxels have changed."""
         for segmentID in segmentIDs:
             entry = (node.GetID(), segmentID)
             if entry in self._waiting:  # what was begun is outdated
@@ -55,7 +55,7 @@ class SurfaceQueue:
             self._stepper.start(self._work(), lambda _: None, self._failed)
 
     def clear(self) -> None:
-        """Leave everything as it is."""
+        """Drop all waiting work."""
         self._stepper.stop()
         self._waiting.clear()
 

@@ -1,4 +1,4 @@
-"""What can be taken back, the last first."""
+"""The steps that can be undone, the last one first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ __all__ = ["TakenBack", "UndoStack"]
 
 @dataclass(frozen=True)
 class TakenBack:
-    """What came of taking a step back."""
+    """The outcome of undoing a step."""
 
     title: str = ""
     """Of the step; the stack fills it in."""
     note: str = ""
-    """A sentence on what could not be taken back, or went with it; empty if nothing."""
+    """A sentence on what could not be undone, or was lost; empty if nothing."""
     look: SceneResult | None = None
-    """The result to look at again, if the step had brought another."""
+    """The result to show again, if the step had shown another."""
 
 
 class UndoStack:
-    """Named steps back; one stack for all of *Refine further*, or one for each kind.
+    """Named undo steps; one stack serves all of *Refine further*.
 
     Example::
 
         undo = UndoStack()
-        LocalWriter(scene, shown, undo).write(block, geometry)
+        finished(LocalWriter(scene, shown, undo).writeInSteps(block, geometry))
         undo.title          # "Re-rendered box", None if there is nothing to undo
-        undo.undo()         # takes it back: TakenBack("Re-rendered box")
+        undo.undo()         # undoes it: TakenBack("Re-rendered box")
 
     :param limit: the oldest steps beyond it are forgotten.
     """
@@ -50,12 +50,12 @@ class UndoStack:
         return self._steps[-1][0] if self._steps else None
 
     def push(self, title: str, step: Callable[[], Steps[TakenBack]]) -> None:
-        """Remember how to take back what was just done."""
+        """Remember how to undo what was just done."""
         self._steps.append((title, step))
         del self._steps[: -self._limit]
 
     def undo(self) -> TakenBack | None:
-        """Take the last step back; None if there was none. Everything at once, for scripts.
+        """Undo the last step, all at once, for scripts; None if there was none.
 
         :raises MorseError: if what it needs is no longer in the scene; the step is forgotten.
         """

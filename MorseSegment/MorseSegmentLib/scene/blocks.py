@@ -85,7 +85,7 @@ def _steps(geometry: Geometry, grid: Geometry) -> np.ndarray:
     longest = max(geometry.shape)
     if np.abs(matrix - np.diag(steps)).max() * longest > 0.1 or (steps <= 0).any():
         raise GeometryError(
-            "The rendered block is turned against the segmentation; segment the volume anew."
+            "The rendered block is rotated against the segmentation; segment the volume again."
         )
     return steps
 

@@ -6,7 +6,6 @@ import numpy as np
 import vtk
 
 from MorseCore.result import Structure
-from MorseCore.system.steps import finished
 from MorseSegmentLib.scene.masks import Box, Masks, boxesOf, masksInSteps, slabs
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra, extraIDs, readRecord, removeExtra
@@ -25,8 +24,7 @@ class DifferenceView:
     Example::
 
         difference = DifferenceView(scene, shown)
-        difference.show()            # ID of a segmentation: added green, removed red
-        difference.show(structure=2) # of one structure alone, instead of the former
+        finished(difference.showInSteps())   # ID of a segmentation: added green, removed red
         difference.nodeID            # also after a reload; None if it is not shown
         difference.hide()
     """
@@ -46,21 +44,15 @@ class DifferenceView:
         text = "" if node is None else node.GetAttribute(_STRUCTURE) or ""
         return int(text) if text.isdecimal() else None
 
-    def show(self, structure: int | None = None) -> str:
-        """Make the node anew from the masks as they are now; its ID.
-
-        :param structure: a structure's value; of all structures together if None, where a voxel
-            that went from one to another is in a third segment.
-        :raises MorseError: if a mask is gone.
-        """
-        return finished(self.showInSteps(structure))
-
     def showInSteps(
         self, structure: int | None = None, masks: Masks | None = None
     ) -> Generator[None, None, str]:
-        """:meth:`show`, which it does last, after steps of some ten milliseconds.
+        """Make the node anew from the masks as they are now, in short steps; its ID.
 
+        :param structure: a structure's value; None: all structures together. A voxel that went from
+            one structure to another is then in a third segment.
         :param masks: the masks as they are now, if they have been read already.
+        :raises MorseError: if a mask is gone.
         """
         if masks is None:
             masks = yield from masksInSteps(self._scene, self._shown)

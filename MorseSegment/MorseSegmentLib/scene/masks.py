@@ -1,4 +1,4 @@
-"""Both masks of a result: as arrays, as they are in the scene now, and in the views."""
+"""The masks of a result: read into arrays as they are now, and shown in the views."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
-from MorseCore.system.steps import finished
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.segments import referenceGeometry, segmentIDs
 from MorseSegmentLib.scene.stepping import imported
@@ -23,7 +22,6 @@ __all__ = [
     "flippedView",
     "jumpTo",
     "masksInSteps",
-    "masksOf",
     "showView",
     "slabs",
 ]
@@ -54,16 +52,11 @@ class Masks:
         return self.coarse[box] == value, self.refined[box] == value
 
 
-def masksOf(scene: vtk.vtkObject, shown: SceneResult) -> Masks:
-    """The masks of a result.
+def masksInSteps(scene: vtk.vtkObject, shown: SceneResult) -> Generator[None, None, Masks]:
+    """Read the masks of a result, a few slices at a time.
 
     :raises MorseError: if one is gone.
     """
-    return finished(masksInSteps(scene, shown))
-
-
-def masksInSteps(scene: vtk.vtkObject, shown: SceneResult) -> Generator[None, None, Masks]:
-    """:func:`masksOf`, which it returns, a few slices at a time."""
     yield from imported("scipy.ndimage")
     nodes = scene.GetNodeByID(shown.coarse), scene.GetNodeByID(shown.refined)
     if None in nodes:

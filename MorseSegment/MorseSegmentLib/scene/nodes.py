@@ -1,4 +1,4 @@
-"""Nodes that come and go together, and their folder in the subject hierarchy, if there is one."""
+"""Nodes that are added and removed together, and their folder in the subject hierarchy."""
 
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class NodeLedger:
-    """Makes nodes and takes them back if the block ends with an error.
+    """Makes nodes, and removes them again if the block ends with an error.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Clicks into slice and 3D views, and which of many points a click meant. No Qt."""
+"""Clicks into slice and 3D views, and the point that a click means. No Qt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Click3D", "ViewClicks", "nearestProjected"]
 
 _TIE = 1.5  # pixels; points drawn so near to each other hide one another
 _STILL = 2  # pixels by which a click may move and be no drag
-# Locked markups say nothing of a click. In a 3D view the press goes to the camera then, and that
+# Locked markups do not report clicks. In a 3D view the press goes to the camera then, and that
 # ends it: an observer of the interactor hears of it only if it comes before the view's own, which
 # has priority 0. (Of unlocked markups neither press nor release would arrive.)
 _BEFORE_THE_VIEW = 1.0
@@ -55,7 +55,7 @@ def nearestProjected(points: np.ndarray, click: Click3D, tolerance: float) -> in
 
 
 class ViewClicks:
-    """Tells where views are clicked; the views work as ever.
+    """Reports clicks into views; the views keep working as before.
 
     :param onSlice: called with world RAS, mm.
     :param on3D: called with a :class:`MorseSegmentLib.scene.picking.Click3D`.
@@ -106,7 +106,7 @@ class ViewClicks:
         self._listen(interactor, tell)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for interactor, tag in self._observed:
             interactor.RemoveObserver(tag)
         self._observed.clear()

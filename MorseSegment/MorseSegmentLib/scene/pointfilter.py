@@ -8,8 +8,8 @@ import vtk
 
 from MorseCore.result import RenderedPoints
 from MorseSegmentLib.scene.geometry import toWorld
+from MorseSegmentLib.scene.markups import SHOWN_FROM, SHOWN_IN_3D_FROM, fillPoints
 from MorseSegmentLib.scene.palette import BIN_EDGES, binOf
-from MorseSegmentLib.scene.points import SHOWN_FROM, SHOWN_IN_3D_FROM, fillPoints
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult, readRecord
 
@@ -22,8 +22,6 @@ class PointCriteria:
 
     lowest: float = SHOWN_FROM
     """Least uncertainty, included."""
-    highest: float = 1.0
-    """Largest uncertainty, included."""
     structures: frozenset[int] | None = None
     """Values (0 is background) of which the coarse or the refined label is one; None for any."""
     change: Literal["any", "changed", "unchanged"] = "any"
@@ -53,9 +51,7 @@ class PointRow:
 
 def selectPoints(points: RenderedPoints, criteria: PointCriteria) -> np.ndarray:
     """(P,) bool: the points that meet the criteria."""
-    chosen = (points.uncertainty >= np.float32(criteria.lowest)) & (
-        points.uncertainty <= np.float32(criteria.highest)
-    )
+    chosen = points.uncertainty >= np.float32(criteria.lowest)
     if criteria.structures is not None:
         values = list(criteria.structures)
         chosen &= np.isin(points.coarse_label, values) | np.isin(points.refined_label, values)
@@ -76,24 +72,16 @@ class PointsFilter:
 
     After a reload, ``shown`` is one of :func:`MorseSegmentLib.scene.record.findResults`.
 
-    :param background: the word for label 0 in rows.
     :raises MorseError: if the result's record or point table is gone.
     """
 
-    def __init__(
-        self, scene: vtk.vtkObject, shown: SceneResult, background: str = "Background"
-    ) -> None:
+    def __init__(self, scene: vtk.vtkObject, shown: SceneResult) -> None:
         self._scene, self._shown = scene, shown
         self._table = PointTable.read(scene.GetNodeByID(shown.pointTable))
-        self._names = {0: background}
+        self._names = {0: "Background"}
         self._names.update((s.value, s.name) for s in readRecord(scene, shown).structures)
         self._bins = binOf(self._table.points.uncertainty)
         self._criteria = PointCriteria()
-
-    @property
-    def criteria(self) -> PointCriteria:
-        """What was applied last."""
-        return self._criteria
 
     @property
     def structures(self) -> dict[int, str]:

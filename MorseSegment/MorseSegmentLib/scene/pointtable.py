@@ -13,8 +13,8 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import MorseError
 from MorseCore.result import RenderedPoints
+from MorseSegmentLib.scene.markups import worstPoints
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.points import worstPoints
 
 __all__ = ["REVIEW_STATES", "UNDECIDED", "PointTable", "addPointTable", "fillPointTable"]
 
@@ -58,7 +58,8 @@ class PointTable:
         missing = [name for name, column in columns.items() if column is None]
         if missing:
             raise MorseError(
-                f"'{node.GetName()}' is no table of rendered points: it lacks {missing[0]}."
+                f"'{node.GetName()}' is not a table of rendered points: it lacks the column "
+                f"'{missing[0]}'."
             )
         values = {
             name: np.zeros(0) if not table.GetNumberOfRows() else _numbers(columns[name])

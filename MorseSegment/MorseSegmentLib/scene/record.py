@@ -1,8 +1,8 @@
-"""What names a result in the scene, so that it is found again after save and reload.
+"""The record of a result in the scene, by which it is found again after save and reload.
 
 A text node holds the report and the structures as JSON, and refers to every node of the result.
-It also refers to what is made later for the result: surfaces, difference, table. Those are its
-extra nodes, which go when the result goes.
+It also refers to what is made for the result later: surfaces, difference, table. These extra nodes
+are removed together with the result.
 """
 
 import json
@@ -81,10 +81,7 @@ class ResultRecord:
 def addRecord(ledger: NodeLedger, name: str, result: Segmentation) -> vtk.vtkObject:
     """Make the vtkMRMLTextNode of a result; see :func:`recordNodes`."""
     node = ledger.make("vtkMRMLTextNode", f"{name} record")
-    structures = [
-        {"value": s.value, "name": s.name, "color": list(s.color), "terminology": s.terminology}
-        for s in result.structures
-    ]
+    structures = [structure.to_dict() for structure in result.structures]
     content = {
         "morsesegment_result": _VERSION,
         "name": name,
@@ -137,10 +134,7 @@ def readRecord(scene: vtk.vtkObject, shown: SceneResult) -> ResultRecord:
     try:
         content = json.loads(node.GetText() or "")
         version = content["morsesegment_result"]
-        structures = tuple(
-            Structure(s["value"], s["name"], tuple(s["color"]), s["terminology"])
-            for s in content["structures"]
-        )
+        structures = tuple(map(Structure.from_dict, content["structures"]))
         name, report = content["name"], dict(content["report"])
     except (ValueError, KeyError, TypeError) as error:
         raise MorseError(f"The record '{node.GetName()}' cannot be read: {error}.") from error

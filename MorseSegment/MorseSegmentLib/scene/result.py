@@ -7,6 +7,7 @@ import vtk
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseSegmentLib.scene.geometry import geometryOf
+from MorseSegmentLib.scene.markups import addPoints
 from MorseSegmentLib.scene.nodes import (
     NodeLedger,
     fileInto,
@@ -16,7 +17,6 @@ from MorseSegmentLib.scene.nodes import (
     removeNodes,
 )
 from MorseSegmentLib.scene.palette import uncertaintyColors
-from MorseSegmentLib.scene.points import addPoints
 from MorseSegmentLib.scene.pointtable import addPointTable
 from MorseSegmentLib.scene.record import SceneResult, addRecord, extraIDs, recordNodes, removeExtra
 from MorseSegmentLib.scene.segments import addSegmentation, showAsFill, showAsOutline

@@ -45,7 +45,6 @@ class Review:
         self._scene, self._shown = scene, shown
         self._table = PointTable.read(scene.GetNodeByID(shown.pointTable))
         self._rows = np.arange(len(self._table))
-        self._rowOfRank = {int(rank): row for row, rank in enumerate(self._table.ranks)}
         self.current: int | None = None
         """Row that was last jumped to."""
 
@@ -86,13 +85,6 @@ class Review:
         distances = np.linalg.norm(self._world(self._rows) - np.asarray(position), axis=1)
         best = int(distances.argmin())
         return int(self._rows[best]) if distances[best] <= within else None
-
-    def rowOfControlPoint(self, markupsNode: vtk.vtkObject, index: int) -> int | None:
-        """Row of a control point that was picked in a view; None if it is none of this result."""
-        if markupsNode.GetID() not in self._shown.points:
-            return None
-        label = markupsNode.GetNthControlPointLabel(index)
-        return self._rowOfRank.get(int(label)) if label.isdecimal() else None
 
     def state(self, row: int) -> str:
         """``undecided``, ``accepted`` or ``flagged``."""

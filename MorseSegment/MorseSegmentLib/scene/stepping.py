@@ -1,4 +1,4 @@
-"""Long work in short pieces, so that Slicer answers in between. No Qt."""
+"""Long work in short pieces, so that Slicer stays responsive. No Qt."""
 
 import contextlib
 import importlib
@@ -59,15 +59,15 @@ def imported(*names: str) -> Steps[None]:
 
 
 class StepRunner:
-    """Does one work at a time: some pieces now, the others in the next turns of the event loop.
+    """Does one job at a time: some steps now, the others in later turns of the event loop.
 
     Example::
 
         stepper = StepRunner(later=lambda f: qt.QTimer.singleShot(0, f))
         stepper.start(writer.writeInSteps(labels, geometry), done=print, failed=print)
-        stepper.stop()           # what was not done yet never is
+        stepper.stop()           # drops what is not done yet
 
-    :param later: None: there is no event loop, and everything is done at once.
+    :param later: None if there is no event loop; then everything is done at once.
     """
 
     def __init__(self, later: Later | None) -> None:
@@ -76,22 +76,22 @@ class StepRunner:
 
     @property
     def isBusy(self) -> bool:
-        """Whether there is work that is not done."""
+        """Whether there is work left to do."""
         return self._steps is not None
 
     def start(
         self, steps: Steps[T], done: Callable[[T], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Begin a work, instead of the one that is going on; short work ends within this call.
+        """Begin work, in place of any that is in progress; short work ends within this call.
 
-        :param done: called with what was made; or ``failed``, with why not. Neither after a stop.
+        :param done: called with the result; or ``failed``, with the error. After a stop, neither.
         """
         self.stop()
         self._steps = steps
         self._turn(steps, done, failed)
 
     def stop(self) -> None:
-        """Leave what is not done."""
+        """Drop the work that is not done yet."""
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
@@ -115,7 +115,7 @@ class StepRunner:
                 return
 
     def _afterTurn(self, end: float, action: Callable[[], None]) -> None:
-        """Do it now, or in another turn if this one was long already."""
+        """Do it now, or in another turn if this one has been long already."""
         if self._later is not None and time.monotonic() > end:
             self._later(action)
         else:

@@ -1,4 +1,4 @@
-"""What the segments of a node hold, as arrays on a grid. In the node's own RAS, (K, J, I)."""
+"""Segments of a node as arrays on a grid, (K, J, I) in the node's own RAS."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Hears of changes in the scene: of one node, of a result's points, of its masks. No Qt."""
+"""Observers of the scene: of one node, of a result's points, of its masks. No Qt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ class NodeWatch:
     Example::
 
         watch = NodeWatch(panel.refresh)
-        watch.look(roiNode)     # None: at nothing
+        watch.look(roiNode)     # None: nothing
     """
 
     def __init__(self, onChange: Callable[[], None]) -> None:
@@ -27,7 +27,7 @@ class NodeWatch:
         self._tag = 0
 
     def look(self, node: Any) -> None:
-        """Observe this node, and no longer the former."""
+        """Observe this node instead of the former one."""
         if node is self._node:
             return
         if self._node is not None:
@@ -41,14 +41,14 @@ class NodeWatch:
 
 
 class PointsWatch:
-    """Observes the point table of a result; what a person says of a point is no change.
+    """Observes the point table of a result. Reviewing a point does not count as a change.
 
-    The points are others when a sequence moves, or when a box is rendered again.
+    The points change when a sequence moves, or when a box is rendered again.
 
     Example::
 
         watch = PointsWatch(scene, panel.onOtherPoints)
-        watch.look(shown)       # None: at nothing
+        watch.look(shown)       # None: nothing
     """
 
     def __init__(self, scene: vtk.vtkObject, onChange: Callable[[], None]) -> None:
@@ -58,7 +58,7 @@ class PointsWatch:
         self._seen: Any = None
 
     def look(self, shown: SceneResult | None) -> None:
-        """Observe the points of this result, and no longer those of the former."""
+        """Observe the points of this result instead of the former one's."""
         self._node = None if shown is None else self._scene.GetNodeByID(shown.pointTable)
         self._watch.look(self._node)
         self._seen = self._stamp()
@@ -76,12 +76,12 @@ class PointsWatch:
 
 
 class MaskWatch:
-    """Hears of every change of a result's masks, by whatever tool.
+    """Observes the masks of a result, whatever tool changes them.
 
     Example::
 
         watch = MaskWatch(scene, panel.onMasks)
-        watch.look(shown)       # None: at nothing
+        watch.look(shown)       # None: nothing
         watch.stamp()           # differs if a voxel may differ
         watch.look(None)
     """
@@ -92,7 +92,7 @@ class MaskWatch:
         self._observed: list[tuple[vtk.vtkObject, int]] = []
 
     def look(self, shown: SceneResult | None) -> None:
-        """Observe the masks of this result, and no longer those of the former."""
+        """Observe the masks of this result instead of the former one's."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed, self._nodes = [], []

@@ -1,5 +1,7 @@
 """What all tests inside Slicer share: how they begin and end, and the panel, pressed and read."""
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,8 +16,9 @@ import slicer
 from MorseSegmentLib.scene.record import SceneResult, findResults
 from MorseSegmentLib.selftests.phantomscene import MODEL
 from MorseSegmentLib.worker.install import missing
+from MorseSegmentLib.worker.launch import NO_WINDOW, workerCommand
 
-__all__ = ["Panel", "SceneTestCase", "WorkerTestCase", "waitFor"]
+__all__ = ["Panel", "SceneTestCase", "WorkerTestCase", "segmentFile", "waitFor"]
 
 _START = 180.0  # seconds; a worker imports torch, from a cold disk
 _RUN = 120.0
@@ -74,6 +77,31 @@ def waitFor(condition: Callable[[], bool], seconds: float, what: str) -> float:
         slicer.app.processEvents()
         time.sleep(0.005)
     return time.monotonic() - start
+
+
+def segmentFile(image: Path, output: Path) -> None:
+    """Segment a file on the CPU as the command line does, in the Python that the worker has.
+
+    Slicer's own may lack torch. Slicer waits meanwhile.
+
+    :param output: gets a folder for the image.
+    :raises AssertionError: if the command fails.
+    """
+    worker = workerCommand()
+    words = ["segment", str(image), "--model", MODEL, "--device", "cpu", "--output", str(output)]
+    done = subprocess.run(
+        [worker.program, *worker.arguments, *words],
+        env={k: v for k, v in os.environ.items() if k not in worker.without_variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_START + _RUN,
+        creationflags=NO_WINDOW,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"The command ended with {done.returncode}. {done.stderr}")
 
 
 class Panel:

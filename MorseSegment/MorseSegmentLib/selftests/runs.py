@@ -5,7 +5,7 @@ import slicer
 
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.scene.record import findResults
-from MorseSegmentLib.selftests.case import Panel, WorkerTestCase, waitFor
+from MorseSegmentLib.selftests.case import Panel, WorkerTestCase, segmentFile, waitFor
 from MorseSegmentLib.selftests.phantomscene import (
     MODEL,
     addPhantom,
@@ -44,20 +44,20 @@ class RunTests(WorkerTestCase):
         self.assertEqual(panel.ui.segmentButton.text, "Segment")
 
     def test_anObliqueVolumeIsSegmentedOnItsOwnGrid(self) -> None:
-        """The masks are those that the library computes for these voxels in this place."""
-        from MorseCore.images.imageio import Volume
-        from MorseCore.inference.predictor import VolumePredictor
-        from MorseCore.store.library import find_model
+        """The masks are those that the library finds in a file of these voxels in this place."""
+        from MorseCore.images.imageio import read_volume, write_volume
 
         volumeNode, _ = addPhantom(obliqueMatrix())
-        voxels = slicer.util.arrayFromVolume(volumeNode)
-        volume = Volume(voxels, Geometry(voxels.shape, obliqueMatrix()), "Phantom")
-        expected = VolumePredictor(find_model(MODEL), device="cpu").segment(volume)
+        voxels, folder = slicer.util.arrayFromVolume(volumeNode), self.folder()
+        image = folder / "phantom.nrrd"  # keeps every digit of the place
+        write_volume(image, voxels, Geometry(voxels.shape, obliqueMatrix()))
+        segmentFile(image, folder / "out")
         shown = Panel().segment(volumeNode)
         checkPlace(self, shown, volumeNode, onCentres=False)
-        for nodeID, masks in ((shown.coarse, expected.coarse), (shown.refined, expected.refined)):
+        for nodeID, name in ((shown.coarse, "coarse"), (shown.refined, "refined")):
             found = labelsOf(slicer.mrmlScene.GetNodeByID(nodeID), volumeNode)
-            np.testing.assert_array_equal(found, masks)
+            expected = read_volume(folder / "out" / "phantom" / f"{name}.nii.gz").array
+            np.testing.assert_array_equal(found, expected)
             self.assertEqual(set(np.unique(found)), {0, 1, 2})
 
     def test_theResultStandsUnderTheTransformOfItsVolume(self) -> None:

@@ -35,6 +35,8 @@ class Model:
     overlap: float = 0.0
     leavesCertain: bool = False
     """Whether points that are certain are left out, unless more are asked for than its own."""
+    findsPlace: bool = False
+    """Whether it needs no region in a whole scan."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -61,6 +63,7 @@ class Model:
             None if spacing is None else tuple(spacing),
             entry.get("overlap", 0.0),
             entry.get("leaves_certain", False),
+            entry.get("finds_place", False),
         )
 
     @property

@@ -46,6 +46,7 @@ REQUIREMENTS = (
     Requirement("numpy", ">=1.26,<3", "20 MB"),
     Requirement("scipy", ">=1.12", "40 MB"),
     Requirement("SimpleITK", ">=2.3", "50 MB"),
+    Requirement("pydicom", ">=2.4", "2 MB"),
     Requirement("safetensors", ">=0.5", "1 MB"),
     Requirement("tqdm", ">=4.66", "1 MB"),
     Requirement("filelock", ">=3.12", "1 MB"),

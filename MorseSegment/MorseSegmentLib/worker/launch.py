@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from MorseCore.service.failures import INTERPRETER, missing_package
+from MorseCore.service.failures import INTERPRETER, describe_end
+from MorseCore.service.supervisor import NO_WINDOW, WorkerCommand
 
 __all__ = [
     "CANCELLED", "NO_WINDOW", "Failure", "WorkerCommand", "describeEnd", "killProcess",
@@ -22,11 +23,6 @@ _OF_SLICER = (
     "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "QT_PLUGIN_PATH",
 )  # fmt: skip
-_KILLED = 9
-_BY_LAUNCHER = "exit abnormally"  # Slicer's launcher turns any crash of its program into code 1
-
-NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
-"""Windows opens a console for a program that a windowed one starts."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +38,6 @@ class Failure:
 
 CANCELLED = Failure("Cancelled; nothing was changed.", kind="Cancelled")
 """What a person hears who asked for it."""
-
-
-@dataclass(frozen=True)
-class WorkerCommand:
-    """A program, its arguments, and the variables that it must not inherit."""
-
-    program: str
-    arguments: tuple[str, ...]
-    withoutVariables: tuple[str, ...] = ()
 
 
 def workerCommand(interpreter: str = "") -> WorkerCommand:
@@ -88,33 +75,24 @@ def killProcess(pid: int) -> None:
         return
 
 
-def describeEnd(code: int, *, signalled: bool, started: bool, errors: str) -> Failure:
+def describeEnd(
+    code: int,
+    *,
+    signalled: bool,
+    started: bool,
+    errors: str,
+    peak: int | None = None,
+    oomKills: int | None = None,
+) -> Failure:
     """What to say about a worker that ended although a request was open.
 
     :param code: exit code, or the number of the signal that ended it.
     :param started: whether it had said that it is ready.
     :param errors: the last lines it wrote to stderr.
+    :param peak: bytes of memory that it held at most, as far as it has told.
+    :param oomKills: how many programs the system ended meanwhile because memory ran short.
     """
-    detail = f"{'signal' if signalled else 'exit code'} {code}\n{errors}"
-    missing = [line for line in errors.splitlines() if line.startswith("ModuleNotFoundError")]
-    if missing and not started:
-        name = missing[-1].split("'")[1] if "'" in missing[-1] else "?"
-        return Failure(missing_package(name), detail, "MissingPackage")
-    crashed = code == 1 and _BY_LAUNCHER in errors
-    if crashed or (signalled and code == _KILLED) or code == 128 + _KILLED:
-        return Failure(
-            "The computation was ended by the system, most likely because memory ran out; "
-            "choose a region of interest or a lower quality.",
-            detail,
-        )
-    if not started:
-        return Failure(
-            f"The worker could not be started (exit code {code}); copy the report under "
-            "Environment and look at the details.",
-            detail,
-        )
-    return Failure(
-        f"The worker ended unexpectedly ({'signal' if signalled else 'exit code'} {code}); press "
-        "Segment to start it again, with the CPU as the device if it happens again.",
-        detail,
+    end = describe_end(
+        code, signalled=signalled, started=started, errors=errors, peak=peak, oom_kills=oomKills
     )
+    return Failure(end.message, end.detail, end.kind)

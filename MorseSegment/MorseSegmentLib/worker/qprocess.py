@@ -18,7 +18,7 @@ def processFor(command: WorkerCommand) -> Any:
     """A qt.QProcess with the command's environment, not started."""
     process = qt.QProcess()
     environment = qt.QProcessEnvironment.systemEnvironment()
-    for name in command.withoutVariables:
+    for name in command.without_variables:
         environment.remove(name)
     process.setProcessEnvironment(environment)
     return process

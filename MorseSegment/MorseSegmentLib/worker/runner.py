@@ -108,6 +108,7 @@ class Runner(ABC):
         line = request_line(request).encode() + b"\n"
         if not self.isRunning():
             self._forgetWorker()
+            self._oomKills = _oomKills()
             self._unsent.append((request.id, line))
             self._start()
         elif self._pid is None:
@@ -181,6 +182,8 @@ class Runner(ABC):
         self._unsent: list[tuple[int, bytes]] = []
         self._sent: set[int] = set()
         self._errors = b""
+        self._peak: int | None = None  # bytes of memory, as the worker told
+        self._oomKills: int | None = None  # of the system, before the worker began
 
     def _insist(self, number: int, action: Callable[[], None]) -> None:
         if number in self._entries and self.isRunning():
@@ -215,9 +218,12 @@ class Runner(ABC):
         elif kind == "log":
             for entry in list(self._entries.values()):
                 entry.task.signals.emit("log", str(event["level"]), str(event["message"]))
+        elif number is None and kind == "error":  # to a line that it could not read at all
+            self._receivedErrors(f"{event['message']}\n".encode())
         elif number not in self._entries:
             return  # the answer to a cancel, or to what was cancelled
         elif kind == "progress":
+            self._peak = event.get("memory")
             self._entries[number].task.signals.emit(
                 "progress", str(event["stage"]), float(event["percent"]), event["seconds_left"]
             )
@@ -257,14 +263,28 @@ class Runner(ABC):
         self._leftBehind = [folder for folder in waiting if folder.exists()]
 
     def _ended(self, code: int, *, signalled: bool) -> None:
-        started, errors = self._pid is not None, self._errors.decode("utf-8", errors="replace")
+        before, now = self._oomKills, _oomKills()
+        failure = describeEnd(
+            code,
+            signalled=signalled,
+            started=self._pid is not None,
+            errors=self._errors.decode("utf-8", errors="replace"),
+            peak=self._peak,
+            oomKills=None if before is None or now is None else now - before,
+        )
         self._forgetWorker()
-        self._failAll(describeEnd(code, signalled=signalled, started=started, errors=errors))
+        self._failAll(failure)
 
     def _failAll(self, failure: Failure) -> None:
         for number, entry in list(self._entries.items()):
             if number in self._entries:  # who hears of it may have stopped the worker
                 self._fail(number, CANCELLED if entry.cancelled else failure)
+
+
+def _oomKills() -> int | None:
+    from MorseCore.system.processes import oom_kills  # not when Slicer starts
+
+    return oom_kills()
 
 
 class EventLines:
@@ -294,6 +314,6 @@ class EventLines:
 def _event(text: str) -> dict[str, Any] | str:
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return event if isinstance(event, dict) and "event" in event else text

@@ -51,7 +51,7 @@ class SubprocessRunner(Runner):
                 continue
 
     def _start(self) -> None:
-        removed = self._command.withoutVariables
+        removed = self._command.without_variables
         environment = {name: text for name, text in os.environ.items() if name not in removed}
         command = [self._command.program, *self._command.arguments]
         pipe = subprocess.PIPE

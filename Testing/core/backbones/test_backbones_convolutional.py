@@ -5,11 +5,13 @@ from unittest.mock import patch
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet as MonaiResNet
+from torch.nn import functional
 
 from MorseCore.backbones import BACKBONES
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.res2net import Res2Net
 from MorseCore.backbones.resnetv2 import ResNetV2, StandardisedConv2d
+from MorseCore.backbones.unet import UNetConfig
 
 
 def shake(module: torch.nn.Module) -> None:
@@ -132,3 +134,21 @@ def test_a_small_volume_is_convolved_alike_in_training_and_at_inference(dilation
         layer(torch.zeros(1, 4, 80, 80, 4))
     assert fast.call_count == int(torch.backends.mkldnn.is_available())
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_unet_up_samples_with_corners_aligned_where_the_released_code_is_asked_for(dims):
+    image = torch.randn(1, 1, *(8, 16, 24)[:dims], generator=torch.Generator().manual_seed(5))
+    answers = []
+    for aligned in (False, True):
+        torch.manual_seed(1)
+        config = UNetConfig((4, 6, 8), (0.0,) * 3, align_corners=aligned)
+        unet = config.build(in_channels=1, spatial_dims=dims).eval()
+        bottom = unet(image).levels[0]
+        mode = "bilinear" if dims == 2 else "trilinear"
+        expected = functional.interpolate(
+            unet.upsamplers[0][0](bottom), scale_factor=2, mode=mode, align_corners=aligned
+        )
+        assert torch.equal(unet.upsamplers[0](bottom), expected)
+        answers.append(unet(image).levels[-1])
+    assert not torch.allclose(*answers)

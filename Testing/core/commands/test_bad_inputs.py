@@ -12,9 +12,10 @@ import SimpleITK
 import torch
 
 from cli_client import CommandLine, names, phantom_volume, snapshot, write_scan
-from MorseCore.errors import ImageError
+from MorseCore.errors import DeviceError, ImageError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume, write_labels, write_volume
+from MorseCore.inference.options import PredictOptions
 
 
 def voxels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], Path]:
@@ -111,7 +112,7 @@ SCANS = {
     "empty": (file_bytes("bad.nii.gz", b""), "is empty (0 bytes)"),
     "broken gzip": (broken_gzip, "damaged"),
     "half": (half_a_file, "incomplete"),
-    "4D": (four_dimensions, "4 dimensions (6 x 6 x 6 x 2)"),
+    "4D": (four_dimensions, "holds 2 volumes of 6 x 6 x 6 voxels; choose one with --volume 0 to 1"),
     "colour": (colour, "3 values a voxel"),
     "label map": (label_map, "looks like a segmentation"),
     "constant": (voxels(lambda a: a * 0 + 7), "every voxel has the value 7"),
@@ -291,12 +292,11 @@ def test_a_region_may_begin_with_a_minus_sign(
 
 
 def test_a_run_that_cannot_fit_into_memory_says_how_much_it_needs(
-    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("MorseCore.system.memory.physical_memory", lambda: 1 << 20)
-    done = command.segment(write_scan(tmp_path / "a.nii.gz"), output=tmp_path / "out", scale=4)
-    assert done.code == 1
-    assert "GiB of memory and the machine has" in done.sentence
+    with pytest.raises(DeviceError, match="GiB of memory and the machine has"):
+        predictor.segment(phantom_volume(), PredictOptions(scale=4))
 
 
 def test_memory_that_torch_is_refused_is_one_sentence(predictor) -> None:

@@ -27,8 +27,8 @@ from MorseCore.system.memory import check_memory
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["sgment"], ["segment"], ["segment", "a.nii"], ["models"], ["models", "lst"],
-        ["evaluate"], ["models", "show"], ["segment", "--nonsense"],
+        [], ["sgment"], ["segment"], ["segment", "--model", "brain-mr"], ["models"],
+        ["models", "lst"], ["evaluate"], ["models", "show"], ["segment", "--nonsense"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -191,11 +191,11 @@ def test_a_terminal_shows_case_stage_and_percent(monkeypatch: pytest.MonkeyPatch
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with terminal_progress() as tell:
-        for stage in ("prepare", "network", "restore"):
-            tell("case_01", stage, 0.0)
+        for stage, first, last in (("prepare", 0, 5), ("network", 5, 95), ("restore", 95, 100)):
+            tell("case_01", stage, first)
             time.sleep(0.15)  # the bar is drawn ten times a second
-            tell("case_01", stage, 1.0)
-            tell("case_01", stage, 0.9)  # never back
+            tell("case_01", stage, last)
+            tell("case_01", stage, last - 1)  # never back
     shown = terminal.getvalue()
     assert "case_01:   0%" in shown
     assert "95%" in shown

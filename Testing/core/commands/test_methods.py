@@ -23,6 +23,8 @@ def test_every_registered_name_is_listed_once():
     }
     assert expected <= set(listed)
     assert ("schedule", "awa") in listed
+    for part in ("image_expert", "expert_pyramid", "latin_hypercube"):
+        assert ("component", part) in listed
     assert len(listed) == len(set(listed))
 
 

@@ -194,6 +194,15 @@ def test_the_published_2d_model_has_2_712_million_parameters():
     assert millions(with_mlp_2) - millions(head) == pytest.approx((2 * 256 + 256 * 257) / 1e6)
 
 
+def test_patches_are_the_papers_by_dimension_unless_they_are_given():
+    for dims, size in ((2, 32), (3, 8)):
+        spec = PyramidSpec(dims, (8, 8, 8, 8), (32, 16, 8, 4), 32)
+        assert SwipeConfig().filled(spec).patch_stride == size
+        assert SwipeConfig(patch_stride=16).filled(spec).patch_stride == 16
+    with pytest.raises(ConfigError, match="'patch_stride' must not be negative"):
+        SwipeConfig(patch_stride=-1)
+
+
 def test_impossible_combinations_are_refused_by_name():
     with pytest.raises(ConfigError, match="'levels' is 5, but the backbone has 4 maps"):
         SwipeConfig(levels=5).build(SPEC, num_classes=2)

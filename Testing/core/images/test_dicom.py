@@ -61,7 +61,11 @@ def test_several_series_are_all_named(tmp_path: Path) -> None:
     for series, count in [(1, 3), (2, 4)]:
         for number in range(count):
             write_slice(tmp_path / "case", number, (0, 0, number), series=series)
-    with pytest.raises(ImageError, match=r"'Series 2' \(4 images\); 'Series 1' \(3 images\)"):
+    reason = (
+        r"choose it with --series .*'Series 2' \(4 images, CT, UID …543\.2\.2\); "
+        r"'Series 1' \(3 images, CT, UID …543\.2\.1\)"
+    )
+    with pytest.raises(ImageError, match=reason):
         read_volume(tmp_path / "case")
 
 

@@ -12,7 +12,7 @@ RUN = Path(__file__).parents[2] / "fuzz" / "run.py"
 @pytest.mark.parametrize("seed", [11, 12])
 def test_spoilt_files_are_refused_in_a_sentence_or_read_as_before(seed: int, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, str(RUN), "--cases", "220", "--seed", str(seed), "--keep", str(tmp_path)],
+        [sys.executable, str(RUN), "--cases", "280", "--seed", str(seed), "--keep", str(tmp_path)],
         capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

@@ -184,7 +184,9 @@ def assert_is_ball(mask: np.ndarray, geometry: Geometry, radius: float = 12.0) -
 
 
 def test_a_grid_too_large_to_hold_is_refused_with_its_size() -> None:
-    volume = Volume(np.zeros((2, 2, 2), np.float32), Geometry((2, 2, 2), np.eye(4) * 1e3), "scan")
+    volume = Volume(
+        np.zeros((2, 2, 2), np.float32), Geometry((2, 2, 2), np.diag([1e3, 1e3, 1e3, 1])), "scan"
+    )
     with pytest.raises(GeometryError, match="2000 x 2000 x 2000 voxels"):
         to_model_grid(volume, spacing=(1.0, 1.0, 1.0))
 

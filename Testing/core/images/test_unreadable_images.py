@@ -114,7 +114,7 @@ def no_dicom(folder: Path) -> Path:
         (flipped_bits("a.nii.gz"), "damaged"),
         (flipped_bits("a.nrrd"), "damaged"),
         (flipped_bits("a.mha"), "damaged"),
-        (four_axes, r"4 dimensions \(5 x 4 x 3 x 2\)"),
+        (four_axes, "2 volumes of 5 x 4 x 3 voxels; choose one with --volume 0 to 1"),
         (colour, "3 values a voxel"),
         (vectors, "2 values a voxel"),
         (complex_voxels, "complex"),

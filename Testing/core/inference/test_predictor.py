@@ -19,6 +19,7 @@ from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.report import modality_warning, view_warning
 from MorseCore.store.library import find_model
 from MorseCore.training.phantoms import make_phantom
+from template import REGIONS, load_template
 
 
 def turn(array: np.ndarray, order: tuple[int, ...], flips: tuple[bool, ...]) -> np.ndarray:
@@ -160,8 +161,6 @@ def test_a_twice_finer_mask_is_the_same_structure(predictor, upright) -> None:
     importlib.util.find_spec("nilearn") is None, reason="the brain comes with nilearn"
 )
 def test_a_twice_finer_hippocampus_has_its_volume_within_5_per_cent() -> None:
-    from MorseCore.commands.demo import REGIONS, load_template
-
     predictor = VolumePredictor(find_model("hippocampus-t1"), device="cpu")
     one, two = (
         predictor.segment(load_template(), PredictOptions(roi=REGIONS["left"], scale=scale))

@@ -13,7 +13,6 @@ def test_a_convolution_costs_what_one_counts_by_hand() -> None:
     cost = measure_cost(network, network, size=(8, 10))
     assert cost.parameters == 4 * 9 + 4
     assert cost.macs == 4 * 9 * 8 * 10
-    assert cost.flops == 2 * cost.macs
 
 
 def test_a_network_is_left_as_it_was() -> None:
@@ -32,4 +31,4 @@ def test_morses_unet_costs_what_the_notes_say() -> None:
     )
     # 1.81 M parameters and 5.99 GFLOP; ours classifies by a 1x1 instead of a 3x3 convolution.
     assert abs(cost.parameters / 1e6 - 1.81) < 0.01
-    assert 5.7 < cost.flops / 1e9 < 6.0
+    assert 5.7 < 2 * cost.macs / 1e9 < 6.0

@@ -1,7 +1,6 @@
 """Benchmarks refuse what makes no sense before they measure anything."""
 
 import importlib
-import json
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,9 @@ def refused(name: str, *words: str) -> int:
     [
         (["overhead", "--threads", "-1"], "must be a whole number above 0; found '-1'"),
         (["overhead", "--repeats", "0"], "must be a whole number above 0; found '0'"),
-        (["overhead", "--preset", "nonsense"], "invalid choice: 'nonsense'"),
         (["scaling", "--largest", "a"], "must be a whole number above 0; found 'a'"),
         (["scaling", "--largest", "1"], "'--largest' 1 leaves no image to measure."),
         (["peers", "--cases", "-1"], "must be a whole number above 0; found '-1'"),
-        (["presets", "--seeds", "a"], "must be whole numbers with commas between; found 'a'"),
-        (["presets", "a=1"], "it needs --train CONFIG"),
-        (["presets", "--train", "nothing.json"], "nothing.json"),
         (["all", "--repeats", "a"], "must be a whole number above 0; found 'a'"),
     ],
 )
@@ -41,24 +36,6 @@ def test_a_value_that_makes_no_sense_is_one_sentence(
     assert message in printed.err
     assert " s\n" not in printed.out  # nothing was measured
     assert not list(tmp_path.rglob("*.json"))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"network": None}, "network"), ({"network": "x"}, "network"), ({"name": None}, "name")],
-)
-def test_presets_read_the_trainings_configuration_before_they_measure(
-    change: dict[str, str | None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = Path(__file__).parents[3]
-    data = json.loads((root / "Training/configs/phantom-tiny-2d.json").read_text("utf-8")) | change
-    data = {key: value for key, value in data.items() if value is not None}
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(data))
-    assert refused("presets", "--smoke", "--train", str(config)) == 2
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert " s\n" not in printed.out
 
 
 def test_a_folder_that_cannot_be_written_is_found_out_first(

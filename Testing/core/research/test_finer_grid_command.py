@@ -14,7 +14,6 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, write_labels
 from MorseCore.training.dataset import Case
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.study.finerreport import summarise
 from Training.research.study.upsampling import (
     check_is_finer,
     repeat,
@@ -88,12 +87,13 @@ def test_gains_are_paired_by_subject_over_cases_and_seeds() -> None:
 
     scores = {1: {"a": case(0.5, 0.6), "b": case(0.7, 0.8), "c": case(0.2, 0.4)},
               2: {"a": case(0.7, 0.8), "b": case(0.5, 0.6), "c": case(0.2, 0.4)}}  # fmt: skip
+    summarise = script("finer_grid").summarise
     rows = {r.variant: r for r in summarise(scores, {"a": "A", "b": "A", "c": "C"})}
     assert rows["nearest"].subjects == 2
     assert rows["nearest"].mean == pytest.approx((0.6 + 0.2) / 2)
-    assert rows["nearest"].gain is not None
-    assert rows["nearest"].gain.mean == pytest.approx((0.1 + 0.2) / 2)
-    assert rows["field"].gain is None
+    assert rows["nearest"].field_less_this is not None
+    assert rows["nearest"].field_less_this.mean == pytest.approx((0.1 + 0.2) / 2)
+    assert rows["field"].field_less_this is None
 
 
 def test_a_study_trains_scores_and_goes_on(

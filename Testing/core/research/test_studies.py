@@ -240,7 +240,9 @@ def test_a_models_temperature_has_its_say_where_windows_overlap(
         other = copy(slice_predictor)
         preparation = replace(other.info.preparation, window=(12, 12), spacing=None)
         other.info = replace(other.info, preparation=preparation, temperature=temperature)
+        backbone = other.network.backbone
         other.network = HalvesNetwork()
+        other.network.backbone = backbone  # whose maps a run makes room for
         mask = other.segment(read_volume(striped.image)).refined
         labels = read_volume(striped.label).array
         scores = score_shift(other, striped, Shift("input", 1))

@@ -18,9 +18,8 @@ from MorseCore.metrics.scores import StructureScore
 from MorseCore.training.config import RunConfig
 from Training.research.study import results, running
 from Training.research.study.definition import Row, Table
-from Training.research.study.results import RowResult, collect, cost_of
+from Training.research.study.results import Line, RowResult, collect, cost_of, write_lines
 from Training.research.study.running import Run, run_all
-from Training.research.study.writing import Line, write_markdown
 from training_runs import flat_config
 
 
@@ -57,6 +56,13 @@ def test_folds_of_a_cross_validation_each_add_their_subjects(tmp_path: Path) -> 
     assert row.by_seed["dice"] == pytest.approx([0.5, 0.5])
 
 
+def test_the_deviation_over_seeds_is_that_of_a_sample() -> None:
+    row = RowResult({}, {"dice": [0.8, 0.9, 1.0], "asd": [2.0, 4.0], "hd95": [1.0]}, 0, 0.0)
+    assert row.sd("dice") == pytest.approx(0.1)  # sqrt(0.02 / 2), not sqrt(0.02 / 3)
+    assert row.sd("asd") == pytest.approx(2**0.5)
+    assert row.sd("hd95") is None
+
+
 def test_a_run_without_scores_is_one_sentence(tmp_path: Path) -> None:
     run = Run("row", 1, 0, flat_config(output=str(tmp_path), name="none"))
     with pytest.raises(DatasetError, match=r"none' holds no scores"):
@@ -91,26 +97,13 @@ def test_a_renderer_with_a_stated_number_of_points_is_measured_itself() -> None:
         assert not many.is_dense
 
 
-def test_a_rows_cost_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    results._cost.cache_clear()
-    measured = []
-    measure = results.measure_cost
-    monkeypatch.setattr(
-        results, "measure_cost", lambda *a, **k: measured.append(1) or measure(*a, **k)
-    )
-    for width in (16, 16):
-        config = flat_config(preparation={"window": [width] * 2, "spacing": [1.0, 1.0]})
-        cost_of(config, num_classes=3)
-    assert len(measured) == 1
-
-
 def test_the_tables_foot_says_whose_cost_is_that_of_all_pixels(tmp_path: Path) -> None:
     table = Table("t", "s", "b", (Row("a", "g", baseline=True),), measures=("dice",))
     row = RowResult({"dice": {"s": 1.0}}, {"dice": [1.0]}, 0, 1.0)
     texts = []
     for name in ("mise", "dense"):
         line = Line(table.rows[0], cost_of(rendered_by({"name": name}), num_classes=3), row, {})
-        texts.append(write_markdown(tmp_path / "table.md", table, [line], notes=["n"]))
+        texts.append(write_lines(tmp_path, table, [line], notes=["n"]))
     assert "\\* |" in texts[0]
     assert "\\* How many points" in texts[0]
     assert "\\*" not in texts[1]

@@ -14,15 +14,18 @@ from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.store.library import BUILT_IN
 from MorseCore.store.model_folder import read_model
 from MorseCore.training.phantoms import write_phantom_dataset
-from Training.research.study.calibration import (
+from Training.research.study.reliability import (
     BINS,
+    COUNTS,
     Reliability,
     best_temperature,
+    coverage,
     ece_difference,
     near_boundary,
     nll_by_temperature,
+    scores_of,
+    walk,
 )
-from Training.research.study.coverage import COUNTS, coverage, scores_of, walk
 from training_runs import run_data, script
 
 

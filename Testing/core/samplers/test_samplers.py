@@ -14,6 +14,7 @@ from MorseCore.samplers import (
     StrideConfig,
     UncertainConfig,
 )
+from MorseCore.samplers.uncertain import near_boundary
 from networks import Disc, make_image, make_network
 
 UNLABELLED = Targets(torch.zeros(1, 32, 32, dtype=torch.long))  # of the disc; not looked at
@@ -160,6 +161,9 @@ def test_impossible_numbers_are_refused_by_name():
         (UncertainConfig, {"oversample": 0.5}, "oversample"),
         (UncertainConfig, {"importance": 2}, "importance"),
         (StrideConfig, {"stride": 0}, "stride"),
+        (UncertainConfig, {"near_share": 1.1}, "near_share"),
+        (UncertainConfig, {"near_distance": 0}, "near_distance"),
+        (UncertainConfig, {"near_distance": 8.5}, "near_distance"),
         (PrecomputedConfig, {"points": 0}, "points"),
         (PrecomputedConfig, {"per_class": 0}, "per_class"),
         (PrecomputedConfig, {"background": -1}, "background"),
@@ -168,3 +172,69 @@ def test_impossible_numbers_are_refused_by_name():
     ):
         with pytest.raises(ConfigError, match=f"'{name}'"):
             config(**arguments)
+
+
+def square(size: int = 32) -> torch.Tensor:
+    """Labels (1, 32, 32) of a square that touches the image's edge."""
+    labels = torch.zeros(1, size, size, dtype=torch.long)
+    labels[:, :10, 8:20] = 2
+    return labels
+
+
+def test_near_the_boundary_is_so_far_from_where_labels_meet_and_the_images_edge_is_none():
+    near = near_boundary(square(), 2.0)[0]
+    assert near[0, 6:10].all()
+    assert near[0, 18:22].all()
+    assert not near[0, 5]
+    assert not near[0, 10:18].any()  # the label may go on above
+    assert near[8:12, 14].all()
+    assert not near[7, 14]
+    assert not near[12, 14]
+    assert near[11, 6:8].tolist() == [False, True]  # the corner is round: 2.5 from centre to centre
+    assert not near_boundary(torch.ones(1, 9, 9), 8.0).any()
+    volume = torch.zeros(1, 9, 9, 9, dtype=torch.uint8)
+    volume[:, 4, 4, 4] = 1
+    distance = (torch.cartesian_prod(*[torch.arange(9)] * 3) - 4).pow(2).sum(1).view(9, 9, 9)
+    assert torch.equal(near_boundary(volume, 2.0)[0], distance <= 6)
+    assert torch.equal(near_boundary(volume, 0.5)[0], distance <= 1)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_share_of_the_points_lies_near_the_labels_boundary(continuous):
+    sampler = UncertainConfig(
+        points=80, oversample=3, importance=0.5, continuous=continuous, near_share=0.5
+    ).build()
+    field, labels = Disc(), square()
+    axes = [axis[::2] for axis in field.pixels()]
+    some = CoarseGrid(field.coarse_grid(axes), axes)  # the mask was supervised at a quarter of them
+    generator = torch.Generator().manual_seed(0)
+    coords = sampler.select(field, Targets(labels), coarse=some, generator=generator)
+    assert coords.shape == (1, 80, 2)
+    index = coords_to_index(coords, (32, 32))
+    assert continuous or len(set(index[0].tolist())) == 80
+    inside = near_boundary(labels, 2.0).flatten(1).gather(1, index)[0]
+    assert inside[20:60].all()  # behind 20 uncertain ones, before 20 anywhere
+    assert not inside[60:].all()
+    rows = set((index[0, 20:60] // 32).tolist())
+    assert {n % 2 for n in rows} == {0, 1}
+    steps = (coords[:, 20:60] + 1) * 16 - 0.5
+    assert torch.allclose(steps, steps.round(), atol=1e-4) != continuous
+
+
+def test_a_crop_with_too_little_boundary_has_other_points_in_their_place():
+    sampler = UncertainConfig(points=60, importance=0.5, near_share=0.5).build()
+    labels = torch.zeros(1, 32, 32, dtype=torch.long)
+    assert len(set(index_of(sampler.select(Disc(), Targets(labels))))) == 60
+    labels[:, 0, 0] = 1
+    chosen = index_of(sampler.select(Disc(), Targets(labels)))
+    assert len(set(chosen)) == 60
+    assert set(near_boundary(labels, 2.0)[0].flatten().nonzero()[:, 0].tolist()) <= set(chosen)
+
+
+def test_without_a_share_the_draws_are_what_they_were():
+    """Numbers that the sampler gave before it could look at labels."""
+    sampler = UncertainConfig(points=8, oversample=3, importance=0.75).build()
+    chosen = index_of(
+        sampler.select(Disc(), UNLABELLED, generator=torch.Generator().manual_seed(7))
+    )
+    assert chosen == [552, 722, 394, 647, 664, 633, 470, 257]

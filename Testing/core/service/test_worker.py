@@ -1,10 +1,8 @@
 """The worker as the module meets it: a real process, real models, real arrays."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,23 +165,6 @@ def test_a_question_before_any_image_says_what_to_do(tmp_path):
     client.close()
 
 
-@pytest.mark.parametrize(
-    ("line", "part"),
-    [
-        ("not json", "JSON"),
-        ("[1]", "object"),
-        ('{"request": "segmet", "id": 1}', "did you mean 'segment'"),
-        ('{"request": "describe"}', "describe.id"),
-        ('{"request": "describe", "id": 1, "colour": 2}', "colour"),
-        ('{"request": "segment", "id": "x"}', "whole number"),
-    ],
-)
-def test_a_line_that_is_no_request_is_answered_without_an_id(worker, line, part):
-    worker.write(line)
-    answer = worker.answer(None)
-    assert part in answer["message"]
-
-
 def test_a_running_request_is_cancelled_and_leaves_no_files(worker, tmp_path):
     arguments = save_image(tmp_path, large_image())
     number = worker.send("segment", **arguments, model="phantom-tiny", device="cpu")
@@ -204,16 +185,6 @@ def test_a_waiting_request_can_be_cancelled_too(worker, tmp_path, request_argume
     worker.send("cancel", target=running)
     assert worker.answer(running)["kind"] == "Cancelled"
     assert worker.answer(waiting)["kind"] == "Cancelled"
-
-
-def test_the_worker_ends_when_its_stdin_is_closed_in_the_middle_of_a_run(tmp_path):
-    client = WorkerClient()
-    client.read()
-    arguments = save_image(tmp_path, large_image())
-    client.send("segment", **arguments, model="phantom-tiny", device="cpu")
-    while client.read().get("stage") != "network":
-        pass
-    assert client.close() == 0
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux limits a running process")
@@ -266,41 +237,6 @@ def test_a_model_that_takes_several_windows_at_once_can_be_refined_further(reque
     predictor.info = replace(predictor.info, windows=WindowConfig(batch=2))
     assert session.segment().report["windows"] > 1
     assert session.render(PredictOptions(points=100)).report["points"]["evaluated"] > 0
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
-def test_no_worker_survives_the_program_that_started_it(tmp_path):
-    script = (
-        "import subprocess, sys, time\n"
-        "command = [sys.executable, '-m', 'MorseCore', 'worker']\n"
-        "p = subprocess.Popen(command, stdin=subprocess.PIPE)\n"
-        "print(p.pid, flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    pid = int(parent.stdout.readline())
-    assert '"ready"' in parent.stdout.readline()
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert parent.stdout.read() == ""  # ends when the worker, the last writer, closes it
-    assert is_gone(pid)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process ends within ten seconds; nobody may be left to collect it as a zombie."""
-    for _ in range(100):
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text().split()[2] == "Z":
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_what_libraries_print_does_not_disturb_the_protocol():

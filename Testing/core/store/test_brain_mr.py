@@ -7,9 +7,9 @@ import pytest
 
 from MorseCore import Predictor, read_image
 from MorseCore.api import Result
-from MorseCore.commands.demo import load_template
 from MorseCore.store.library import BUILT_IN, find_model
 from MorseCore.store.model_folder import read_model
+from template import load_template
 
 HEADS = Path(__file__).resolve().parents[4] / "shared" / "data" / "heads"
 PAIRS = ("hippocampus", "thalamus", "cerebral cortex", "lateral ventricle", "cerebellum cortex")

@@ -192,9 +192,10 @@ def test_ctrl_c_leaves_a_training_the_time_to_save(
     monkeypatch.setattr(running.subprocess, "Popen", lambda *_, **__: Training)
     monkeypatch.setattr(running.time, "sleep", interrupt)
     monkeypatch.setattr(running.sys, "platform", platform)
-    run: Any = SimpleNamespace(folder=tmp_path, config=SimpleNamespace(resume="auto"))
+    config = SimpleNamespace(resume="auto", optimisation=SimpleNamespace(iterations=1))
+    run: Any = SimpleNamespace(folder=tmp_path, config=config)
     with pytest.raises(KeyboardInterrupt):
-        running._train(run, running.tqdm(disable=True))
+        running._train(run, "tiny")
     assert calls == (["terminate"] if terminated else []) + ["wait"]
 
 

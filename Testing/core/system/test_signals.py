@@ -237,7 +237,7 @@ def test_a_script_that_is_ended_leaves_no_half_written_file(tmp_path: Path) -> N
         "import signal, sys\n"
         "from pathlib import Path\n"
         "from MorseCore.system.files import atomic_path\n"
-        "from Training.research.study.commandline import exit_code\n"
+        "from Training.research.shared.commandline import exit_code\n"
         "def work():\n"
         "    with atomic_path(Path('a.csv')) as path:\n"
         "        path.write_text('half')\n"

@@ -9,8 +9,8 @@ what differs from its command). Ours is a model folder that was trained on the s
 of seven windows take about an hour on one core with AMX, as the training of ``hippocampus-t1``
 does. nnU-Net's own training has 250,000: this compares programs at one cost, not nnU-Net at its
 best. Both are scored on the same split, paired by subject. Ours is "not lower" if the 95 % interval
-of the difference begins above -0.01. An interrupted training goes on from its last epoch.
-``--runs`` names the folder for ``table.md``, ``plot.png`` and every case's scores.
+of the difference begins above -0.01. An interrupted training continues from its last epoch.
+``--runs`` names the folder for ``table.md`` and every case's scores.
 """
 
 import argparse
@@ -38,11 +38,11 @@ from MorseCore.training.config import DataConfig
 from MorseCore.training.dataset import Decathlon
 from Training.research.benchmarks.measuring import Figure, Sample
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
+from Training.research.shared.commandline import positive
 from Training.research.shared.data import open_training_data
 from Training.research.shared.identity import check_identity
-from Training.research.shared.output import markdown_row, new_figure, save_figure
+from Training.research.shared.output import markdown_table
 from Training.research.shared.scores import Cases, Interval, Values, all_by_subject, pair_subjects
-from Training.research.study.commandline import positive
 from Training.score import MEASURES, score
 
 HERE = Path(__file__).resolve().parent
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
 
 def check(data: Decathlon, info: ModelInfo, split: str) -> None:
-    """Find out before an hour of training whether both programs can use the data set.
+    """Check before an hour of training that both programs can use the data set.
 
     :raises ConfigError: if one of them cannot be trained and scored on it.
     :raises DatasetError: if nnU-Net would not read its files.
@@ -129,7 +129,7 @@ def check(data: Decathlon, info: ModelInfo, split: str) -> None:
 
 
 def modality_of(dataset: Path) -> str:
-    """What ``dataset.json`` calls the image; nnU-Net normalises CT in another way.
+    """The modality that ``dataset.json`` names; nnU-Net normalises CT differently.
 
     :raises DatasetError: if it does not say.
     """
@@ -172,7 +172,7 @@ def run_peer(python: str, home: Path, *, steps: int) -> dict[str, Any]:
     """
     words = [python, str(HERE / "peer_nnunet_training.py"), str(home), str(steps)]
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(words, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     except OSError as error:
         raise MorseError(f"'{python}' cannot be run: {error.strerror}.") from error
     if done.returncode:
@@ -196,45 +196,26 @@ def score_theirs(home: Path, data: Decathlon) -> Cases:
 
 
 def conclude(values: Mapping[str, Values], report: Report, *, home: Path) -> None:
-    """Write the table and the picture, and add the figure: ours minus theirs, by subject."""
+    """Write the table, and add the figure: ours minus theirs, by subject."""
     theirs, ours = values.values()
-    lines = [markdown_row(["program", *(title for _, title, _ in MEASURES)]),
-             "|---" * (len(MEASURES) + 1) + "|"]  # fmt: skip
+    rows = []
     for name, row in values.items():
         report.add({f"DSC, {name}": Sample(tuple(row["dice"].values()), "")})
-        cells = [f"{np.mean(list(row[m].values())):.{digits}f}" for m, _, digits in MEASURES]
-        lines.append(markdown_row([name, *cells]))
-    differences = []
-    for name, _, digits in MEASURES:
-        found = Interval.between(*pair_subjects(theirs[name], ours[name]))
-        differences.append(found.text(digits))
-        if name == "dice":
-            # Not the upper end: few subjects and a wide interval would make that easy.
-            report.figures.append(Figure(
-                "DSC MorseCore - nnU-Net, lower end", found.low, -MARGIN, at_least=True,
-                spread=(found.low, found.high),
-            ))  # fmt: skip
-    lines.append(markdown_row(["difference [95 %]", *differences]))
-    table = "\n".join(lines)
+        means = [f"{np.mean(list(row[m].values())):.{digits}f}" for m, _, digits in MEASURES]
+        rows.append([name, *means])
+    differences = {m: Interval.between(*pair_subjects(theirs[m], ours[m])) for m, *_ in MEASURES}
+    rows.append(["difference [95 %]", *(differences[m].text(n) for m, _, n in MEASURES)])
+    dice = differences["dice"]
+    # Not the upper end: few subjects and a wide interval would make that easy.
+    report.figures.append(Figure(
+        "DSC MorseCore - nnU-Net, lower end", dice.low, -MARGIN, at_least=True,
+        spread=(dice.low, dice.high),
+    ))  # fmt: skip
+    table = "\n".join(markdown_table(["program", *(title for _, title, _ in MEASURES)], rows))
     print(table)
     notes = "\n".join(report.notes)
     write_text(home / "table.md", f"{table}\n\n{len(theirs['dice'])} subjects. {notes}\n")
-    draw(values, home / "plot.png")
-    print(f"written: {home / 'table.md'}, plot.png")
-
-
-def draw(values: Mapping[str, Values], path: Path) -> None:
-    """One dot a subject: above the line ours is better."""
-    (their_name, theirs), (our_name, ours) = values.items()
-    x, y = pair_subjects(theirs["dice"], ours["dice"])
-    low, high = min(*x, *y) - 0.01, max(*x, *y) + 0.01
-    picture = new_figure(5, 5)
-    axes = picture.subplots()
-    axes.plot([low, high], [low, high], color="0.6", linewidth=1)
-    axes.scatter(x, y, color="#0072B2")
-    axes.set(xlabel=f"DSC, {their_name}", ylabel=f"DSC, {our_name}", xlim=(low, high),
-             ylim=(low, high), aspect="equal", title="One dot a subject")  # fmt: skip
-    save_figure(picture, path, dpi=120)
+    print(f"written: {home / 'table.md'}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Run all benchmarks and write the table that the README quotes.
+"""Run all benchmarks and write one table.
 
     python Training/research/benchmarks/all.py --quick --output runs/benchmarks
     python Training/research/benchmarks/all.py --only overhead --only training --clock cpu
 
-Each benchmark is a process of its own. Run the script again after an interruption and it goes on;
-``--again`` measures everything anew. It writes ``table.md`` and ``plot.png`` beside the JSON of
-each benchmark, and hands on the options that it does not know. The exit code is 0 if all could be
-measured, whether targets are met or not.
+Each benchmark is a process of its own. After an interruption, run the script again and it continues
+with the next benchmark; ``--again`` measures everything again. It writes ``table.md`` beside the
+JSON of each benchmark, and passes on the options that it does not know. The exit code is 0 if all
+could be measured, whether targets are met or not.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from tqdm import tqdm
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.files import prepare_output_directory, write_text
-from Training.research.benchmarks.report import arguments, draw_shares, markdown
+from Training.research.benchmarks.report import arguments, markdown
+from Training.research.shared.commandline import command_line, exit_code
 from Training.research.shared.identity import check_identity
-from Training.research.study.commandline import command_line, exit_code
 
 NAMES = ("overhead", "presets", "peers", "training", "scaling", "scene", "engines")
 
@@ -51,8 +51,7 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if (folder / "study.json").is_file():
         raise ConfigError(f"'{folder}' holds a study; choose another --output.")
     if options.again:
-        for old in [folder / "options.json", *folder.glob("*-parts.json")]:  # parts: interrupted
-            old.unlink(missing_ok=True)
+        (folder / "options.json").unlink(missing_ok=True)
     check_identity(
         folder / "options.json", {"words": list(rest)}, found="measurements with other options",
         otherwise="measure --again",
@@ -69,16 +68,16 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
         if reports:
             write(folder, reports)
     if failures:
-        print(f"error: failed: {', '.join(failures)}; run it again to go on.", file=sys.stderr)
+        print(f"error: failed: {', '.join(failures)}; run it again to continue.", file=sys.stderr)
     for report in reports:
         print(report["line"])
     if reports:
-        print(f"written: {folder / 'table.md'}, plot.png")
+        print(f"written: {folder / 'table.md'}")
     return 1 if failures else 0
 
 
 def write(folder: Path, reports: Sequence[Mapping[str, Any]]) -> None:
-    """Write the table, and a picture of every figure as a share of its target."""
+    """Write the table of all reports."""
     machines = sorted({f"{report['machine']}; {report['clock']} time" for report in reports})
     notes = [f"- {report['name']}: {note}" for report in reports for note in report["notes"]]
     text = [
@@ -87,7 +86,6 @@ def write(folder: Path, reports: Sequence[Mapping[str, Any]]) -> None:
         "", *notes, "",
     ]  # fmt: skip
     write_text(folder / "table.md", "\n".join(text))
-    draw_shares(folder / "plot.png", reports)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks measure: networks with random weights on images of noise.
+"""Inputs of the benchmarks: networks with random weights, and images of noise.
 
 Time and memory then depend on sizes alone: the renderer chooses points by uncertainty, but their
 number is fixed. The shipped model leaves certain points out, so there the images matter.

@@ -21,8 +21,8 @@ from MorseCore.errors import MorseError
 from MorseCore.system.devices import describe_device
 
 __all__ = [
-    "Clock", "Figure", "Sample", "children_seconds", "interleaved", "machine", "paired_ratio",
-    "peak_bytes", "run_child", "take_turns",
+    "Clock", "Figure", "Sample", "children_seconds", "interleaved", "last_words", "machine",
+    "paired_ratio", "peak_bytes", "run_child", "take_turns",
 ]  # fmt: skip
 
 Clock = Literal["wall", "cpu"]
@@ -180,22 +180,28 @@ def run_child(script: str, task: Mapping[str, Any]) -> dict[str, Any]:
     """
     process = subprocess.run(
         [sys.executable, script, "--child", json.dumps(task)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     lines = process.stdout.strip().splitlines()
     if process.returncode or not lines:
-        words = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise MorseError(f"{Path(script).name} {dict(task)}: {words[0]}")
+        raise MorseError(f"{Path(script).name} {dict(task)}: {last_words(process)}")
     result: dict[str, Any] = json.loads(lines[-1])
     return result
 
 
+def last_words(process: subprocess.CompletedProcess[str]) -> str:
+    """The last line that a process wrote to stderr."""
+    lines = process.stderr.strip().splitlines()
+    return lines[-1] if lines else f"it ended with code {process.returncode} and said nothing"
+
+
 def machine(devices: Sequence[torch.device] = ()) -> str:
     """CPU, cores, threads, GPU and torch of this machine, as one line."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
     parts = [
-        _cpu_model(), f"{len(os.sched_getaffinity(0))} cores"
-        if hasattr(os, "sched_getaffinity") else f"{os.cpu_count()} cores",
-        f"{torch.get_num_threads()} threads", f"torch {torch.__version__}",
+        _cpu_model(), f"{cores} cores", f"{torch.get_num_threads()} threads",
+        f"torch {torch.__version__}",
     ]  # fmt: skip
     parts += [describe_device(device) for device in devices if device.type != "cpu"]
     return ", ".join(parts)

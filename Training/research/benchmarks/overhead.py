@@ -16,14 +16,13 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a checkout, not installed
 
 import torch
 
 from MorseCore.config import encode
-from MorseCore.heads.morse_options import Preset
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.inference.options import WindowSettings
@@ -42,7 +41,7 @@ from Training.research.benchmarks.inputs import (
 )
 from Training.research.benchmarks.measuring import interleaved
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.study.commandline import positive
+from Training.research.shared.commandline import positive
 
 SHIPPED = "hippocampus-t1"
 CLASSES = {3: 3, 2: 5}
@@ -55,8 +54,6 @@ TINY = {"name": "unet3d", "channels": [4, 8]}
 def main(words: list[str] | None = None) -> int:
     """Exit code 0: measured; 1: failed; 2: wrong usage."""
     parser = arguments(__doc__)
-    presets = [name for name in get_args(Preset) if name != "custom"]
-    parser.add_argument("--preset", default="default", choices=presets, help="of MORSE's head")
     parser.add_argument("--images", type=Path, metavar="DIR", help="of hippocampi, .nii.gz")
     parser.add_argument("--cases", type=positive, default=5, metavar="N", help="of these images")
     return run_benchmark("overhead", parser, measure, words=words)
@@ -82,7 +79,7 @@ def measure_one(
 ) -> None:
     """One ratio."""
     backbone, side, points = setting(dims, options)
-    preset = "tiny" if options.smoke else options.preset
+    preset = "tiny" if options.smoke else "default"
     window = [side] * dims
     volume = noise([side] * 3 if dims == 3 else [1, side, side])
     networks = {

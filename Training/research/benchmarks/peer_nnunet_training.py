@@ -8,7 +8,7 @@ reads ``HOME/predicted``. Plan, preprocessing, augmentation, loss, optimiser and
 inference are nnU-Net's own. Three things differ from ``nnUNetv2_train``: the number of steps, to
 which its decay of the learning rate is fitted; fewer validation batches between them, of which
 nothing depends; and bf16 where the CPU has AMX, as our own trainings have it there (the loss stays
-in float32). Interrupted, it goes on from the last epoch of 30 steps, of which it makes whole ones.
+in float32). After an interruption it continues from the last whole epoch of 30 steps.
 """
 
 import json

@@ -32,9 +32,15 @@ from MorseCore.errors import MorseError
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import read_model
 from Training.research.benchmarks.inputs import find_images, write_case
-from Training.research.benchmarks.measuring import Clock, Sample, children_seconds, take_turns
+from Training.research.benchmarks.measuring import (
+    Clock,
+    Sample,
+    children_seconds,
+    last_words,
+    take_turns,
+)
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.study.commandline import positive
+from Training.research.shared.commandline import positive
 
 HERE = Path(__file__).resolve().parent
 NNUNET = """
@@ -123,13 +129,12 @@ def nnunet(
     python = options.nnunet_python
     words = [python, str(HERE / "peer_nnunet.py"), str(folder)]
     try:
-        made = subprocess.run(words, capture_output=True, text=True, check=False)
+        made = subprocess.run(words, capture_output=True, encoding="utf-8", check=False)
     except OSError as error:
         report.note(f"nnU-Net: not measured, '{python}' cannot be run: {error.strerror}.")
         return None
     if made.returncode:
-        reason = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        report.note(f"nnU-Net: not measured, it cannot be prepared: {reason}")
+        report.note(f"nnU-Net: not measured, it cannot be prepared: {last_words(made)}")
         return None
     report.note(f"nnU-Net: {int(made.stdout.split()[-1]) / 1e6:.1f} M parameters.")
     network = read_model(find_model("hippocampus-t1")).network
@@ -152,12 +157,16 @@ def time_turn(name: str, command: Command, home: Path, clock: Clock, turn: int) 
     started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
     done = subprocess.run(
-        words, capture_output=True, text=True, env=environment, check=False, cwd=HERE.parents[2]
+        words,
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        check=False,
+        cwd=HERE.parents[2],
     )
     wall = time.perf_counter() - started
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MorseError(f"{name} failed: {last}")
+        raise MorseError(f"{name} failed: {last_words(done)}")
     return wall if clock == "wall" else children_seconds() - before
 
 

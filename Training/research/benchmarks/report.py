@@ -1,22 +1,20 @@
-"""What a benchmark found: one line, a JSON file, rows of a table; and its command line."""
+"""The report of a benchmark: one line, a JSON file, rows of a table; and its command line."""
 
 import argparse
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from MorseCore.system.files import prepare_output_directory, write_json, write_text
-from MorseCore.training.curves import try_drawing
 from Training.research.benchmarks.measuring import Figure, Sample, machine, paired_ratio
-from Training.research.shared.output import new_figure, save_figure
-from Training.research.study.commandline import command_line, exit_code, positive
+from Training.research.shared.commandline import command_line, exit_code, positive
 
-__all__ = ["Report", "arguments", "draw_shares", "markdown", "run_benchmark"]
+__all__ = ["Report", "arguments", "markdown", "run_benchmark"]
 
 HEAD = "| benchmark | figure | target | | measured |\n|---|---|---|---|---|"
 
@@ -47,7 +45,7 @@ class Report:
         self.figures.append(Figure(name, ratio.median, target, "x", at_least, ratio.spread))
 
     def note(self, text: str) -> None:
-        """Keep and print what a reader must know about the figures."""
+        """Keep and print a remark on the figures."""
         self.notes.append(text)
         print(f"  {text}")
 
@@ -69,14 +67,10 @@ class Report:
             "name": self.name, "machine": self.machine, "clock": self.clock,
             "options": dict(options),
             "samples": {
-                name: {"median": s.median, "spread": s.spread, "unit": s.unit, "values": s.values}
+                name: asdict(s) | {"median": s.median, "spread": s.spread}
                 for name, s in self.samples.items()
             },
-            "figures": [
-                {"name": f.name, "value": f.value, "spread": f.spread, "unit": f.unit,
-                 "target": f.target, "at_least": f.at_least, "met": f.is_met}
-                for f in self.figures
-            ],
+            "figures": [asdict(f) | {"met": f.is_met} for f in self.figures],
             "notes": self.notes, "line": self.line,
         }  # fmt: skip
 
@@ -101,26 +95,6 @@ def markdown(reports: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_shares(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
-    """One bar a figure: value over target, or target over value where more is better.
-
-    :param reports: JSON of :class:`Report`.
-    :raises OutputError: if the picture cannot be written.
-    """
-    figures = [(r["name"], f) for r in reports for f in r["figures"] if f["target"] and f["value"]]
-    shares = [f["target"] / f["value"] if f["at_least"] else f["value"] / f["target"]
-              for _, f in figures]  # fmt: skip
-    picture = new_figure(8, 1 + 0.4 * len(figures))
-    axes = picture.subplots()
-    colors = ["#0072B2" if f["met"] else "#D55E00" for _, f in figures]
-    axes.barh(range(len(figures)), shares, color=colors)
-    axes.set_yticks(range(len(figures)), [f"{name}: {f['name']}" for name, f in figures])
-    axes.axvline(1, color="k", lw=1)
-    axes.invert_yaxis()
-    axes.set_xlabel("share of the target (left of the line: met)")
-    save_figure(picture, path)
-
-
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks have."""
     parser = command_line(description)
@@ -136,9 +110,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         help="of overhead, presets, training, engines; auto is bf16 where the hardware has it",
     )  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N", help="of torch")
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="write JSON, Markdown and a picture"
-    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON and Markdown")
     parser.add_argument("--child", metavar="JSON", help=argparse.SUPPRESS)
     return parser
 
@@ -180,8 +152,4 @@ def _write(report: Report, options: argparse.Namespace) -> None:
     data = report.as_json({k: v for k, v in kept.items() if k not in ("output", "child")})
     write_json(folder / f"{report.name}.json", data)
     write_text(folder / f"{report.name}.md", f"{markdown([data])}\n{report.machine}\n")
-    written = [f"{report.name}.md"]
-    picture = folder / f"{report.name}-targets.png"
-    if report.figures and try_drawing(lambda: draw_shares(picture, [data])):
-        written.append(picture.name)
-    print(f"written: {folder / report.name}.json, {', '.join(written)}")
+    print(f"written: {folder / report.name}.json, {report.name}.md")

@@ -10,11 +10,9 @@ image over that of the smallest image with several windows. Memory: the peak abo
 warm model, the scan included, over the scan as float32. ``--quick`` leaves memory out: its images
 are smaller than what windows need and the heap keeps. x2: the time of an output twice as fine over
 x1. Points: at most so many, as long as voxels are uncertain; 65,536 include certain ones.
-``--output`` adds a picture, and lets an interrupted run go on with the next measurement.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,8 +27,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
-from MorseCore import __version__
-from MorseCore.config import read_json
 from MorseCore.errors import ConfigError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
@@ -38,18 +34,15 @@ from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.store.library import find_model
 from MorseCore.system.allocation import SMALL, keep_freed_memory
-from MorseCore.system.files import prepare_output_directory, sha256, write_json
-from Training.research.benchmarks.measuring import Figure, Sample, machine, peak_bytes, run_child
+from Training.research.benchmarks.measuring import Figure, Sample, peak_bytes, run_child
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
-from Training.research.shared.output import new_figure, save_figure
-from Training.research.study.commandline import positive
+from Training.research.shared.commandline import positive
 
 FULL = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (300, 512, 512), (1000, 512, 512)]
 QUICK = [(64, 64, 64), (80, 128, 128), (240, 128, 128)]
 SMOKE = [(16, 16, 16), (16, 32, 32)]
 WARM = (8, 8, 8)
 MODEL = "hippocampus-t1"
-PARTS = "scaling-parts.json"
 Shape = tuple[int, ...]
 
 
@@ -69,8 +62,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     if not shapes:
         raise ConfigError(f"'--largest' {options.largest} leaves no image to measure.")
     repeats = options.repeats or (1 if options.smoke or options.quick else 3)
-    folder = prepare_output_directory(options.output) if options.output else None
-    found = run_tasks(list(plan(shapes, options)), repeats=repeats, parts=folder and folder / PARTS)
+    found = run_tasks(list(plan(shapes, options)), repeats=repeats)
     times = {n: Sample(tuple(r["seconds"] for r in runs)) for n, runs in found.items()}
     peaks = {n: max(r["peak"] - r["loaded"] for r in runs) for n, runs in found.items()}
     report.add(times)
@@ -78,28 +70,18 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     report.figures += conclude(shapes, times, peaks)
     share = max(r["foreground"] for runs in found.values() for r in runs)
     report.note(f"Foreground: at most {share:.2%} of the voxels.")
-    if folder:
-        draw(shapes, times, peaks, folder / "scaling.png")
-        (folder / PARTS).unlink()  # another run measures anew
 
 
 def run_tasks(
-    tasks: Sequence[tuple[str, dict]], *, repeats: int, parts: Path | None
+    tasks: Sequence[tuple[str, dict[str, Any]]], *, repeats: int
 ) -> dict[str, list[dict[str, float]]]:
-    """What each task's processes said; those of an interrupted run are read from ``parts``."""
-    known = read_json(parts) if parts and parts.is_file() else {}
-    of = [machine(), __version__, sha256(find_model(MODEL) / "model.json")]
+    """The answers of each task's processes."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in tasks}
     with tqdm(total=repeats * len(tasks), leave=False) as bar:
-        for turn in range(repeats):  # in turn, so that a busy minute meets all of them
+        for _ in range(repeats):  # in turn, so that a busy minute meets all of them
             for name, task in tasks:
                 bar.set_description(name)
-                key = json.dumps([turn, *of, task])
-                if key not in known:
-                    known[key] = run_child(__file__, task)
-                    if parts:
-                        write_json(parts, known)
-                found[name].append(known[key])
+                found[name].append(run_child(__file__, task))
                 bar.update()
     return found
 
@@ -182,25 +164,6 @@ def scan(shape: Shape) -> Volume:
         image[row] = plane[: shape[1], : shape[2]]
     k, j, i = shape
     return Volume(image, Geometry((k, j, i), np.eye(4)), "smoothed noise")
-
-
-def draw(
-    shapes: Sequence[Shape], times: dict[str, Sample], peaks: dict[str, float], path: Path
-) -> None:
-    """Time and memory over voxels, both axes logarithmic."""
-    picture = new_figure(9, 3.6)
-    left, right = picture.subplots(1, 2)
-    voxels = [prod(shape) for shape in shapes]
-    for what in ("refined", "coarse"):
-        names = [title(shape, what) for shape in shapes]
-        left.loglog(voxels, [times[n].median for n in names], "o-", label=what)
-        right.loglog(voxels, [peaks[n] / 2**20 for n in names], "o-", label=what)
-    right.loglog(voxels, [3 * 4 * n / 2**20 for n in voxels], "k:", label="3 x float32 image")
-    left.set(xlabel="voxels", ylabel="seconds")
-    right.set(xlabel="voxels", ylabel="MiB above the loaded model")
-    left.legend()
-    right.legend()
-    save_figure(picture, path)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     try:
         import slicer  # noqa: F401 (the modules below need it)
 
+        from MorseSegmentLib.scene.markups import addPoints
         from MorseSegmentLib.scene.nodes import NodeLedger, removeNodes
-        from MorseSegmentLib.scene.points import addPoints
         from MorseSegmentLib.scene.result import SceneResult, SceneWriter
         from MorseSegmentLib.scene.review import Review
         from MorseSegmentPictures.bootstrap import startSlicer

@@ -1,4 +1,4 @@
-"""What a model is scored on: a training's data set, or any other that has labels.
+"""The data that a model is scored on: a training's data set, or any other with labels.
 
 Its structures are those of the model by number, or are paired with them by name.
 """
@@ -64,7 +64,7 @@ def open_data(path: Path, *, may_skip_numbers: bool = False) -> tuple[DataConfig
 
 
 def compare_by_number(info: ModelInfo, data: Decathlon, *, advice: str = "") -> None:
-    """Model and data set number their structures alike; where names differ, say who is who.
+    """Check that model and data set number their structures alike; print pairs whose names differ.
 
     :param advice: what to do if they do not.
     :raises ConfigError: if one has more structures than the other, or both have the same names in

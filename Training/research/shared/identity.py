@@ -1,4 +1,4 @@
-"""Whose results a folder holds: one folder serves one study, and nothing is measured twice."""
+"""The identity of a folder: it holds the results of one study, and nothing is measured twice."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,13 +30,13 @@ def check_identity(
     cases: Sequence[Case] = (),
     done: Collection[str] = (),
 ) -> None:
-    """Write down what a folder is for, or compare it with what was written before.
+    """Record what a folder is for, or compare it with the record.
 
-    Cases may come and go. A case without a result may change; a case that has one may not: the
-    result would be that of other files.
+    Cases may be added and removed. A case without a result may change. A case with a result may
+    not, because the result would belong to other files.
 
     :param path: JSON file of the settings, in the folder.
-    :param found: what the folder holds if they differ, for the person who reads the sentence.
+    :param found: names what the folder holds, for the error message.
     :param option: chooses another folder.
     :param otherwise: what the person can do instead.
     :param cases: whose results are kept in the folder by name.
@@ -79,7 +79,7 @@ def check_model_identity(
 def other_study(
     folder: Path, found: str, *, option: str = "--output", otherwise: str = "delete it"
 ) -> ConfigError:
-    """The refusal of a folder that holds something else."""
+    """The error for a folder that holds something else."""
     return ConfigError(f"'{folder}' holds {found}; choose another {option}, or {otherwise}.")
 
 

@@ -36,6 +36,11 @@ class Interval:
         found = bootstrap_difference(before, after)
         return cls(found["difference"], found["low"], found["high"])
 
+    @staticmethod
+    def cells(found: "Interval | None") -> tuple[object, ...]:
+        """``mean, low, high`` for a row of a CSV file; three empty cells if there is none."""
+        return ("",) * 3 if found is None else (found.mean, found.low, found.high)
+
     def text(self, digits: int, *, factor: float = 1, sign: str = "+") -> str:
         """``+0.0123 [-0.0010, +0.0256]``; with ``sign=""`` only negative numbers have one."""
         mean, low, high = (

@@ -1,1 +1,1 @@
-"""The studies: tables of trainings, resolution shifts, uncertainty, finer grids, pictures."""
+"""Parts of the studies: tables of trainings, resolution shifts, uncertainty, finer grids."""

@@ -1,4 +1,4 @@
-"""What a table consists of: a data set's configuration, and rows that change it."""
+"""A table: the configuration of a data set, and rows that change it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,9 @@
-"""What the trainings of a table scored: one value a subject, compared with the baseline."""
+"""The scores of a table's trainings, by subject and against the baseline, and its files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import cache
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,29 @@ from MorseCore.network import NetworkConfig
 from MorseCore.renderers import DenseConfig
 from MorseCore.training.config import RunConfig
 from Training.research.shared.data import open_training_data
+from Training.research.shared.output import (
+    markdown_table,
+    new_figure,
+    save_figure,
+    write_tables,
+)
 from Training.research.shared.scores import Cases, Interval, Values, all_by_subject, pair_subjects
+from Training.research.study.definition import Row, Table
 from Training.research.study.running import Run, minutes_of
 
-__all__ = ["Difference", "RowResult", "collect", "compare", "cost_of"]
+__all__ = ["Difference", "Line", "RowResult", "collect", "compare", "cost_of", "num_classes_of",
+           "write_lines"]  # fmt: skip
 
 SPLITS = ("test", "validation")
+_TITLES = {
+    "dice": ("DSC", 100, 2, "%"), "jaccard": ("Jaccard", 100, 2, "%"),
+    "miou": ("mIoU", 100, 2, "%"), "hd95": ("HD95", 1, 2, "mm"),
+    "asd": ("ASD", 1, 3, "mm"), "assd": ("ASSD", 1, 3, "mm"),
+}  # fmt: skip
+_DENSE = (
+    "\\* How many points the row's renderer asks depends on the image; GMAC is that of the "
+    "renderer `dense`, which asks every pixel."
+)
 
 
 @dataclass(frozen=True)
@@ -143,3 +161,122 @@ def _scores(run: Run, splits: Sequence[str]) -> Cases:
     raise DatasetError(
         f"'{run.folder}' holds no scores: its data set has no split {' or '.join(splits)}."
     )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with its cost and result; ``result`` is None if it failed or has not run."""
+
+    row: Row
+    cost: Cost | None
+    result: RowResult | None
+    differences: Mapping[str, Difference]
+    """Measure -> row minus baseline; empty for the baseline."""
+    failure: str = ""
+
+
+def write_lines(
+    folder: Path, table: Table, lines: Sequence[Line], *, notes: Sequence[str], end: str = ""
+) -> str:
+    """Write ``table.md``, ``table.csv`` and ``plot.png``; the text of the first.
+
+    :param end: of the names, see :func:`write_tables`.
+    """
+    titles = [_title(m) for m in table.measures]
+    head = ["row", *titles, f"Δ {titles[0]} [95 %]", "p", "missed", "M params", "GMAC", "min"]
+    rows: list[list[str]] = []
+    group = ""
+    for line in lines:
+        if line.row.group != group:
+            group = line.row.group
+            rows.append([f"**{group}**", *[""] * (len(head) - 1)])
+        rows.append(_cells(line, table))
+    is_dense = any(line.cost is not None and line.cost.is_dense for line in lines)
+    remarks = [*notes, *([_DENSE] if is_dense else []), *([table.note] if table.note else [])]
+    text = [f"# {table.title}", "", table.source, "", *markdown_table(head, rows)]
+    for remark in remarks:
+        text += ["", remark]
+    _draw(folder / f"plot{end}.png", table, lines)
+    return write_tables(folder, text, _numbers(table, lines), end=end)
+
+
+def _numbers(table: Table, lines: Sequence[Line]) -> list[Sequence[object]]:
+    """Every number, unrounded: a row and measure a line."""
+    rows: list[Sequence[object]] = [(
+        "group", "row", "measure", "mean", "sd_over_seeds", "seeds", "subjects", "difference",
+        "low", "high", "p", "published", "parameters", "macs", "minutes",
+    )]  # fmt: skip
+    for line in lines:
+        if line.result is None:
+            continue
+        for m in table.measures:
+            difference = line.differences.get(m)
+            rows.append([
+                line.row.group, line.row.name, m, line.result.mean(m), line.result.sd(m),
+                len(line.result.by_seed[m]), len(line.result.values[m]),
+                *(astuple(difference) if difference else ("",) * 4),
+                line.row.published.get(m, ""),
+                *((line.cost.parameters, line.cost.macs) if line.cost else ("", "")),
+                line.result.minutes,
+            ])  # fmt: skip
+    return rows
+
+
+def _draw(path: Path, table: Table, lines: Sequence[Line]) -> None:
+    """Draw the difference of each row from its baseline with its interval, first measure."""
+    measure = table.measures[0]
+    name, factor, _, unit = _TITLES[measure]
+    shown = [line for line in lines if line.differences]
+    figure = new_figure(7, 1.2 + 0.35 * max(1, len(shown)))
+    axes = figure.add_subplot()
+    for n, line in enumerate(reversed(shown)):
+        d = line.differences[measure]
+        low, high = factor * (d.mean - d.low), factor * (d.high - d.mean)
+        color = "#0072B2" if d.low > 0 or d.high < 0 else "#999999"
+        axes.errorbar(factor * d.mean, n, xerr=[[low], [high]], fmt="o", color=color, capsize=3)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [_label(line.row) for line in reversed(shown)])
+    axes.set_xlabel(f"{name} minus baseline ({unit}), 95 % interval over subjects")
+    axes.set_title(table.title, fontsize=10)
+    save_figure(figure, path)
+
+
+def _label(row: Row) -> str:
+    return row.name if row.name.startswith(row.group) else f"{row.group}: {row.name}"
+
+
+def _cells(line: Line, table: Table) -> list[str]:
+    result = line.result
+    if result is None:
+        return [line.row.name, line.failure or "not run", *[""] * (len(table.measures) + 5)]
+    values = [_value(result, line.row, m) for m in table.measures]
+    first = line.differences.get(table.measures[0])
+    _, factor, digits, _ = _TITLES[table.measures[0]]
+    change = ["baseline", ""]
+    if first:
+        change = [first.text(digits, factor=factor), f"{first.p:.3f}"]
+    minutes = "" if isnan(result.minutes) else f"{result.minutes:.1f}"
+    return [line.row.name, *values, *change, str(result.missed), *_cost_cells(line.cost), minutes]
+
+
+def _cost_cells(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["", ""]
+    mark = "\\*" if cost.is_dense else ""
+    return [f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e9:.2f}{mark}"]
+
+
+def _value(result: RowResult, row: Row, measure: str) -> str:
+    _, factor, digits, _ = _TITLES[measure]
+    text = f"{factor * result.mean(measure):.{digits}f}"
+    sd = result.sd(measure)
+    if sd is not None:
+        text += f" ± {factor * sd:.{digits}f}"
+    if measure in row.published:
+        text += f" ({row.published[measure]:g})"
+    return text
+
+
+def _title(measure: str) -> str:
+    name, _, _, unit = _TITLES[measure]
+    return f"{name} {unit}"

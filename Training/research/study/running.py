@@ -76,37 +76,22 @@ def check_data(runs: Iterable[Run], part: str | None = None) -> None:
 
 
 def run_all(runs: Sequence[Run]) -> list[str]:
-    """Run what is not done yet; an interrupted run goes on from its checkpoint.
+    """Run what is not done yet; an interrupted run continues from its checkpoint.
 
     :return: the sentences that failed runs ended with.
     :raises ConfigError: if a folder holds a run of another configuration.
     """
     for run in runs:
         _write_configuration(run)
-    total = sum(run.config.optimisation.iterations for run in runs)
     failures: list[str] = []
-    with tqdm(total=total, unit="step", smoothing=0.02) as bar:
-        for run in runs:
-            after = bar.n + run.config.optimisation.iterations
-            bar.set_description(run.config.name)
-            try:
-                if not run.is_done:
-                    _train(run, bar)
-            except MorseError as error:
-                failures.append(str(error))
-                log.warning("%s failed: %s", run.config.name, error)
-            _skip(bar, after - bar.n)
+    for number, run in enumerate(runs, start=1):
+        try:
+            if not run.is_done:
+                _train(run, f"{run.config.name}, {number} of {len(runs)}")
+        except MorseError as error:
+            failures.append(str(error))
+            log.warning("%s failed: %s", run.config.name, error)
     return failures
-
-
-def _skip(bar: tqdm, steps: int) -> None:
-    """Move the bar over steps that were not made now, without counting them as speed."""
-    if bar.disable:
-        return
-    bar.n += steps
-    bar.initial += steps
-    bar.last_print_n = bar.n
-    bar.refresh()
 
 
 def _write_configuration(run: Run) -> None:
@@ -128,12 +113,14 @@ def _write_configuration(run: Run) -> None:
     write_json(path, encode(run.config))
 
 
-def _train(run: Run, bar: tqdm) -> None:
+def _train(run: Run, title: str) -> None:
     """Train in another process: each run has all memory and none of the last run's state."""
-    done = _saved_step(run)
-    _skip(bar, done)
-    log_before = _modified(run.folder)
-    with _timed(run.folder), (run.folder / "output.log").open("ab") as output:
+    done, steps = _saved_step(run), run.config.optimisation.iterations
+    with (
+        _timed(run.folder),
+        (run.folder / "output.log").open("ab") as output,
+        tqdm(desc=title, total=steps, initial=done, unit="step", leave=False) as bar,
+    ):
         process = subprocess.Popen(
             [sys.executable, "-X", "utf8", str(TRAIN), str(run.folder / "run.json")],
             stdout=output, stderr=subprocess.STDOUT,
@@ -141,11 +128,8 @@ def _train(run: Run, bar: tqdm) -> None:
         try:
             while process.poll() is None:
                 time.sleep(0.5)
-                # What was logged after the checkpoint is still there until the run goes on.
-                step = _step(run.folder) if _modified(run.folder) != log_before else done
-                if step > done:
-                    bar.update(step - done)
-                    done = step
+                bar.n = max(done, _step(run.folder))
+                bar.refresh()
         except BaseException as error:
             # It finishes its step and saves. On Windows to terminate is to kill, and Ctrl-C has
             # reached it already, as every program of this console.
@@ -187,16 +171,8 @@ def _step(folder: Path) -> int:
         return 0  # not begun, or the line is half written
 
 
-def _modified(folder: Path) -> int:
-    """When something was last logged, or dropped from the log."""
-    try:
-        return (folder / "metrics.jsonl").stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 def _saved_step(run: Run) -> int:
-    """Where a training will go on; 0 if at its beginning."""
+    """The step from which a training will continue; 0 if from its beginning."""
     if run.config.resume == "never":
         return 0
     try:

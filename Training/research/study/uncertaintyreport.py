@@ -1,19 +1,23 @@
 """The findings on uncertainty, over the cases of a split: a table, a CSV file, a picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from MorseCore.system.files import write_text
-from Training.research.shared.output import markdown_row, new_figure, save_figure, write_csv
+from Training.research.shared.output import markdown_table, new_figure, save_figure, write_tables
 from Training.research.shared.scores import Interval
-from Training.research.study.calibration import TEMPERATURES, Reliability, ece_difference
-from Training.research.study.coverage import COUNTS, LISTED
+from Training.research.study.reliability import (
+    COUNTS,
+    LISTED,
+    TEMPERATURES,
+    Reliability,
+    ece_difference,
+)
 
-__all__ = ["Findings", "draw", "gather", "write_tables"]
+__all__ = ["Findings", "gather", "write_findings"]
 
 _SHOWN = (128, 512, 2048, 8192)  # numbers of points in the table for people
 _WALKED = (1, 10, 20, 50, 100)
@@ -30,14 +34,14 @@ class Findings:
     errors: dict[str, float]
     """Stage -> wrong voxels a case."""
     covered: dict[str, np.ndarray]
-    """Measure -> share of the coarse mask's errors among the N most uncertain voxels, by N."""
-    flawless: int
-    """Cases whose coarse mask has no error; they have no share."""
+    """Measure -> share of the coarse mask's errors among the N most uncertain voxels, by N.
+
+    Of the cases that have any."""
     found: np.ndarray
     """(LISTED,) errors found per point, after so many points."""
     rates: dict[str, float]
     """Errors per point of points taken blindly, ``rendered`` ones or ``any`` voxel; ``regions``:
-    share of the wrong voxels that hang together with one in the list."""
+    share of the wrong voxels that are connected to one in the list."""
     reliability: dict[str, dict[str, Reliability]]
     """Before or after -> band or all."""
     nll: tuple[float, float]
@@ -82,7 +86,7 @@ def gather(
     return Findings(
         title, band, temperature,
         {s: float(np.mean([c["errors"][s] for c in cases])) for s in ("coarse", "refined")},
-        covered, len(cases) - len(flawed), _per_point([w["errors"] for w in walks]),
+        covered, _per_point([w["errors"] for w in walks]),
         {name: float(np.mean([w[key] for w in walks])) for name, key in rates.items()},
         {
             stage: {w: _total(found, w) for w in ("band", "all")}
@@ -125,35 +129,36 @@ def _by_subject(cases: Cases, where: str, subjects: Mapping[str, str]) -> list[R
     return list(sums.values())
 
 
-def write_tables(folder: Path, findings: Findings) -> str:
-    """Write ``table.md`` and ``table.csv``; the text of the former."""
+def write_findings(folder: Path, findings: Findings) -> str:
+    """Write ``table.md``, ``table.csv`` and ``plot.png``; the text of the first."""
     f = findings
+    orders = ("margin", "entropy", "random", "at best")
+    found = [[str(n), *(f"{f.covered[m][COUNTS.index(n)]:.3f}" for m in orders)]
+             for n in _SHOWN if f.covered]  # fmt: skip
+    walked = [
+        *([str(n), f"{f.found[n - 1]:.3f}"] for n in _WALKED),
+        ["rendered points taken blindly", f"{f.rates['rendered']:.3f}"],
+        ["voxels taken blindly", f"{f.rates['any']:.4f}"],
+    ]  # fmt: skip
+    errors = [
+        [w, *(f"{f.reliability[stage][w].ece:.4f}" for stage in ("before", "after")),
+         f.gains[w].text(4)] for w in ("band", "all")
+    ]  # fmt: skip
     lines = [
         f"# Uncertainty of {f.title}", "",
         f"Wrong voxels a case: {f.errors['coarse']:.0f} coarse, {f.errors['refined']:.0f} refined.",
         "", "Share of the coarse mask's errors among the N most uncertain voxels:", "",
-        "| N | margin | entropy | random | at best |", "|---|---|---|---|---|",
-    ]  # fmt: skip
-    for n in _SHOWN if f.covered else ():
-        shares = [f.covered[m][COUNTS.index(n)] for m in ("margin", "entropy", "random", "at best")]
-        lines.append(markdown_row([str(n), *(f"{share:.3f}" for share in shares)]))
-    lines += [
-        "", "Errors of the refined mask found per point, walking the list from its top:", "",
-        "| points | errors a point |", "|---|---|",
-        *(f"| {n} | {f.found[n - 1]:.3f} |" for n in _WALKED),
-        f"| rendered points taken blindly | {f.rates['rendered']:.3f} |",
-        f"| voxels taken blindly | {f.rates['any']:.4f} |", "",
-        f"{f.rates['regions']:.0%} of the wrong voxels hang together with one in the list.", "",
+        *markdown_table(["N", *orders], found), "",
+        "Errors of the refined mask found per point, walking the list from its top:", "",
+        *markdown_table(["points", "errors a point"], walked), "",
+        f"{f.rates['regions']:.0%} of the wrong voxels are connected to one in the list.", "",
         f"Calibration of the refined probabilities, temperature {f.temperature:.3f}; band: within "
         f"{f.band:g} mm of a predicted outline. NLL in the band {f.nll[0]:.4f} before, "
         f"{f.nll[1]:.4f} after.", "",
-        "| where | ECE before | ECE after | after - before [95 %] |", "|---|---|---|---|",
-        *(f"| {w} | {f.reliability['before'][w].ece:.4f} | {f.reliability['after'][w].ece:.4f} | "
-          f"{f.gains[w].text(4)} |" for w in ("band", "all")), "",
+        *markdown_table(["where", "ECE before", "ECE after", "after - before [95 %]"], errors),
     ]  # fmt: skip
-    text = "\n".join(lines)
-    write_text(folder / "table.md", text)
-    write_csv(folder / "table.csv", [("figure", "of", "at", "value"), *_rows(f)])
+    text = write_tables(folder, lines, [("figure", "of", "at", "value"), *_rows(f)])
+    _draw(folder / "plot.png", findings)
     return text
 
 
@@ -168,7 +173,7 @@ def _rows(f: Findings) -> list[tuple[object, ...]]:
     rows += [("found per point", name, "", v) for name, v in f.rates.items()]
     names = ("difference", "low", "high")
     rows += [("ece after - before", where, name, value) for where, found in f.gains.items()
-             for name, value in zip(names, astuple(found), strict=True)]  # fmt: skip
+             for name, value in zip(names, Interval.cells(found), strict=True)]  # fmt: skip
     for stage, places in f.reliability.items():
         for where, bins in places.items():
             rows.append(("ece", where, stage, bins.ece))
@@ -180,7 +185,7 @@ def _rows(f: Findings) -> list[tuple[object, ...]]:
     return rows
 
 
-def draw(path: Path, findings: Findings) -> None:
+def _draw(path: Path, findings: Findings) -> None:
     """Errors covered, errors found per point, reliability before and after."""
     figure = new_figure(13, 4)
     covered, walked, reliable = figure.subplots(1, 3)

@@ -81,7 +81,7 @@ def score_case(case: Case, network: Network, info: ModelInfo, *, factor: int) ->
 
 
 def check_is_finer(case: Case, spacing: Sequence[float]) -> None:
-    """Refuse labels that say nothing of the detail that is asked for.
+    """Refuse labels that lack the detail of the finer grid.
 
     :param spacing: of the finer grid, mm along x, y[, z].
     :raises DatasetError: if they were drawn on a coarser grid, or cannot be read.
@@ -160,7 +160,7 @@ def score_surfaces(
 
 
 def check_vtk() -> None:
-    """To be asked before hours of work that end with surfaces.
+    """Check for vtk before hours of work that end with surfaces.
 
     :raises MorseError: if vtk is not there.
     """

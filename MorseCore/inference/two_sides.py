@@ -1,0 +1,166 @@
+"""Left and right as one result: what a model of one side's structures found in both regions.
+
+Labels 1 … N are the left side's, N + 1 … 2N the right side's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from MorseCore.inference.assembly import MAX_LISTED_POINTS
+from MorseCore.metrics.comparison import compare_masks
+from MorseCore.result import RenderedPoints, Segmentation, Structure
+
+__all__ = ["SIDES", "asymmetry", "merge_sides", "sided_structures"]
+
+SIDES = ("left", "right")
+_MODIFIER = {"left": "SCT^7771000^Left", "right": "SCT^24028007^Right"}
+_REGION = "Anatomic codes - DICOM master list"
+
+
+def sided_structures(structures: Sequence[Structure]) -> tuple[Structure, ...]:
+    """A model's structures, once for the left and once for the right."""
+    return tuple(
+        Structure(
+            item.value + n * len(structures), f"{side.title()} {_lower(item.name)}", item.color,
+            _sided(item.terminology, side), side,
+        )
+        for n, side in enumerate(SIDES)
+        for item in structures
+    )  # fmt: skip
+
+
+def merge_sides(
+    results: Mapping[str, Segmentation], structures: Sequence[Structure]
+) -> Segmentation:
+    """One result of those of the two sides, which lie on one grid.
+
+    Where both have a structure, the one that is less uncertain there counts.
+
+    :param results: by side; one of the two may be missing.
+    :param structures: of one side, as the model has them.
+    """
+    count = len(structures)
+    first = next(iter(results.values()))
+    right_wins = _right_wins(results)
+    maps = {}
+    for name in ("coarse", "refined"):
+        whole = np.zeros_like(getattr(first, name))
+        for side, wins in (("left", ~right_wins), ("right", right_wins)):
+            if side in results:
+                labels, shift = getattr(results[side], name), SIDES.index(side) * count
+                where = wins & (labels > 0)
+                whole[where] = labels[where] + shift
+        maps[name] = whole
+    uncertainty = np.maximum.reduce([result.uncertainty for result in results.values()])
+    sided = sided_structures(structures)
+    changes = compare_masks(
+        maps["coarse"], maps["refined"], geometry=first.geometry, structures=sided
+    )
+    report = _joined({side: result.report for side, result in results.items()})
+    report["structures"] = changes
+    report["sides"] = asymmetry(changes, structures)
+    return Segmentation(
+        first.geometry, sided, maps["coarse"], maps["refined"], uncertainty,
+        _joined_points(results, count), report,
+    )  # fmt: skip
+
+
+def asymmetry(
+    rows: Sequence[Mapping[str, Any]], structures: Sequence[Structure]
+) -> list[dict[str, Any]]:
+    """For each structure both sides' refined volumes, their sum, and 2 (L - R) / (L + R).
+
+    :param rows: of the report, for the structures of both sides.
+    :param structures: of one side. The last row is their total.
+    """
+    volumes = {row["value"]: float(row["refined_ml"]) for row in rows}
+    count, table = len(structures), []
+    for item in structures:
+        left, right = volumes[item.value], volumes[item.value + count]
+        table.append({"name": item.name, **_pair(left, right)})
+    if count > 1:
+        sums = [sum(volumes[s.value + n * count] for s in structures) for n in (0, 1)]
+        table.append({"name": "total", **_pair(*sums)})
+    return table
+
+
+def _pair(left: float, right: float) -> dict[str, float | None]:
+    total = left + right
+    index = round(2 * (left - right) / total, 4) if total else None
+    return {
+        "left_ml": round(left, 4), "right_ml": round(right, 4), "total_ml": round(total, 4),
+        "asymmetry": index,
+    }  # fmt: skip
+
+
+def _right_wins(results: Mapping[str, Segmentation]) -> np.ndarray:
+    """(K, J, I) bool: where the right side's labels count."""
+    if len(results) == 1:
+        side, result = next(iter(results.items()))
+        return np.full(result.refined.shape, side == "right")
+    left, right = (results[side] for side in SIDES)
+    has_left, has_right = ((r.coarse > 0) | (r.refined > 0) for r in (left, right))
+    wins: np.ndarray = has_right & (~has_left | (right.uncertainty < left.uncertainty))
+    return wins
+
+
+def _joined_points(results: Mapping[str, Segmentation], count: int) -> RenderedPoints:
+    parts = []
+    for side, result in results.items():
+        shift, points = SIDES.index(side) * count, result.points
+        parts.append(replace(
+            points,
+            coarse_label=np.where(points.coarse_label > 0, points.coarse_label + shift, 0),
+            refined_label=np.where(points.refined_label > 0, points.refined_label + shift, 0),
+        ))  # fmt: skip
+    names = RenderedPoints.__dataclass_fields__
+    joined = RenderedPoints(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )
+    order = np.argsort(-joined.uncertainty, kind="stable")[:MAX_LISTED_POINTS]
+    return joined.take(order)
+
+
+def _joined(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One report: sums of what was counted, the larger attention, every warning once."""
+    first = dict(next(iter(reports.values())))
+    all_of = list(reports.values())
+    points = [report["points"] for report in all_of]
+    first["points"] = {
+        key: None if value is None else sum(p[key] for p in points)
+        for key, value in points[0].items()
+    }
+    first["windows"] = sum(report["windows"] for report in all_of)
+    if "attention" in first:
+        first["attention"] = max(report["attention"] for report in all_of)
+    if "seconds" in first:
+        first["seconds"] = {
+            key: round(sum(report["seconds"][key] for report in all_of), 4)
+            for key in first["seconds"]
+        }
+    if "warnings" in first:
+        first["warnings"] = list(dict.fromkeys(w for r in all_of for w in r["warnings"]))
+    first["parameters"] = {**first["parameters"], "roi": {
+        side: report["parameters"]["roi"] for side, report in reports.items()
+    }}  # fmt: skip
+    return first
+
+
+def _lower(name: str) -> str:
+    """``Anterior hippocampus`` within a name; ``CSF`` stays."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+def _sided(terminology: str, side: str) -> str:
+    """The entry with the side: as the type's modifier, or as the region's if that is taken."""
+    parts = terminology.split("~")
+    if len(parts) < 7:
+        return terminology
+    if parts[3] in ("", "^^"):
+        parts[3] = _MODIFIER[side]
+    else:
+        parts[4:7] = [_REGION, parts[2], _MODIFIER[side]]
+    return "~".join(parts)

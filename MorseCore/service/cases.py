@@ -1,0 +1,129 @@
+"""One scan of a batch, from its file to its files: what the worker does for ``case``."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from MorseCore.errors import Cancelled, MorseError
+from MorseCore.images.contents import input_hashes
+from MorseCore.images.imageio import ReadOptions, read_volume
+from MorseCore.images.roi import parse_roi
+from MorseCore.inference.files import complete_result, write_result
+from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.whole_scan import open_session
+from MorseCore.service.protocol import Case, Load
+from MorseCore.system.acceptance import Acceptance
+from MorseCore.system.files import printable
+
+__all__ = ["check_choices", "choices_of", "segment_case"]
+
+log = logging.getLogger(__name__)
+
+
+def choices_of(request: Load | Case) -> PredictOptions:
+    """How a request wants to be segmented. :raises ConfigError: if that makes no sense."""
+    return PredictOptions(
+        roi=parse_roi(request.roi) if request.roi else None,
+        points=request.points, passes=request.passes, scale=request.scale, accept=request.accept,
+    )  # fmt: skip
+
+
+def check_choices(request: Load, predictor: VolumePredictor) -> None:
+    """Refuse numbers that the model's renderer does not have: once, and not per case.
+
+    :raises ConfigError: naming the number.
+    """
+    info = predictor.info
+    choices_of(request).renderer(info.renderer, window=info.preparation.window_size)
+
+
+def segment_case(
+    request: Case,
+    predictor: VolumePredictor,
+    *,
+    progress: Callable[[str, float], None],
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Read, segment and write one scan, unless its result is there already.
+
+    :param progress: called with the stage (``read`` before the predictor's own) and 0..1.
+    :return: ``status`` (``done`` or ``done before``) and ``report``, what ``report.json`` holds.
+    :raises MorseError: whatever is wrong, an unexpected error of a library included.
+    """
+    try:
+        return _segment(request, predictor, progress, should_stop)
+    except (Cancelled, MorseError, MemoryError):
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise MorseError(f"unexpected {type(error).__name__}: {first}") from error
+
+
+def _segment(
+    request: Case,
+    predictor: VolumePredictor,
+    progress: Callable[[str, float], None],
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    progress("read", 0.0)
+    started = time.perf_counter()
+    source, folder = Path(request.input), Path(request.output)
+    options = choices_of(request)
+    made_from = _made_from(request, source, options, predictor)
+    before = complete_result(folder, request.format)
+    if before is not None:
+        differences = _differences(before.get("request"), made_from)
+        if not differences:
+            return {"status": "done before", "report": before}
+        log.warning(
+            "%s: its earlier result is replaced, as it was made with another %s; to keep both, "
+            "take two output folders", printable(request.name), ", another ".join(differences),
+        )  # fmt: skip
+    reading = ReadOptions(request.series, request.volume, Acceptance(request.accept))
+    volume = read_volume(source, reading)
+    seconds = round(time.perf_counter() - started, 4)
+    session = open_session(predictor, volume, options, keep=False)
+    result = session.segment(progress=progress, should_stop=should_stop)
+    result.report["seconds"] = {"read": seconds, **result.report.get("seconds", {})}
+    result.report["request"] = made_from
+    report = write_result(folder, result, mask_format=request.format)
+    return {"status": "done", "report": report}
+
+
+def _made_from(
+    request: Case, source: Path, options: PredictOptions, predictor: VolumePredictor
+) -> dict[str, Any]:
+    """What has to be equal for a finished case to be left alone."""
+    made_from = {
+        "model": predictor.info.sha256,
+        "options": asdict(options),
+        "format": request.format,
+        "series": request.series,
+        "volume": request.volume,
+        "input": [[printable(name), digest] for name, digest in _hashes(source)],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(made_from))  # tuples come back as lists
+    return plain
+
+
+def _differences(before: object, now: dict[str, Any]) -> list[str]:
+    """In which points a finished case was made otherwise; what it does not say is the default."""
+    if not isinstance(before, dict):
+        return sorted(now)
+    options = {option.name: option.default for option in fields(PredictOptions)}
+    defaults = json.loads(json.dumps(options))
+    earlier = {**defaults, **(before.get("options") or {})}
+    other = [key for key in sorted(now) if key != "options" and before.get(key) != now[key]]
+    return other + [key for key, value in now["options"].items() if earlier.get(key) != value]
+
+
+def _hashes(path: Path) -> list[list[str]]:
+    try:
+        return input_hashes(path)
+    except (OSError, ValueError):  # reading the image will say why
+        return []
