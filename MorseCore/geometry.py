@@ -65,12 +65,6 @@ class Geometry:
                 f"The image axes are not at right angles (cosine {shear:.4f}); "
                 "resample the volume to a rectangular grid first."
             )
-        farthest = float(np.abs(matrix[:3, 3]).max())
-        if farthest > 1e6:  # mm; from there on a voxel's place is no longer exact
-            raise GeometryError(
-                f"The image's position is impossible: {farthest:.3g} mm from the origin, more than "
-                "a kilometre."
-            )
         matrix.setflags(write=False)
         object.__setattr__(self, "ijk_to_ras", matrix)
         object.__setattr__(self, "shape", shape)

@@ -27,6 +27,7 @@ _MOST_MISSING = 0.5  # share of the voxels without a value, from which on there 
 _FEW, _HARDLY, _LITTLE = 8, 1e-5, 0.01  # voxels, and shares, that differ from all the others
 _EXACT, _LEVELS = 2**53, 10_000  # whole numbers that are exact, and steps of grey to tell apart
 _SEVERAL, _FAR = 10, 3.0  # values, and times their range, that make another one stand apart
+_FARTHEST = 1e6  # mm
 _SAMPLE = 100_000  # voxels that tell whether the others are worth counting
 _COARSE, _OFF = 8.0, 16.0  # times the model's spacing: worth a word, and no scan for that model
 
@@ -42,7 +43,7 @@ def check_is_intensity_image(volume: Volume, accepted: Acceptance = NOTHING) -> 
     :param accepted: refusals to overrule (``label-map``).
     :return: sentences for the report.
     :raises ImageError: in either case.
-    :raises GeometryError: if the array does not fit its grid.
+    :raises GeometryError: if the array does not fit its grid, or lies beyond all measure.
     """
     array = volume.array
     if array.dtype.kind not in "iuf":
@@ -54,6 +55,7 @@ def check_is_intensity_image(volume: Volume, accepted: Acceptance = NOTHING) -> 
             f"{volume.source} has voxels of shape {array.shape} on a grid of "
             f"{volume.geometry.shape}."
         )
+    _check_place(volume)
     found = measure_range(array)
     if found.missing == found.size:
         raise ImageError(
@@ -123,7 +125,7 @@ def check_missing(found: VoxelRange, accepted: Acceptance = NOTHING, *, where: s
     )
     if found.share <= _MOST_MISSING:
         return _noted(f"{count}; they are taken as background.")
-    error = ImageError(f"{count}, more than half; export the image again, choose a region")
+    error = ImageError(f"{count}, more than half; export the image again or choose a region")
     return [accepted.refuse("missing-values", error)]
 
 
@@ -157,9 +159,20 @@ def check_spacing(
     if worst <= _OFF:
         return _noted(f"{sentence}: most of what it sees is interpolated, or averaged away.")
     error = GeometryError(
-        f"{sentence}: is the unit right? Correct the header, choose another model"
+        f"{sentence}: is the unit right? Correct the header or choose another model"
     )
     return [accepted.refuse("spacing", error)]
+
+
+def _check_place(volume: Volume) -> None:
+    """Refuse what reaches farther than a kilometre, where a voxel's place is no longer exact."""
+    matrix = volume.geometry.ijk_to_ras
+    reach = np.abs(matrix[:3, :3]) @ volume.geometry.shape[::-1] + np.abs(matrix[:3, 3])
+    if reach.max() > _FARTHEST:
+        raise GeometryError(
+            f"{volume.source} has an impossible size or position: it reaches {reach.max():.3g} mm "
+            "from the origin, more than a kilometre."
+        )
 
 
 def _check_is_no_line(part: Volume, preparation: Preparation, where: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from MorseCore.errors import ImageError, ModelError, NotFiniteError
+from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
 from MorseCore.images.lazy import LazyImage
@@ -345,6 +345,8 @@ class VolumePredictor:
     def _hand_over(self, slab: GridPrediction, assembler: Assembler) -> None:
         try:
             assembler.add(slab)
+        except MorseError:
+            raise
         except ValueError:
             # Half precision can overflow; a NaN would pass for whatever class it is compared with.
             raise NotFiniteError(

@@ -210,7 +210,7 @@ def test_a_position_more_than_a_kilometre_away_is_refused(far: float) -> None:
     matrix = np.eye(4)
     matrix[1, 3] = far
     with pytest.raises(GeometryError, match="more than a kilometre"):
-        Geometry((8, 8, 8), matrix)
+        checked(Volume(noise(), Geometry((8, 8, 8), matrix), "scan"))
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.5])

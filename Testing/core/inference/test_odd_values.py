@@ -172,3 +172,10 @@ def test_a_ct_without_a_negative_value_is_asked_about(predictor, phantom) -> Non
     assert "No voxel of the image lies below 0" in unit_warning(as_volume(phantom[0] + 1000), info)
     assert unit_warning(as_volume(phantom[0] - 1000), info) == ""
     assert unit_warning(as_volume(phantom[0] + 1000), predictor.info) == ""
+
+
+def test_slices_far_apart_are_no_fault_of_the_model(slice_predictor, phantom) -> None:
+    matrix = np.diag([1.0, 0.5, 1e5, 1.0])
+    volume = Volume(phantom[0][:, :3, :7].copy(), Geometry((24, 3, 7), matrix), "scan")
+    with pytest.raises(GeometryError, match="more than a kilometre"):
+        slice_predictor.segment(volume)
