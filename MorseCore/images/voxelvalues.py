@@ -113,12 +113,21 @@ def to_single(array: np.ndarray) -> np.ndarray:
     """Double precision as single, unless single would round the image's contrast away."""
     if array.dtype != np.float64:
         return array
+    with np.errstate(over="ignore"):  # what single precision cannot hold is missing in both
+        single = array.astype(np.float32)
+    low, high = single.min().item(), single.max().item()
+    if low >= -_WHOLE and high <= _WHOLE and _is_fine(low, high, high - low):
+        return single
     found = measure_range(array)
+    if found.missing == found.size:
+        return single
     span = found.high - found.low
-    if max(abs(found.low), abs(found.high)) > _WHOLE:  # one 0 among them must not hide the rest
+    if max(-found.low, found.high) > _WHOLE:  # one 0 among them must not hide the rest
         low, high = measure_percentiles(array[has_value(array)], _MIDDLE, found)
         span = high - low or span
-    if max(abs(found.low), abs(found.high)) / _WHOLE * _LEVELS > span > 0:
-        return array
-    with np.errstate(over="ignore"):  # what single precision cannot hold is missing in both
-        return array.astype(np.float32)
+    return single if _is_fine(found.low, found.high, span) else array
+
+
+def _is_fine(low: float, high: float, span: float) -> bool:
+    """Whether single precision tells enough values of a span apart; nothing has a span of 0."""
+    return not max(abs(low), abs(high)) / _WHOLE * _LEVELS > span > 0

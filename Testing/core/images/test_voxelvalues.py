@@ -190,6 +190,9 @@ def test_double_precision_is_kept_only_where_single_would_lose_the_contrast() ->
     assert to_single(with_hole).dtype == np.float64
     overflowing = to_single(fine * np.where(fine > 150, 1e300, 1.0))
     assert np.isinf(overflowing).sum() == (fine > 150).sum() > 0
+    assert np.isnan(to_single(np.full((2, 2, 2), np.nan))).all()
+    assert np.isinf(to_single(np.full((2, 2, 2), 1e300))).all()
+    assert to_single(np.zeros((2, 2, 2))).dtype == np.float32
 
 
 def test_a_file_of_large_doubles_is_read_without_losing_its_contrast() -> None:
