@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,14 @@ class Choices:
 
     def load(self) -> Load:
         """The request that makes the model ready."""
-        return Load(
-            0, self.model, self.device, self.engine, self.roi, self.points, self.passes,
-            self.scale, self.accept,
-        )  # fmt: skip
+        values = vars(self)
+        return Load(id=0, **{item.name: values[item.name] for item in fields(Load)[1:]})
 
     def case(self, number: int, name: str, image: Path, output: Path) -> Case:
         """The request for one scan. :param number: of the request, above 0."""
         values: dict[str, Any] = vars(self)
-        return Case(number, str(image.absolute()), str(output.absolute()), name, **values)
+        source, target = str(image.absolute()), str(output.absolute())
+        return Case(id=number, input=source, output=target, name=name, **values)
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,8 @@ def _check_kind(
     """The header says of its files what they are; Analyze does not say which side is left."""
     if header.magic == (_TWO_FILES if is_pair else _ONE_FILE):
         return []
+    if not is_pair and header.magic != _TWO_FILES:
+        raise ImageError(f"{path.name} is not a NIfTI-1 image, whatever its name says.")
     if not is_pair or header.magic == _ONE_FILE:
         raise ImageError(
             f"{path.name} contradicts itself: its header says that the voxels are in "

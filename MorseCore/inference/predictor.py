@@ -199,7 +199,7 @@ class VolumePredictor:
         :raises Cancelled: if the monitor wants to stop.
         """
         options = PredictOptions(accept=accept)
-        with out_of_memory_explained(self.device):
+        with memory_limited(self.device, Acceptance(accept)), out_of_memory_explained(self.device):
             scan = self._focused(self._prepare(volume, options), volume, options, monitor)
             labels = label_coarsely(self.network, scan.image, self.info, monitor=monitor)
             agreement = self._agreement(scan, labels, options, monitor)
@@ -229,9 +229,14 @@ class VolumePredictor:
         """Agreement with the mirror image, of a model that sees whole scans and finds its place."""
         if not self.sees_whole_scans or run.options.roi is not None:
             return None
+        monitor = run.monitor("restore")
         with run.clock("network"), out_of_memory_explained(self.device):
-            labels = torch.cat(run.coarse).numpy()
-            return self._agreement(scan, labels, run.options, run.monitor("restore"))
+            if run.options.scale == 1:
+                labels = torch.cat(run.coarse).numpy()
+            else:  # what was predicted lies on a finer grid
+                quiet = RunMonitor(should_stop=run.should_stop)
+                labels = label_coarsely(self.network, scan.image, self.info, monitor=quiet)
+            return self._agreement(scan, labels, run.options, monitor)
 
     def _agreement(
         self, scan: _Scan, labels: np.ndarray, options: PredictOptions, monitor: RunMonitor
@@ -242,8 +247,8 @@ class VolumePredictor:
         least = self.info.locator.least_agreement if self.info.locator else 0.0
         if agreement < least:
             error = ImageError(
-                f"{self._nothing_in(scan.part)} that it trusts: its answers for the scan and for "
-                f"the mirror image agree by {agreement:.2f}, and {least:.2f} is the least"
+                f"{self._nothing_in(scan.part)} that it trusts: for the scan and for its mirror "
+                f"image it gives answers that agree by {agreement:.2f} ({least:.2f} is the least)"
             )
             accepted = Acceptance(options.accept)
             scan.warnings.append(accepted.refuse("nothing-found", error))
@@ -321,7 +326,7 @@ class VolumePredictor:
                 if slab is None:
                     return
                 with run.clock("restore"):
-                    if self.sees_whole_scans:
+                    if self.sees_whole_scans and run.options.scale == 1:
                         run.coarse.append(slab.coarse.max(0).indices.to(torch.int16))
                     self._hand_over(slab, assembler)
 

@@ -17,6 +17,7 @@ from MorseCore.system.devices import describe_device, resolve_precision
 from MorseCore.system.files import printable
 
 __all__ = [
+    "exceeds_view",
     "modality_warning",
     "report_rendering",
     "report_segmentation",
@@ -165,15 +166,32 @@ def modality_warning(part: Volume, info: ModelInfo) -> str:
     )
 
 
+def exceeds_view(part: Volume, info: ModelInfo) -> bool:
+    """Whether an image is much larger than the training images were; never if that is unknown."""
+    return any(a > _LARGE * b for a, b in _beside_view(part, info))
+
+
+def _extent(part: Volume) -> list[float]:
+    """mm along i, j, k."""
+    pairs = zip(part.array.shape[::-1], part.geometry.spacing, strict=True)
+    return [float(n * mm) for n, mm in pairs]
+
+
+def _beside_view(part: Volume, info: ModelInfo) -> list[tuple[float, float]]:
+    """Extents of an image and of the largest training images, mm.
+
+    Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
+    """
+    seen = sorted(_extent(part)[: info.preparation.spatial_dims])
+    return list(zip(seen, sorted(info.field_of_view or ()), strict=False))
+
+
 def view_warning(part: Volume, info: ModelInfo) -> str:
     """A sentence if the image is much larger or smaller than the training images, else nothing."""
-    if info.field_of_view is None:
-        return ""
     view = info.field_of_view
-    extent = [n * mm for n, mm in zip(part.array.shape[::-1], part.geometry.spacing, strict=True)]
-    # Sorted, as the axes of a scan are not the patient's; a 2D model sees i and j only.
-    seen = sorted(extent[: info.preparation.spatial_dims])
-    pairs = list(zip(seen, sorted(view), strict=True))
+    if view is None:
+        return ""
+    extent, pairs = _extent(part), _beside_view(part, info)
     is_picture = is_slice(part) and info.preparation.spatial_dims == 3  # which is said anyway
     if not is_picture and any(a < _SMALL * b for a, b in pairs):
         return (
@@ -181,7 +199,7 @@ def view_warning(part: Volume, info: ModelInfo) -> str:
             f"images of '{info.name}' up to {' x '.join(f'{x:.0f}' for x in view)} mm: in so small "
             "a part it has little to go by; choose a larger region."
         )
-    if all(a <= _LARGE * b for a, b in pairs):
+    if not exceeds_view(part, info):
         return ""
     return (
         f"The image measures {' x '.join(f'{x:.0f}' for x in extent)} mm, the model "

@@ -8,7 +8,7 @@ Example::
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -22,9 +22,10 @@ from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.locator import contrast_of, region_around
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
 from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.report import exceeds_view
 from MorseCore.inference.session import Session
 from MorseCore.inference.two_sides import SIDES, merge_sides
-from MorseCore.result import Segmentation
+from MorseCore.result import Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import LocatorInfo
 from MorseCore.system.acceptance import Acceptance
@@ -44,8 +45,7 @@ class FoundRegion:
     @property
     def side(self) -> str:
         """``left``, ``right`` or nothing."""
-        word = self.name.split(" ")[0].lower()
-        return word if word in SIDES else ""
+        return _side_of(self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,8 @@ class Finder:
                 f"'{user}' finds its place in a whole scan by the model '{info.model}', which is "
                 f"not there: import '{info.model}', or give a region of interest."
             ) from None
-        self._info, self._predictor = info, VolumePredictor(folder, device=device, engine=engine)
+        self._user, self._info = user, info
+        self._predictor = VolumePredictor(folder, device=device, engine=engine)
         known = {item.name: item.value for item in self._predictor.info.structures}
         missing = [name for name in info.structures if name not in known]
         if missing:
@@ -82,6 +83,12 @@ class Finder:
                 f"The model '{info.model}' knows no '{missing[0]}', which '{user}' needs."
             )
         self._values = {name: known[name] for name in info.structures}
+        sides = [_side_of(name) for name in info.structures]
+        if len(sides) > 1 and sorted(sides) != list(SIDES):
+            raise ModelError(
+                f"'locator.structures' of '{user}' must name one structure, or a left and a right "
+                f"one; found {', '.join(info.structures)}."
+            )
 
     def find(self, volume: Volume, accept: tuple[str, ...], monitor: RunMonitor) -> Found:
         """The regions in a scan; those of structures that are not in it are left out.
@@ -89,12 +96,18 @@ class Finder:
         :raises ImageError: if the scan shows nothing that the locating model trusts.
         :raises Cancelled: if the monitor wants to stop.
         """
-        found, notes = self._predictor.coarse_map(volume, accept=accept, monitor=monitor)
-        regions = []
+        try:
+            found, notes = self._predictor.coarse_map(volume, accept=accept, monitor=monitor)
+        except ImageError as error:
+            raise ImageError(
+                f"{str(error).rstrip('.')}; with a region of interest '{self._user}' needs none."
+            ) from error
+        regions, missing = [], []
         for name, value in self._values.items():
             try:
                 roi = region_around(found, [value], volume.geometry, self._info.margin)
             except ImageError:
+                missing.append(name)
                 continue
             regions.append(FoundRegion(name, roi))
         if not regions:
@@ -102,6 +115,7 @@ class Finder:
                 f"'{self._info.model}' found no {' and no '.join(self._values)} in "
                 f"{volume.source}; give a region of interest if it is there."
             )
+        notes += [f"'{self._info.model}' found no {name}." for name in missing]
         contrast = contrast_of(found, self._predictor.info)
         return Found(tuple(regions), contrast, found.agreement, tuple(notes))
 
@@ -153,11 +167,15 @@ def open_session(
 ) -> ScanSession:
     """How a scan is segmented with a model: in the given region, or where its locator finds some.
 
+    An image that is no larger than the model's training images is such a region itself.
+
     :param keep: hold the fields for further questions.
     :raises GeometryError: if the region lies outside the image.
     :raises ModelError: if the model that finds the regions is not there.
     """
-    if options.roi is not None or not predictor.needs_finder:
+    # An image as large as the training's were; how large those were need not be known.
+    is_a_region = predictor.info.field_of_view and not exceeds_view(volume, predictor.info)
+    if options.roi is not None or not predictor.needs_finder or is_a_region:
         return Session(predictor, volume, options, keep=keep)
     return _FoundSession(predictor, finder_of(predictor), volume, options, keep=keep)
 
@@ -204,7 +222,7 @@ class _FoundSession:
             told = None if progress is None else _Share(progress, n, len(found.regions))
             results[region.side] = session.segment(progress=told, should_stop=should_stop)
             self._sessions[region.side], self._rois[region.side] = session, region.roi
-        merged = merge_sides(results, info.result_structures())
+        merged = _merged(results, info.result_structures())
         merged.report["found"] = {
             "by": info.locator.model if info.locator else "",
             "agreement": round(found.agreement, 4),
@@ -234,7 +252,7 @@ class _FoundSession:
             )
         if len(results) > 1:
             results = _on_one_grid(results)
-        return merge_sides(results, structures)
+        return _merged(results, structures)
 
     def probability(
         self,
@@ -246,6 +264,10 @@ class _FoundSession:
     ) -> tuple[np.ndarray, Geometry]:
         """See :meth:`Session.probability`; the value is one of both sides'."""
         count = len(self._predictor.info.structures)
+        if "" in self._asked():
+            return self._sessions[""].probability(
+                value, scale=scale, progress=progress, should_stop=should_stop
+            )
         side = SIDES[min((value - 1) // count, 1)]
         if side not in self._asked():
             raise MorseError(f"Nothing was segmented on the {side} side.")
@@ -268,6 +290,17 @@ class _FoundSession:
             pairs = zip(start, stop, low, high, strict=True)
             common[side] = np.prod([max(0, min(b, d) - max(a, c)) for a, b, c, d in pairs])
         return max(common, key=lambda side: common[side])
+
+
+def _side_of(structure: str) -> str:
+    """``left``, ``right`` or nothing, by a structure's first word."""
+    word = structure.split(" ")[0].lower()
+    return word if word in SIDES else ""
+
+
+def _merged(results: Mapping[str, Segmentation], structures: Sequence[Structure]) -> Segmentation:
+    """Both sides as one; the result itself where there are no sides."""
+    return results[""] if "" in results else merge_sides(results, structures)
 
 
 class _Share:

@@ -111,7 +111,7 @@ class Segment(Request):
     accept: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Load(Request):
     """A model, and how cases will be segmented with it."""
 
@@ -125,21 +125,13 @@ class Load(Request):
     accept: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Case(Request):
+@dataclass(frozen=True, kw_only=True)
+class Case(Load):
     """A scan of a batch: read, segmented and written by the worker."""
 
     input: str
     output: str
     name: str
-    model: str
-    device: str = "auto"
-    engine: str = "torch"
-    roi: str | None = None
-    points: int | None = None
-    passes: int | None = None
-    scale: int = 1
-    accept: tuple[str, ...] = ()
     format: Literal["nii.gz", "seg.nrrd"] = "nii.gz"
     series: str | None = None
     volume: int | None = None

@@ -1,7 +1,9 @@
 """One click on a whole head: it is found, both hippocampi are, and what is no head is refused."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +14,14 @@ from MorseCore.errors import Cancelled, ImageError, ModelError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume, write_volume
 from MorseCore.images.modelgrid import AxisMap
-from MorseCore.images.roi import Roi
+from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.options import PredictOptions, RunMonitor
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.two_sides import merge_sides, sided_structures
 from MorseCore.inference.whole_scan import finder_of, open_session
 from MorseCore.result import Segmentation
 from MorseCore.store.library import find_model
+from MorseCore.store.model_folder import LocatorInfo
 
 HEAD = Path(MorseCore.__file__).parent / "samples" / "head-t1.nii.gz"
 
@@ -243,6 +246,68 @@ def test_without_the_finding_model_the_message_says_what_to_install(
     lonely.info = replace(lonely.info, locator=locator)
     with pytest.raises(ModelError, match=r"'head-finder'.*import.*or give a region"):
         finder_of(lonely)
+
+
+def test_an_image_as_large_as_the_training_images_is_a_region_itself(
+    hippocampus: VolumePredictor, head: Volume
+) -> None:
+    """Nobody finds a head in a crop around one hippocampus."""
+    found = finder_of(hippocampus).find(head, (), RunMonitor())
+    start, stop = roi_to_box(found.regions[0].roi, head.geometry)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    crop = replace(head, array=head.array[box], geometry=head.geometry.crop(start, stop))
+    result = open_session(hippocampus, crop, PredictOptions()).segment()
+    assert [item.side for item in result.structures] == ["", ""]
+    assert "found" not in result.report
+    whole = open_session(hippocampus, head, PredictOptions(roi=found.regions[0].roi)).segment()
+    np.testing.assert_array_equal(result.refined, whole.refined[box])
+
+
+def test_a_whole_head_is_segmented_on_a_finer_grid_too(
+    brain: VolumePredictor, head: Volume
+) -> None:
+    matrix = head.geometry.ijk_to_ras @ np.diag([2.0, 2.0, 2.0, 1.0])
+    array = np.ascontiguousarray(head.array[::2, ::2, ::2])
+    coarse_head = replace(head, array=array, geometry=Geometry(array.shape, matrix))
+    result = brain.segment(coarse_head, PredictOptions(scale=2))
+    assert result.refined.shape == tuple(2 * n for n in array.shape)
+    assert result.report["found"]["agreement"] > 0.8
+
+
+def test_a_locator_of_one_structure_without_a_side_gives_the_models_own_labels(
+    head: Volume,
+) -> None:
+    stem = VolumePredictor(find_model("hippocampus-t1"), device="cpu")
+    stem.info = replace(
+        stem.info, locator=LocatorInfo("brain-mr", ("Brain stem",), margin=2.0), contrast=None
+    )
+    session = open_session(stem, head, PredictOptions())
+    result = session.segment()
+    assert [item.value for item in result.structures] == [1, 2]
+    assert result.report["found"]["regions"][0]["name"] == "Brain stem"
+    again = session.render(PredictOptions(passes=0))
+    assert [item.value for item in again.structures] == [1, 2]
+
+
+def test_a_locator_of_structures_that_are_no_pair_is_refused() -> None:
+    odd = VolumePredictor(find_model("hippocampus-t1"), device="cpu")
+    odd.info = replace(odd.info, locator=LocatorInfo("brain-mr", ("Brain stem", "Left thalamus")))
+    with pytest.raises(ModelError, match="a left and a right one; found Brain stem, Left thalamus"):
+        finder_of(odd)
+
+
+def test_a_side_that_is_not_there_is_said(hippocampus: VolumePredictor, head: Volume) -> None:
+    found = finder_of(hippocampus)
+    labels, notes = found._predictor.coarse_map(head)
+    right = found._values["Right hippocampus"]
+    without = replace(labels, labels=np.where(labels.labels == right, 0, labels.labels))
+    one = copy(found)
+    one._predictor = SimpleNamespace(
+        coarse_map=lambda *_, **__: (without, notes), info=found._predictor.info
+    )
+    result = one.find(head, (), RunMonitor())
+    assert [region.side for region in result.regions] == ["left"]
+    assert "'brain-mr' found no Right hippocampus." in result.notes
 
 
 def test_finding_can_be_stopped(hippocampus: VolumePredictor, head: Volume) -> None:
