@@ -3,6 +3,7 @@
 import glob
 import unicodedata
 from collections.abc import Iterable
+from os.path import exists, isdir  # unlike Path's, they say no to what no path can be
 from pathlib import Path
 
 from MorseCore.errors import ConfigError
@@ -26,7 +27,7 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
     names: dict[str, str] = {}
     for path in (path for text in inputs for path in _expanded(str(text))):
         found = [path]
-        if path.is_dir():
+        if isdir(path):
             images = _images_in(path)
             found = images or [path]  # a folder without image files is taken as a DICOM series
         for image in found:
@@ -47,7 +48,7 @@ def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
 def output_beside(first: str | Path) -> Path:
     """Where results go if nobody says: a folder beside the first input."""
     path = Path(first)
-    if path.is_dir():  # not into it: results would be found there as images the next time
+    if isdir(path):  # not into it: results would be found there as images the next time
         whole = path.resolve()
         return whole.with_name(f"{whole.name}-{_BESIDE}")
     return path.parent / _BESIDE
@@ -93,7 +94,7 @@ def _expanded(text: str) -> list[Path]:
     path = Path(text)
     if "\0" in text:
         raise ConfigError(f"'{text}' is no path: it has a character of code zero in it.")
-    if path.exists() or not any(mark in text for mark in "*?"):
+    if exists(path) or not any(mark in text for mark in "*?"):
         return [path]
     # Brackets are letters here: folders are named so.
     return [Path(name) for name in sorted(glob.glob(text.replace("[", "[[]")))] or [path]

@@ -31,6 +31,7 @@ from MorseCore.system.files import atomic_path, printable
 
 __all__ = [
     "ReadOptions",
+    "check_is_there",
     "Volume",
     "read_volume",
     "volume_from_itk",
@@ -104,7 +105,7 @@ def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
     :raises ImageError: if there is no such file, or it is damaged, or not one scalar image.
     :raises GeometryError: if its grid is impossible (spacing zero, axes not at right angles).
     """
-    _check_is_there(path)
+    check_is_there(path)
     options = options or ReadOptions()
     _check_names(path)
     with _quiet_itk():
@@ -220,7 +221,7 @@ def _quiet_itk() -> Iterator[None]:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _check_is_there(path: Path) -> None:
+def check_is_there(path: Path) -> None:
     """:raises ImageError: with the system's reason, if there is no such file or folder."""
     if "\0" in str(path):
         raise ImageError(f"'{path.name}' is no path: it has a character of code zero in it.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from MorseCore.errors import Cancelled, MorseError
 from MorseCore.images.contents import input_hashes
-from MorseCore.images.imageio import ReadOptions, read_volume
+from MorseCore.images.imageio import ReadOptions, check_is_there, read_volume
 from MorseCore.images.roi import parse_roi
 from MorseCore.inference.files import complete_result, write_result
 from MorseCore.inference.options import PredictOptions
@@ -73,6 +73,7 @@ def _segment(
     progress("read", 0.0)
     started = time.perf_counter()
     source, folder = Path(request.input), Path(request.output)
+    check_is_there(source)
     options = choices_of(request)
     made_from = _made_from(request, source, options, predictor)
     before = complete_result(folder, request.format)

@@ -148,7 +148,7 @@ def test_odd_paths_among_good_ones_cost_one_sentence_each(
     (folder / "gone.nii.gz").symlink_to(folder / "nowhere.nii.gz")
     write_scan(folder / "line\nend\x1b[31m.nii.gz", seed=28).write_bytes(b"no image")
     os.mkfifo(folder / "pipe.nii.gz")
-    inputs = sorted(folder.iterdir())
+    inputs = [*sorted(folder.iterdir()), folder / f"{'x' * 5000}.nii"]
     ended = command.segment(*inputs, folder / "good.nii.gz" / "inside.nii.gz", output=output)
     assert ended.code == 1
     rows = {row["case"]: row for row in read_table(output / SUMMARY)}
@@ -156,6 +156,7 @@ def test_odd_paths_among_good_ones_cost_one_sentence_each(
     assert "leads back to itself" in rows["loop"]["message"]
     assert "no file or folder 'gone.nii.gz'" in rows["gone"]["message"]
     assert "a pipe" in rows["pipe"]["message"]
+    assert "its name is too long" in rows["x" * 5000]["message"]
     assert "is a file, not a folder" in rows["inside"]["message"]
     assert "line\\nend\\x1b[31m" in rows
     assert "\x1b" not in ended.err + (output / SUMMARY).read_text(encoding="utf-8")
