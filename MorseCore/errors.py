@@ -22,6 +22,9 @@ __all__ = [
 class MorseError(ValueError):
     """Base of every error whose message is for the user; any other exception is our defect."""
 
+    plain: str = ""
+    """The sentence without the command line's way to overrule it, where there is one."""
+
     def __str__(self) -> str:
         """The sentence. What a file's name smuggles into it (line ends, colours) is escaped."""
         return one_line(super().__str__())

@@ -99,9 +99,10 @@ class Finder:
         try:
             found, notes = self._predictor.coarse_map(volume, accept=accept, monitor=monitor)
         except ImageError as error:
-            raise ImageError(
-                f"{str(error).rstrip('.')}; with a region of interest '{self._user}' needs none."
-            ) from error
+            way_out = f"; with a region of interest '{self._user}' needs none."
+            explained = ImageError(str(error).rstrip(".") + way_out)
+            explained.plain = (error.plain or str(error)).rstrip(".") + way_out
+            raise explained from error
         regions, missing = [], []
         for name, value in self._values.items():
             try:

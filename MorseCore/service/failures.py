@@ -74,6 +74,8 @@ def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
     event: dict[str, Any] = {
         "event": "error", "message": message, "kind": kind, "detail": f"{detail}\n{versions}"
     }  # fmt: skip
+    if isinstance(error, MorseError) and error.plain:
+        event["plain"] = printable(error.plain)
     if isinstance(error, ModuleNotFoundError):
         event["package"] = error.name
     return event if number is None else {**event, "id": number}

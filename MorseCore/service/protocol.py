@@ -45,7 +45,8 @@ Events (worker to module) carry ``event`` and, where they belong to a request, i
 ``log``       ``level`` (``info``, ``warning``) and ``message``.
 ``result``    the answer; its arrays are .npy files in the request's ``output`` folder.
 ``error``     ``message``: one sentence for a person; ``detail``: for a report; ``kind``: the
-              error's class, ``Cancelled`` among them.
+              error's class, ``Cancelled`` among them; ``plain``: of a refusal that can be
+              overruled, the sentence without the command line's option.
 
 Every line, an empty one too, is answered by exactly one ``result`` or ``error``, whatever is in it.
 What cannot be read as a request gets an ``error``: with the ``id`` if the line tells one, else

@@ -68,9 +68,10 @@ class Acceptance:
 
     def _raise(self, name: str, error: MorseError) -> NoReturn:
         sentence = str(error).rstrip(".")
-        raise type(error)(
-            f"{sentence}, or take it as it is with {self._hint.format(name=name)}."
-        ) from None
+        hint = self._hint.format(name=name)
+        refusal = type(error)(f"{sentence}, or take it as it is with {hint}.")
+        refusal.plain = f"{sentence}."
+        raise refusal from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Acceptance) and self.names == other.names

@@ -20,7 +20,7 @@ from MorseCore.service.exchange import save_segmentation
 SECOND = " the second"
 """Ends the name of a model that is quick with the first image."""
 MODELS = (
-    "quick", "slow", "deaf", "dies", "out of memory", "refuses", "slow from the second",
+    "quick", "slow", "deaf", "dies", "out of memory", "refuses", "doubts", "slow from the second",
     "refuses the second",
 )  # fmt: skip
 
@@ -66,6 +66,10 @@ def segment(request: dict[str, Any]) -> None:
         time.sleep(0.01)
     if number in cancelled:
         send(event="error", id=number, message="Stopped.", detail="", kind="Cancelled")
+    elif model == "doubts":
+        send(event="error", id=number, kind="ImageError", detail="where",
+             message="Too flat, or take it as it is with --accept flat-image.",
+             plain="Too flat.")  # fmt: skip
     elif model == "refuses":
         send(event="error", id=number, message="Too dark.", detail="trace", kind="ImageError")
     elif request["image"]:

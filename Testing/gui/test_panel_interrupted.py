@@ -56,7 +56,12 @@ def test_after_a_cancel_the_next_run_works(a_widget: Any, a_volume: Any, a_scene
 
 @pytest.mark.parametrize(
     ("model", "word"),
-    [("dies", "exit code 3"), ("out of memory", "signal 9"), ("refuses", "Too dark")],
+    [
+        ("dies", "exit code 3"),
+        ("out of memory", "signal 9"),
+        ("refuses", "Too dark"),
+        ("doubts", "Too flat."),
+    ],
 )
 def test_an_error_is_one_sentence_and_the_scene_is_as_it_was(
     a_widget: Any, a_volume: Any, a_scene: Any, model: str, word: str,

@@ -230,9 +230,7 @@ class Runner(ABC):
         elif kind == "result":
             self._deliver(number, event)
         elif kind == "error":
-            self._fail(
-                number, Failure(str(event["message"]), str(event["detail"]), str(event["kind"]))
-            )
+            self._fail(number, Failure(_sentence(event), str(event["detail"]), str(event["kind"])))
 
     def _deliver(self, number: int, event: Mapping[str, Any]) -> None:
         entry = self._entries.pop(number)
@@ -285,6 +283,11 @@ def _oomKills() -> int | None:
     from MorseCore.system.processes import oom_kills  # not when Slicer starts
 
     return oom_kills()
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """What the panel says of an error: the command line's ``--accept`` is nothing to do here."""
+    return str(error.get("plain") or error["message"])
 
 
 class EventLines:

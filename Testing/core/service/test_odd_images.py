@@ -68,7 +68,10 @@ def test_a_loaded_volume_is_refused_with_the_words_for_a_file(
     worker: WorkerClient, predictor: VolumePredictor, tmp_path: Path, array: np.ndarray
 ) -> None:
     np.save(tmp_path / "image.npy", array)
-    found = refusal(ask(worker, tmp_path, tmp_path / "image.npy"))
+    answer = ask(worker, tmp_path, tmp_path / "image.npy")
+    found = refusal(answer)
+    assert "--accept" not in answer.get("plain", "")
+    assert ("plain" in answer) == ("--accept" in answer["message"])
     assert found == by_file(tmp_path, array, predictor)
 
 
