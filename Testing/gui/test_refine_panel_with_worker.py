@@ -208,8 +208,8 @@ def test_a_killed_worker_is_one_sentence_with_what_to_do(segmented: Segmented, b
     assert nodes_of(segmented.scene) == before
     np.testing.assert_array_equal(segmented.labels(), labels)
     text = segmented.ui.messageLabel.text
-    assert "memory ran out" in text
-    assert "region of interest" in text
+    assert "was ended from outside (signal 9)" in text
+    assert "press Segment to start it again" in text
     assert not segmented.ui.renderBoxButton.enabled, "the field went with the worker"
     assert not list(Path(slicer.app.temporaryPath).glob("morsesegment-*"))
 
