@@ -7,21 +7,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from MorseCore.commands.batchtable import SUMMARY, BatchTable, summary_row
-from MorseCore.commands.cases import check_places, find_cases
+from MorseCore.commands.inputs import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
 from MorseCore.images.contents import input_files
-from MorseCore.images.roi import Roi, parse_roi
-from MorseCore.service.protocol import Case, Load
+from MorseCore.images.roi import parse_roi
+from MorseCore.service.protocol import Case, CaseSettings, Load
 from MorseCore.service.supervisor import SupervisedWorker, WorkerLostError
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.files import prepare_output_directory, printable, remove_abandoned
 
-__all__ = ["BatchRun", "Choices", "find_cases", "run_batch"]
+__all__ = ["BatchRun", "run_batch"]
 
 log = logging.getLogger(__name__)
 
@@ -37,53 +37,12 @@ OnResult = Callable[[str, Path, Path], None]
 
 
 @dataclass(frozen=True)
-class Choices:
-    """How every scan of a batch is segmented.
-
-    :raises ConfigError: for a format, region or acceptance that does not exist.
-    """
-
-    model: str
-    device: str = "auto"
-    engine: str = "torch"
-    roi: str | None = None
-    points: int | None = None
-    passes: int | None = None
-    scale: int = 1
-    format: str = "nii.gz"
-    series: str | None = None
-    volume: int | None = None
-    accept: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        formats = ("nii.gz", "seg.nrrd")
-        if self.format not in formats:
-            raise ConfigError(
-                f"The format must be one of {', '.join(formats)}; found '{self.format}'."
-            )
-        Acceptance(self.accept)
-        if self.roi is not None:
-            parse_roi(self.roi)
-
-    def load(self) -> Load:
-        """The request that makes the model ready."""
-        values = vars(self)
-        return Load(id=0, **{item.name: values[item.name] for item in fields(Load)[1:]})
-
-    def case(self, number: int, name: str, image: Path, output: Path) -> Case:
-        """The request for one scan. :param number: of the request, above 0."""
-        values: dict[str, Any] = vars(self)
-        source, target = str(image.absolute()), str(output.absolute())
-        return Case(id=number, input=source, output=target, name=name, **values)
-
-
-@dataclass(frozen=True)
 class BatchRun:
     """What a batch is made with."""
 
     worker: SupervisedWorker
     output: Path
-    choices: Choices
+    settings: CaseSettings
     hang_limit: float = HANG_LIMIT
 
     def run(
@@ -102,7 +61,7 @@ class BatchRun:
         """
         check_places(cases, self.output)
         stop = should_stop or (lambda: False)
-        self.worker.warm_up = self.choices.load()
+        self.worker.warm_up = Load(id=0, **vars(self.settings))
         self.worker.ask(self.worker.warm_up, should_stop=stop)  # else nothing is begun
         prepare_output_directory(self.output)
         table, failed = self._table(is_wanted=len(cases) > 1), 0
@@ -174,55 +133,55 @@ class BatchRun:
             if progress is not None:
                 progress(name, str(event["stage"]), float(event["percent"]))
 
+        source, target = str(path.absolute()), str((self.output / name).absolute())
+        case = Case(id=number, input=source, output=target, name=name, **vars(self.settings))
         limits = {"": self.hang_limit, "read": min(self.hang_limit, _read_limit(path))}
-        return self.worker.ask(
-            self.choices.case(number, name, path, self.output / name),
-            on_event=tell, silence=limits, should_stop=should_stop,
-        )  # fmt: skip
+        return self.worker.ask(case, on_event=tell, silence=limits, should_stop=should_stop)
 
 
 def run_batch(
     inputs: Sequence[str | Path],
     output: Path,
+    settings: CaseSettings,
     *,
-    model: str,
-    roi: Roi | str | None = None,
-    mask_format: str = "nii.gz",
-    accept: Sequence[str] = (),
     hang_limit: float = HANG_LIMIT,
     worker: SupervisedWorker | None = None,
     on_result: OnResult | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
-    **choices: Any,
 ) -> int:
     """Segment scans into ``output/<case>/``; returns the process's exit code.
 
     0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``).
 
-    :param accept: refusals to overrule, of :data:`MorseCore.system.acceptance.ACCEPTABLE`.
     :param hang_limit: seconds without progress after which a case is given up.
     :param worker: who computes; None: a process of this Python that ends with the batch.
-    :param choices: further fields of :class:`Choices`.
     :raises MorseError: if nothing can be started at all: unknown model, device, output, option; or
         if ``should_stop`` answered yes.
     """
     if not hang_limit > 0:
         raise ConfigError(f"The hang limit must be a number of seconds; found {hang_limit:g}.")
-    region = _as_text(roi) if isinstance(roi, Roi) else roi
-    chosen = Choices(model, roi=region, format=mask_format, accept=tuple(accept))
-    chosen = replace(chosen, **choices)
+    _check(settings)
     cases = find_cases(inputs)
     with nullcontext(worker) if worker else SupervisedWorker() as computing:
-        run = BatchRun(computing, Path(output), chosen, hang_limit)
+        run = BatchRun(computing, Path(output), settings, hang_limit)
         failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0
 
 
-def _as_text(roi: Roi) -> str:
-    """What :func:`parse_roi` reads as this region."""
-    pairs = zip(roi.lower, roi.upper, strict=True)
-    return f"{roi.frame}:" + ",".join(repr(float(value)) for pair in pairs for value in pair)
+def _check(settings: CaseSettings) -> None:
+    """Refuse what no case could be segmented with, before the worker starts.
+
+    :raises ConfigError: for a format, region or acceptance that does not exist.
+    """
+    formats = get_args(get_type_hints(CaseSettings)["format"])
+    if settings.format not in formats:
+        raise ConfigError(
+            f"The format must be one of {', '.join(formats)}; found '{settings.format}'."
+        )
+    Acceptance(settings.accept)
+    if settings.roi is not None:
+        parse_roi(settings.roi)
 
 
 def _read_limit(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""The command that trains: a configuration file in, a model folder out.
+"""``morsesegment train``: a configuration file in, a model folder out.
 
 torch is imported by the work itself, so that ``--help`` answers at once.
 """
@@ -8,18 +8,34 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.system.allocation import keep_freed_memory
 from MorseCore.system.exits import exit_code_of
 
-__all__ = ["add_arguments", "train", "train_as_asked"]
+__all__ = ["add", "add_arguments", "train", "train_as_asked"]
 
 _TOO_LITTLE = (
     "error: There is too little memory; halve optimisation.batch_size and double "
     "optimisation.accumulate, or choose a smaller preparation.window."
 )
 _STOPPED = "error: Stopped; what was done since the last checkpoint is lost."
+
+
+def add(commands: Any) -> None:
+    """The command and its options."""
+    parser = commands.add_parser(
+        "train", help="train a model by a configuration",
+        epilog="example: morsesegment train Training/configs/hippocampus-t1.json device=cuda:0",
+    )  # fmt: skip
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
+    return train_as_asked("morsesegment train", options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

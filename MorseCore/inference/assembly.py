@@ -12,7 +12,7 @@ from torch import Tensor
 from MorseCore.geometry import Geometry
 from MorseCore.images.grids import inside_source, nearest_voxels
 from MorseCore.images.slabs import SlabRestorer, can_come_in_slabs
-from MorseCore.inference.stitching import GridPrediction
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.points import top_two
 from MorseCore.result import RenderedPoints, Segmentation, Structure

@@ -16,9 +16,9 @@ from scipy import ndimage
 from MorseCore.errors import ImageError
 from MorseCore.geometry import Geometry
 from MorseCore.images.roi import Roi
+from MorseCore.inference.blending import Crops
 from MorseCore.inference.options import PredictOptions, RunMonitor
 from MorseCore.inference.sliding_window import predict_slabs
-from MorseCore.inference.stitching import Crops
 from MorseCore.network import Network
 from MorseCore.store.model_folder import ModelInfo, WindowConfig
 

@@ -20,6 +20,7 @@ from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.blending import Crops, GridPrediction
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
@@ -39,7 +40,6 @@ from MorseCore.inference.options import (
 )
 from MorseCore.inference.report import report_segmentation, warn_about_scan
 from MorseCore.inference.sliding_window import KeptFields, predict_slabs
-from MorseCore.inference.stitching import Crops, GridPrediction
 from MorseCore.result import Segmentation
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance

@@ -10,11 +10,11 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
 from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.inference.report import report_rendering
 from MorseCore.inference.sliding_window import KeptFields
-from MorseCore.inference.stitching import GridPrediction
 from MorseCore.renderers import DenseConfig, Renderer
 from MorseCore.result import Segmentation
 from MorseCore.system.memory import check_memory, free_gpu_memory, out_of_memory_explained

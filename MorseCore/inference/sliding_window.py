@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from MorseCore.field import Field
-from MorseCore.inference.options import UNWATCHED, RunMonitor, WindowSettings
-from MorseCore.inference.stitching import (
+from MorseCore.inference.blending import (
     Crops,
     GridBox,
     GridPrediction,
-    Stitcher,
+    WindowBlender,
     crop_window,
     lay_windows,
 )
+from MorseCore.inference.options import UNWATCHED, RunMonitor, WindowSettings
 from MorseCore.network import Network
 from MorseCore.renderers import Renderer
 from MorseCore.system.devices import Precision, autocast
@@ -97,26 +97,26 @@ def _slabs_of_layer(
     """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I)."""
     window, device = settings.window, next(network.parameters()).device
     box, starts = lay_windows(layer.shape, window, overlap=settings.windows.overlap)
-    stitcher = Stitcher(
+    blender = WindowBlender(
         window, box, scale=settings.scale, temperature=settings.temperature, rolling=rolling
     )
     done = 0
     for batch in batches(starts, settings.windows.batch if keep is None else 1):
         monitor.check()
-        if rolling and (part := stitcher.finished(batch[0][0])) is not None:
+        if rolling and (part := blender.finished(batch[0][0])) is not None:
             yield part
         begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
         crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
         places = torch.stack([window_to_source(box, s, window) for s in batch])
         with autocast(device, settings.precision):
             field = network(crops.to(device), to_source=places.to(device))
-            stitcher.add(field, batch, settings.renderer)
+            blender.add(field, batch, settings.renderer)
         if keep is not None:
             keep(begins[0], field)
         del field, crops  # before the next pass, whose peak they would raise
         done += len(batch)
         monitor.tell(done / len(starts))
-    yield stitcher.result()
+    yield blender.result()
 
 
 def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
@@ -151,7 +151,7 @@ class KeptFields:
 
     :param window: size of a window in voxels, array order; two sizes for a 2D network.
     :param limit: bytes; beyond it nothing is kept and :attr:`is_complete` is false.
-    :param temperature: of the probabilities, see :class:`Stitcher`.
+    :param temperature: of the probabilities, see :class:`WindowBlender`.
     :param precision: in which the fields are asked, that in which they were computed.
     """
 
@@ -208,21 +208,21 @@ class KeptFields:
         is_flat = len(self._window) == 2
         layers = range(box[0][0], box[1][0]) if is_flat else range(1)
         plane = (box[0][1:], box[1][1:]) if is_flat else box
-        stitchers = {
-            n: Stitcher(self._window, plane, scale=scale, temperature=self._temperature)
+        blenders = {
+            n: WindowBlender(self._window, plane, scale=scale, temperature=self._temperature)
             for n in layers
         }
         asked = [
-            (stitchers[layer], start, field)
+            (blenders[layer], start, field)
             for layer, start, field in self._fields
-            if layer in stitchers and stitchers[layer].overlaps(start)
+            if layer in blenders and blenders[layer].overlaps(start)
         ]
-        for n, (stitcher, start, field) in enumerate(asked):
+        for n, (blender, start, field) in enumerate(asked):
             monitor.check("Rendering")
             with autocast(field.device, self._precision):
-                stitcher.add(field, [start], renderer)
+                blender.add(field, [start], renderer)
             monitor.tell((n + 1) / len(asked))
-        parts = [stitcher.result() for stitcher in stitchers.values()]
+        parts = [blender.result() for blender in blenders.values()]
         return join([as_row(part, n) for n, part in enumerate(parts)] if is_flat else parts)
 
 

@@ -16,13 +16,13 @@ As long as a request is open, no other may have its number:
     (refusals to overrule, by name). Answer: see :mod:`MorseCore.service.exchange`.
 ``load``
     ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
-    ``accept``: make a model ready and check these choices, before the first ``case``. Answer:
-    ``sha256`` of the model.
+    ``format``, ``series``, ``volume``, ``accept``: make a model ready and check these choices,
+    before the first ``case``. Answer: ``sha256`` of the model.
 ``case``
     ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
-    ``model``; if wanted what ``load`` takes, ``format``, ``series``, ``volume``: a scan of a batch,
-    from its file to its files. Answer: ``status`` (``done``, or ``done before`` if a result made
-    from the same content with the same choices is there and whole), ``report``.
+    ``model``; if wanted what ``load`` takes: a scan of a batch, from its file to its files. Answer:
+    ``status`` (``done``, or ``done before`` if a result made from the same content with the same
+    settings is there and whole), ``report``.
 ``render``
     Ask the field of the last ``segment`` again, without a backbone pass: ``output``; if wanted
     ``box`` (a region as in ``--roi``), ``points``, ``passes``, ``scale``. Answer: as for
@@ -68,6 +68,7 @@ __all__ = [
     "REQUESTS",
     "Cancel",
     "Case",
+    "CaseSettings",
     "Describe",
     "Load",
     "Render",
@@ -113,8 +114,8 @@ class Segment(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load(Request):
-    """A model, and how cases will be segmented with it."""
+class CaseSettings:
+    """How the scans of a batch are segmented."""
 
     model: str
     device: str = "auto"
@@ -123,7 +124,15 @@ class Load(Request):
     points: int | None = None
     passes: int | None = None
     scale: int = 1
+    format: Literal["nii.gz", "seg.nrrd"] = "nii.gz"
+    series: str | None = None
+    volume: int | None = None
     accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load(CaseSettings, Request):
+    """A model, and how cases will be segmented with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +142,6 @@ class Case(Load):
     input: str
     output: str
     name: str
-    format: Literal["nii.gz", "seg.nrrd"] = "nii.gz"
-    series: str | None = None
-    volume: int | None = None
 
 
 @dataclass(frozen=True)

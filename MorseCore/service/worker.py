@@ -189,14 +189,14 @@ class Worker:
         return message
 
     def _load(self, request: Load) -> dict[str, Any]:
-        from MorseCore.service.cases import check_choices
+        from MorseCore.service.segment_case import check_choices
 
         predictor = self._load_model(request.model, request.device, request.engine)
         check_choices(request, predictor)
         return {"sha256": predictor.info.sha256}
 
     def _case(self, request: Case) -> dict[str, Any]:
-        from MorseCore.service.cases import segment_case
+        from MorseCore.service.segment_case import segment_case
 
         self._session = None
         watch = self._watch(request.id)

@@ -21,11 +21,13 @@ SCENE = "scene.mrb"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the batch; returns the exit code. Every error becomes one sentence on stderr."""
-    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         _findPackages()
-        return _run(options)
+        from MorseCore.system.exits import exit_code_of
+
+        options = _parser().parse_args(arguments)
+        return exit_code_of(lambda: _run(options))
     except ModuleNotFoundError as error:
         print(
             f"error: This Slicer lacks the Python package '{error.name}'; install it with: "
@@ -34,20 +36,21 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     except Exception as error:
-        return _report(error)
+        print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
-    from MorseCore.commands.batch import find_cases, run_batch
+    from MorseCore.commands.batch import run_batch
+    from MorseCore.commands.inputs import find_cases
+    from MorseCore.commands.segment import settings_of
     from MorseCore.service.supervisor import SupervisedWorker
     from MorseSegmentLib.worker.launch import workerCommand
 
     with SupervisedWorker(workerCommand()) as worker:  # Slicer's own Python need not have torch
         code = run_batch(
-            options.input, options.output, model=options.model, device=options.device,
-            points=options.points, passes=options.passes, roi=options.roi, scale=options.scale,
-            mask_format=options.format, series=options.series, volume=options.volume,
-            accept=options.accept, worker=worker,
+            options.input, options.output, settings_of(options), hang_limit=options.hang_limit,
+            worker=worker,
             on_result=partial(_saveScene, options) if options.scene else None,
         )  # fmt: skip
     if options.scene:
@@ -93,29 +96,15 @@ def _saveMissingScenes(options: argparse.Namespace, cases: dict[str, Path]) -> i
 
 
 def _parser() -> argparse.ArgumentParser:
+    from MorseCore.commands.segment import add_settings
+
     parser = argparse.ArgumentParser(prog="segment_batch.py", description="Segment many scans.")
     parser.add_argument(
-        "--input",
-        nargs="+",
-        required=True,
-        metavar="PATH",
+        "--input", nargs="+", required=True, metavar="PATH",
         help="images, DICOM folders or folders of images",
-    )
+    )  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--model", required=True, metavar="M", help="name or folder of a model")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--points", type=int, metavar="N", help="points per window and pass")
-    parser.add_argument("--passes", type=int, metavar="K", help="rendering passes")
-    parser.add_argument(
-        "--roi", help="box: --roi=r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)"
-    )
-    parser.add_argument("--scale", type=int, default=1, metavar="S", help="output S times finer")
-    parser.add_argument("--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"))
-    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder")
-    parser.add_argument("--volume", type=int, metavar="N", help="which volume of a 4D file, from 0")
-    parser.add_argument(
-        "--accept", action="append", default=[], metavar="NAME", help="overrule a refusal"
-    )
+    add_settings(parser)
     parser.add_argument(
         "--scene", action="store_true", help=f"also save {SCENE} a case, to open in Slicer"
     )
@@ -128,16 +117,6 @@ def _findPackages() -> None:
     for folder in (module, module.parent):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-
-
-def _report(error: Exception) -> int:
-    from MorseCore.errors import ConfigError, DeviceError, ModelError, MorseError
-
-    if isinstance(error, MorseError):
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError | DeviceError | ModelError) else 1
-    print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

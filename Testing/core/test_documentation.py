@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from MorseCore.backbones import BACKBONES
-from MorseCore.commands.methods import list_methods
+from MorseCore.commands.method_list import list_methods
 from MorseCore.config import decode, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.network import NetworkConfig

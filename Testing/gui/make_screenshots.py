@@ -23,7 +23,7 @@ install()
 import qt
 import slicer
 
-from MorseCore.commands.demo import HEAD, run_demo
+from MorseCore.commands.demo_run import HEAD, run_demo
 from MorseCore.system.files import prepare_output_directory
 
 CAPTION = "The module's panel after a run, drawn on stand-ins for Slicer's widgets"

@@ -11,7 +11,7 @@ import slicer
 
 import make_screenshots
 from listeners import children
-from MorseCore.commands.demo import HEAD
+from MorseCore.commands.demo_run import HEAD
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.training.phantoms import make_phantom

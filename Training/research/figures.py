@@ -27,11 +27,11 @@ from MorseCore.images.imagechecks import check_is_intensity_image, check_values
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.preparation import prepare_scan
 from MorseCore.images.roi import parse_roi
+from MorseCore.inference.blending import crop_window, lay_windows
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.inference.report import modality_warning, view_warning
 from MorseCore.inference.sliding_window import window_to_source
-from MorseCore.inference.stitching import crop_window, lay_windows
 from MorseCore.points import grid_coords
 from MorseCore.store.library import find_model
 from Training.research.shared.commandline import command_line, exit_code

@@ -26,9 +26,9 @@ import torch
 
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.sliding_window import predict_volume
-from MorseCore.inference.stitching import GridPrediction
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
 from MorseCore.store.library import find_model

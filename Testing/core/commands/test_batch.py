@@ -21,10 +21,11 @@ from cli_client import (
 )
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY, BatchTable
-from MorseCore.commands.cases import find_cases
+from MorseCore.commands.inputs import find_cases
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
+from MorseCore.service.protocol import CaseSettings
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mixed_output(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the batch of them wrote."""
     output = tmp_path_factory.mktemp("output")
-    assert run_batch([mixed], output, model="phantom-tiny", device="cpu") == 1
+    assert run_batch([mixed], output, CaseSettings(model="phantom-tiny", device="cpu")) == 1
     return output
 
 
@@ -159,7 +160,9 @@ def test_a_table_that_cannot_be_written_costs_no_results(mixed: Path, tmp_path: 
             (output / SUMMARY).mkdir(parents=True)  # as if another program held it
 
     with pytest.raises(OutputError, match="summary"):
-        run_batch([mixed], output, model="phantom-tiny", passes=0, on_result=block_the_table)
+        run_batch(
+            [mixed], output, CaseSettings(model="phantom-tiny", passes=0), on_result=block_the_table
+        )
     assert names(output / "a") == names(output / "c") == RESULT_FILES
 
 
@@ -170,7 +173,7 @@ def test_results_are_handed_over_once_they_are_written(mixed: Path, tmp_path: Pa
         assert names(folder) == RESULT_FILES
         seen.append((name, image.name, folder))
 
-    run_batch([mixed], tmp_path, model="phantom-tiny", passes=0, on_result=note)
+    run_batch([mixed], tmp_path, CaseSettings(model="phantom-tiny", passes=0), on_result=note)
     assert seen == [(name, f"{name}.nii.gz", tmp_path / name) for name in ("a", "c")]
 
 
@@ -181,7 +184,7 @@ def test_cancelling_keeps_finished_cases_and_writes_nothing_else(
         return (tmp_path / "a" / "report.json").exists()
 
     with pytest.raises(Cancelled):
-        run_batch([mixed], tmp_path, model="phantom-tiny", should_stop=is_second)
+        run_batch([mixed], tmp_path, CaseSettings(model="phantom-tiny"), should_stop=is_second)
     assert names(tmp_path) == {"a", SUMMARY}
     assert names(tmp_path / "a") == RESULT_FILES
 

@@ -13,11 +13,12 @@ import SimpleITK
 
 from cli_client import CommandLine, names, phantom_volume, read_table, write_scan
 from MorseCore.commands.batchtable import SUMMARY
-from MorseCore.commands.cases import find_cases
+from MorseCore.commands.inputs import find_cases
 from MorseCore.errors import ConfigError, GeometryError, ImageError, one_line
 from MorseCore.images.contents import input_hashes
 from MorseCore.images.imageio import ReadOptions, read_volume
 from MorseCore.images.names import IMAGE_SUFFIXES
+from MorseCore.service.protocol import CaseSettings
 from MorseCore.system.acceptance import Acceptance
 
 
@@ -90,7 +91,10 @@ def done(tmp_path_factory: pytest.TempPathFactory, warm_worker) -> tuple[Path, P
 
     folder = tmp_path_factory.mktemp("done")
     scan = write_scan(folder / "in" / "a.nii.gz", seed=28)
-    assert run_batch([scan], folder / "out", model="phantom-tiny", worker=warm_worker) == 0
+    assert (
+        run_batch([scan], folder / "out", CaseSettings(model="phantom-tiny"), worker=warm_worker)
+        == 0
+    )
     return scan, folder / "out"
 
 
@@ -205,7 +209,10 @@ def test_an_output_folder_that_goes_during_the_run_is_made_again(
             shutil.rmtree(output)
             (tmp_path / "in" / "b.nii.gz").unlink()
 
-    assert run_batch([tmp_path / "in"], output, model="phantom-tiny", on_result=lose) == 1
+    assert (
+        run_batch([tmp_path / "in"], output, CaseSettings(model="phantom-tiny"), on_result=lose)
+        == 1
+    )
     rows = {row["case"]: row for row in read_table(output / SUMMARY)}
     assert "no file or folder 'b.nii.gz'" in rows["b"]["message"]
     assert rows["c"]["status"] == "done"

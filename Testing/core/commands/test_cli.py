@@ -68,7 +68,7 @@ def test_an_unexpected_error_is_one_sentence_with_details_only_on_wish(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("MorseCore.commands.methods.list_methods", fail)
+    monkeypatch.setattr("MorseCore.commands.method_list.list_methods", fail)
     assert cli.main(["methods"]) == 1
     assert capsys.readouterr().err == "error: unexpected ZeroDivisionError: division by zero\n"
     assert cli.main(["--verbose", "methods"]) == 1

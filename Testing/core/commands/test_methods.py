@@ -8,7 +8,7 @@ import sys
 from MorseCore.backbones import BACKBONES
 from MorseCore.backbones.pyramid import PyramidSpec
 from MorseCore.commands.cli import main
-from MorseCore.commands.methods import list_methods
+from MorseCore.commands.method_list import list_methods
 from MorseCore.heads import HEADS
 from MorseCore.renderers import RENDERERS
 from MorseCore.samplers import SAMPLERS

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.options import WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
-from MorseCore.inference.stitching import GridPrediction
 from MorseCore.network import Network
 from MorseCore.points import grid_coords, pixel_axes
 from MorseCore.renderers import DenseConfig

@@ -13,8 +13,8 @@ from MorseCore.images.grids import inside_source
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.modelgrid import model_grid
 from MorseCore.inference.assembly import Assembler, Placement
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.predictor import VolumePredictor
-from MorseCore.inference.stitching import GridPrediction
 from MorseCore.metrics.scores import overlap
 from MorseCore.result import Structure
 from MorseCore.store.library import find_model

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cli_client import ROOT, names, read_table, start, write_scan
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY
 from MorseCore.errors import Cancelled, DeviceError, ModelError
-from MorseCore.service.protocol import Describe, Load
+from MorseCore.service.protocol import CaseSettings, Describe, Load
 from MorseCore.service.supervisor import SupervisedWorker, WorkerCommand, WorkerLostError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 _FAULTS = """
 import os, sys, time
 sys.path.insert(0, {root!r})
-import MorseCore.service.cases as cases
-read = cases.read_volume
+import MorseCore.service.segment_case as segment_case
+read = segment_case.read_volume
 
 def faulty(path, options=None):
     if "crash" in path.name:
@@ -37,7 +38,7 @@ def faulty(path, options=None):
         raise RuntimeError("the reader broke\\nwith details")
     return read(path, options)
 
-cases.read_volume = faulty
+segment_case.read_volume = faulty
 from MorseCore.service.worker import main
 sys.exit(main())
 """
@@ -49,6 +50,9 @@ def faulty_worker() -> Iterator[SupervisedWorker]:
     code = _FAULTS.format(root=str(ROOT))
     with SupervisedWorker(WorkerCommand(sys.executable, ("-u", "-c", code))) as worker:
         yield worker
+
+
+SETTINGS = CaseSettings(model="phantom-tiny")
 
 
 def scans(folder: Path, *case_names: str) -> Path:
@@ -71,7 +75,7 @@ def test_a_crash_a_hang_and_lack_of_memory_cost_one_case_each(
     cases = ("a", "broken", "c-crash", "d", "e-hang", "f-full", "g")
     folder, output = scans(tmp_path / "in", *cases), tmp_path / "out"
     code = run_batch(
-        [folder], output, model="phantom-tiny", passes=0, worker=faulty_worker, hang_limit=3
+        [folder], output, replace(SETTINGS, passes=0), worker=faulty_worker, hang_limit=3
     )
     assert code == 1
     good = {"a", "d", "g"}
@@ -104,7 +108,7 @@ def test_a_worker_that_is_ended_or_stopped_from_outside_costs_one_case(
     folder, output = scans(tmp_path / "in", "a", "b", "c"), tmp_path / "out"
     with SupervisedWorker() as worker:
         code = run_batch(
-            [folder], output, model="phantom-tiny", worker=worker, hang_limit=4,
+            [folder], output, SETTINGS, worker=worker, hang_limit=4,
             progress=at_progress(worker, "b", number),
         )  # fmt: skip
     assert code == 1
@@ -122,7 +126,7 @@ def test_a_worker_that_ended_between_two_cases_costs_nothing(tmp_path: Path) -> 
                 os.kill(worker.pid, signal.SIGKILL)
             time.sleep(0.2)
 
-        code = run_batch([folder], output, model="phantom-tiny", worker=worker, on_result=end)
+        code = run_batch([folder], output, SETTINGS, worker=worker, on_result=end)
     assert code == 0
     assert statuses(output) == {"a": "done", "b": "done"}
 
@@ -132,7 +136,11 @@ def test_a_single_case_that_hangs_ends_with_one_sentence(
 ) -> None:
     path = write_scan(tmp_path / "hang.nii.gz")
     code = run_batch(
-        [path], tmp_path / "out", model="phantom-tiny", worker=faulty_worker, hang_limit=2
+        [path],
+        tmp_path / "out",
+        SETTINGS,
+        worker=faulty_worker,
+        hang_limit=2,
     )
     assert code == 1
     assert "no sign of progress" in caplog.text
@@ -168,7 +176,7 @@ def test_a_batch_is_cancelled_while_its_worker_hangs(
 
     with pytest.raises(Cancelled):
         run_batch(
-            [folder], tmp_path / "out", model="phantom-tiny", worker=faulty_worker,
+            [folder], tmp_path / "out", SETTINGS, worker=faulty_worker,
             progress=stop_soon, should_stop=stop.is_set,
         )  # fmt: skip
     assert faulty_worker.pid is None

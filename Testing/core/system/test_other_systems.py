@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 
 from cli_client import ROOT
-from MorseCore.commands.cases import check_places, find_cases
+from MorseCore.commands.inputs import check_places, find_cases
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.images import itkpath
 from MorseCore.images.imageio import read_volume

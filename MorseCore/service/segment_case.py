@@ -20,12 +20,12 @@ from MorseCore.service.protocol import Case, Load
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.files import printable
 
-__all__ = ["check_choices", "choices_of", "segment_case"]
+__all__ = ["check_choices", "options_of", "segment_case"]
 
 log = logging.getLogger(__name__)
 
 
-def choices_of(request: Load | Case) -> PredictOptions:
+def options_of(request: Load | Case) -> PredictOptions:
     """How a request wants to be segmented. :raises ConfigError: if that makes no sense."""
     return PredictOptions(
         roi=parse_roi(request.roi) if request.roi else None,
@@ -39,7 +39,7 @@ def check_choices(request: Load, predictor: VolumePredictor) -> None:
     :raises ConfigError: naming the number.
     """
     info = predictor.info
-    choices_of(request).renderer(info.renderer, window=info.preparation.window_size)
+    options_of(request).renderer(info.renderer, window=info.preparation.window_size)
 
 
 def segment_case(
@@ -74,7 +74,7 @@ def _segment(
     started = time.perf_counter()
     source, folder = Path(request.input), Path(request.output)
     check_is_there(source)
-    options = choices_of(request)
+    options = options_of(request)
     made_from = _made_from(request, source, options, predictor)
     before = complete_result(folder, request.format)
     if before is not None:

@@ -8,7 +8,7 @@ from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 
 from MorseCore.images.workload import window_starts
-from MorseCore.inference.stitching import (
+from MorseCore.inference.blending import (
     WindowAccumulator,
     crop_window,
     gaussian_weight,

@@ -21,7 +21,7 @@ __all__ = [
     "Crops",
     "GridBox",
     "GridPrediction",
-    "Stitcher",
+    "WindowBlender",
     "WindowAccumulator",
     "crop_window",
     "gaussian_weight",
@@ -176,18 +176,18 @@ class GridPrediction:
     """Row of the grid (along its first axis) with which this part of it begins."""
 
 
-class Stitcher:
+class WindowBlender:
     """Blends the windows' probabilities with Gaussian weights, over a box of the image.
 
-    Windows come in the order of their first axis. A *rolling* stitcher holds as many rows as a
+    Windows come in the order of their first axis. A *rolling* blender holds as many rows as a
     window has and gives out those that no further window touches (:meth:`finished`), so that its
     memory does not grow with the image::
 
         for start in starts:
-            if part := stitcher.finished(start[0]):
+            if part := blender.finished(start[0]):
                 consume(part)                          # before the next add()
-            stitcher.add(network(crop(start)), [start], renderer)
-        consume(stitcher.result())
+            blender.add(network(crop(start)), [start], renderer)
+        consume(blender.result())
 
     :param window: size of a window, array order.
     :param box: in voxels of the (padded) image.
@@ -267,7 +267,7 @@ class Stitcher:
         return self._give(reached) if self._blends and reached > self._first else None
 
     def result(self) -> GridPrediction:
-        """The rows that are left; without :meth:`finished` all. The stitcher is spent afterwards.
+        """The rows that are left; without :meth:`finished` all. The blender is spent afterwards.
 
         :raises ValueError: if a voxel was in no window.
         """

@@ -1,0 +1,102 @@
+"""``morsesegment segment``: scans in, a folder of results a scan out."""
+
+import argparse
+import logging
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from MorseCore.commands.terminal import terminal_progress
+from MorseCore.service.protocol import CaseSettings
+
+__all__ = ["add", "add_settings", "settings_of"]
+
+_DEFAULT = "brain-mr"  # sees whole heads in any MR contrast
+log = logging.getLogger(__name__)
+
+
+def add(commands: Any) -> None:
+    """The command and its options."""
+    parser = commands.add_parser(
+        "segment", help="segment images, DICOM folders or folders of images",
+        epilog="example: morsesegment segment head.nii.gz --model hippocampus-t1 --output out",
+    )  # fmt: skip
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT",
+        help="image, DICOM folder, folder of images (not searched deeper), or pattern",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help="gets a folder for each case; default: 'segmentations' beside the input",
+    )  # fmt: skip
+    add_settings(parser)
+    parser.set_defaults(run=run)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """How scans are segmented; every way to start a batch takes these options."""
+    add_option = parser.add_argument
+    add_option("--model", metavar="M", help="name or folder of a model; default: brain-mr, any MR")
+    add_option("--device", default="auto", help="auto (default), cpu or cuda:N")
+    add_option(
+        "--engine", default="torch", choices=("torch", "openvino"),
+        help="what computes the backbone; openvino is faster on a CPU (an extra: [cpu])",
+    )  # fmt: skip
+    add_option(
+        "--roi", metavar="BOX",
+        help="where to segment: r0,r1,a0,a1,s0,s1 (RAS mm) or ijk:i0,i1,j0,j1,k0,k1 (voxels)",
+    )  # fmt: skip
+    add_option(
+        "--points", type=int, metavar="N",
+        help="points rendered per window and pass, at most; default: the model's",
+    )  # fmt: skip
+    add_option(
+        "--passes", type=int, metavar="K",
+        help="rendering passes; 0: coarse only; default: the model's",
+    )  # fmt: skip
+    add_option(
+        "--scale", type=int, default=1, metavar="S", help="output S times finer, 1 (default) to 4"
+    )
+    add_option(
+        "--format", default="nii.gz", choices=("nii.gz", "seg.nrrd"),
+        help="of the masks; default: nii.gz",
+    )  # fmt: skip
+    add_option(
+        "--series", metavar="UID", help="which series of a DICOM folder; a beginning will do"
+    )
+    add_option(
+        "--volume", type=int, metavar="N", help="which volume of a file with four axes, from 0"
+    )
+    add_option(
+        "--accept", action="append", default=[], metavar="NAME",
+        help="overrule a refusal, by the name that its message gives",
+    )  # fmt: skip
+    add_option(
+        "--hang-limit", type=float, default=600.0, metavar="S",
+        help="give a case up after S seconds without progress; default: 600",
+    )  # fmt: skip
+
+
+def settings_of(options: argparse.Namespace) -> CaseSettings:
+    """The settings that :func:`add_settings` asked for."""
+    values = {item.name: getattr(options, item.name) for item in fields(CaseSettings)}
+    values["accept"] = tuple(options.accept)
+    if options.model is None:
+        log.info("no --model given: '%s' is taken, which is for MR of a head", _DEFAULT)
+        values["model"] = _DEFAULT
+    return CaseSettings(**values)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment every input; returns the exit code."""
+    from MorseCore.commands.batch import run_batch
+    from MorseCore.commands.inputs import output_beside
+
+    with terminal_progress() as progress:
+        settings = settings_of(options)
+        output = options.output or output_beside(options.inputs[0])
+        if options.output is None:
+            log.info("no --output given: results go to '%s'", output)
+        return run_batch(
+            options.inputs, output, settings, hang_limit=options.hang_limit, progress=progress
+        )
