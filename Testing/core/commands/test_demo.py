@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MorseCore.commands import demo, demo_figure
+from MorseCore.commands import demo_figure, demo_run
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.inference.files import read_result
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    assert demo.run_demo(folder) == 0
+    assert demo_run.run_demo(folder) == 0
     return folder
 
 
@@ -109,7 +109,7 @@ def test_without_opengl_the_demo_names_the_packages_and_draws_plain_slices(tmp_p
 
 def test_where_slicers_views_cannot_draw_the_demo_says_why_and_goes_on(tmp_path, caplog):
     # An empty folder is no result: the drawing process ends with an error, as without OpenGL.
-    assert demo.draw_scene(demo.HEAD, tmp_path / "none", tmp_path / "views") == []
+    assert demo_run.draw_scene(demo_run.HEAD, tmp_path / "none", tmp_path / "views") == []
     assert "Plain 2D figures only" in caplog.text
 
 
@@ -146,7 +146,7 @@ def test_the_readme_s_five_lines_of_python_run(demo_folder, tmp_path, monkeypatc
     code = text.split("<!-- python example -->")[1].split("```python\n")[1].split("```")[0]
     assert len(code.strip().splitlines()) <= 5
     (tmp_path / "demo-output").mkdir()
-    shutil.copy(demo.HEAD, tmp_path / "demo-output")
+    shutil.copy(demo_run.HEAD, tmp_path / "demo-output")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert "Left anterior hippocampus" in capsys.readouterr().out
