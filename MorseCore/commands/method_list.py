@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from MorseCore.backbones import BACKBONES
 from MorseCore.heads import HEADS
-from MorseCore.heads.experts import StochasticExperts
-from MorseCore.heads.i2layer import gate_shaping, orthogonality
-from MorseCore.heads.image_expert import ImageExpert
+from MorseCore.heads.i2net.layer import gate_shaping, orthogonality
 from MorseCore.heads.implicit_pointrend import ImplicitPointRendHead
+from MorseCore.heads.parts.experts import StochasticExperts
+from MorseCore.heads.parts.image_expert import ImageExpert
 from MorseCore.heads.swipe.head import SwipeHead
 from MorseCore.losses import SCHEDULES, point_cross_entropy, region_loss, render_weight
 from MorseCore.renderers import RENDERERS

@@ -7,7 +7,7 @@ from typing import Any
 from MorseCore.config import Registry
 from MorseCore.errors import ConfigError
 from MorseCore.heads.head import Head, HeadConfig
-from MorseCore.heads.i2net import I2NetConfig
+from MorseCore.heads.i2net.head import I2NetConfig
 from MorseCore.heads.ifa import IfaConfig
 from MorseCore.heads.implicit_pointrend import ImplicitPointRendConfig
 from MorseCore.heads.iosnet import IosnetConfig

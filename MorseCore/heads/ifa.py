@@ -5,8 +5,8 @@ from typing import Literal
 
 from MorseCore.backbones.pyramid import PyramidSpec
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.i2net import I2Net, I2NetConfig
-from MorseCore.heads.latents import Ensemble, RelativeEncoding
+from MorseCore.heads.i2net.head import I2Net, I2NetConfig
+from MorseCore.heads.parts.latents import Ensemble, RelativeEncoding
 
 __all__ = ["IfaConfig"]
 

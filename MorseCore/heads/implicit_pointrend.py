@@ -18,17 +18,17 @@ from torch.nn import functional
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
-from MorseCore.heads.feature_head import PointFeatures
-from MorseCore.heads.fourier import FourierEncoding
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.image_source import (
+from MorseCore.heads.parts.feature_head import PointFeatures
+from MorseCore.heads.parts.fourier import FourierEncoding
+from MorseCore.heads.parts.image_source import (
     ImageSourceKind,
     check_image_channels,
     make_image_source,
     needed_image,
 )
-from MorseCore.heads.linear_pyramid import LinearPyramid
-from MorseCore.heads.pointhead import PointField, PointHead
+from MorseCore.heads.parts.linear_pyramid import LinearPyramid
+from MorseCore.heads.parts.pointhead import PointField, PointHead
 from MorseCore.losses import POINT_LOSSES
 
 __all__ = ["ImplicitPointRendConfig", "ImplicitPointRendField", "ImplicitPointRendHead"]
@@ -58,7 +58,7 @@ class ImplicitPointRendConfig(HeadConfig):
     """Of the points: cross-entropy, or half of it, half Dice."""
     image: ImageSourceKind = "none"
     """What the points look up in the image itself, beside the fine features: see
-    :mod:`MorseCore.heads.image_source`. Not in the paper."""
+    :mod:`MorseCore.heads.parts.image_source`. Not in the paper."""
     image_channels: int = 12
     """Channels of an image ``stem``."""
 

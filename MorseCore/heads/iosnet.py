@@ -13,15 +13,15 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.image_source import (
+from MorseCore.heads.parts.image_source import (
     ImageFeatures,
     ImageSourceKind,
     check_image_channels,
     make_image_source,
     needed_image,
 )
-from MorseCore.heads.pointhead import PointField, PointHead
-from MorseCore.heads.pointwise import PointwiseMLP
+from MorseCore.heads.parts.pointhead import PointField, PointHead
+from MorseCore.heads.parts.pointwise import PointwiseMLP
 from MorseCore.points import sample_rows, to_rows
 
 __all__ = ["IosnetConfig", "IosnetField", "IosnetHead"]
@@ -42,8 +42,8 @@ class IosnetConfig(HeadConfig):
     """How the 2D + 1 samples are joined: averaged (the released code) or side by side (IF-Net)."""
     image: ImageSourceKind = "none"
     """What a point looks up in the image itself, beside the maps: see
-    :mod:`MorseCore.heads.image_source`. The released code can take the image as one more level,
-    one intensity a point; ``raw`` is that and its neighbours."""
+    :mod:`MorseCore.heads.parts.image_source`. The released code can take the image as one more
+    level, one intensity a point; ``raw`` is that and its neighbours."""
     image_channels: int = 12
     """Channels of an image ``stem``."""
 

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
-from MorseCore.heads.experts import ExpertFeatures, Routing, StochasticExperts
-from MorseCore.heads.feature_head import CoarseSource, FeatureHead
-from MorseCore.heads.fourier import Encoding, FourierEncoding
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.image_source import ImageSource, ImageSourceKind, make_image_source
 from MorseCore.heads.morse_options import (
     Preset,
     check_options,
     choose_residual,
     fill_sizes,
 )
+from MorseCore.heads.parts.experts import ExpertFeatures, Routing, StochasticExperts
+from MorseCore.heads.parts.feature_head import CoarseSource, FeatureHead
+from MorseCore.heads.parts.fourier import Encoding, FourierEncoding
+from MorseCore.heads.parts.image_source import ImageSource, ImageSourceKind, make_image_source
+from MorseCore.heads.parts.rendering_head import RenderingHead
 from MorseCore.heads.plain import refuse_encoder
 from MorseCore.heads.pointrend import PointRendHead
-from MorseCore.heads.rendering_head import RenderingHead
 
 __all__ = ["IarConfig", "IarMoeConfig", "MoeConfig", "MorseConfig", "MorseHead", "SmoeConfig"]
 
@@ -72,8 +72,8 @@ class MorseConfig(HeadConfig):
     finest decoder map, as the released 2D code does, see :class:`FeatureHead`."""
     image: ImageSourceKind = "none"
     """What one more expert reads in the image itself, at the points: ``stem`` two convolutions at
-    its own resolution, ``raw`` intensities, see :mod:`MorseCore.heads.image_source`. Not in the
-    paper."""
+    its own resolution, ``raw`` intensities, see :mod:`MorseCore.heads.parts.image_source`. Not in
+    the paper."""
     image_channels: int = 12
     """Channels of an image ``stem``."""
 

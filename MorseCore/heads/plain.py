@@ -12,7 +12,7 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import Head, HeadConfig
-from MorseCore.heads.pointwise import PointwiseLinear
+from MorseCore.heads.parts.pointwise import PointwiseLinear
 from MorseCore.points import Axes, sample_grid, sample_rows, to_rows
 
 __all__ = ["PlainConfig", "PlainHead", "refuse_encoder"]

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
-from MorseCore.heads.feature_head import CoarseSource, FeatureHead
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.image_source import (
+from MorseCore.heads.parts.feature_head import CoarseSource, FeatureHead
+from MorseCore.heads.parts.image_source import (
     ImageSource,
     ImageSourceKind,
     check_image_channels,
     make_image_source,
     needed_image,
 )
-from MorseCore.heads.linear_pyramid import LinearPyramid, LinearPyramidFeatures
+from MorseCore.heads.parts.linear_pyramid import LinearPyramid, LinearPyramidFeatures
+from MorseCore.heads.parts.rendering_head import RenderingHead
 from MorseCore.heads.plain import refuse_encoder
-from MorseCore.heads.rendering_head import RenderingHead
 
 __all__ = ["PointRendConfig", "PointRendHead"]
 
@@ -40,7 +40,7 @@ class PointRendConfig(HeadConfig):
     have it off)."""
     image: ImageSourceKind = "none"
     """What the points look up in the image itself, beside the fine features: see
-    :mod:`MorseCore.heads.image_source`. Not in the paper."""
+    :mod:`MorseCore.heads.parts.image_source`. Not in the paper."""
     image_channels: int = 12
     """Channels of an image ``stem``."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from MorseCore.renderers.renderer import interpolate
 
@@ -21,6 +22,7 @@ __all__ = [
     "flat_index",
     "interpolate_lattice",
     "lattice",
+    "pad_rows",
     "split_cells",
     "within",
 ]
@@ -109,3 +111,13 @@ def flat_index(index: Tensor, points: Lattice, size: Sequence[int]) -> Tensor:
         index = index // len(along)
         step *= n
     return result
+
+
+def pad_rows(wanted: Tensor) -> tuple[Tensor, int]:
+    """Positions of the true entries of (B, N) bool as (B, P), and how many there are altogether.
+
+    P is the most of an image, since a field is asked for equally many points of each. Shorter rows
+    end with 0: the first pixel belongs to every lattice, so it is asked in any case.
+    """
+    rows = [row.nonzero()[:, 0] for row in wanted]
+    return pad_sequence(rows, batch_first=True, padding_value=0), sum(map(len, rows))

@@ -16,11 +16,11 @@ from MorseCore.renderers.lattice import (
     flat_index,
     interpolate_lattice,
     lattice,
+    pad_rows,
     split_cells,
     within,
 )
 from MorseCore.renderers.renderer import Rendering, ask_pixels
-from MorseCore.renderers.wanted import pad_rows
 
 __all__ = ["MiseConfig", "MiseRenderer"]
 

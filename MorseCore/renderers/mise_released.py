@@ -9,8 +9,8 @@ from torch.nn import functional
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.points import Axes, scatter_points
+from MorseCore.renderers.lattice import pad_rows
 from MorseCore.renderers.renderer import Rendering, ask_pixels
-from MorseCore.renderers.wanted import pad_rows
 
 __all__ = ["ReleasedMiseConfig", "ReleasedMiseRenderer"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MorseCore.heads.pointwise import PointNorm
+from MorseCore.heads.parts.pointwise import PointNorm
 from MorseCore.heads.swipe.patches import gather_rows
 
 __all__ = ["OccupancyDecoder"]

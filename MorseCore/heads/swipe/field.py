@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from MorseCore.field import Field
-from MorseCore.heads.fourier import sinusoids
+from MorseCore.heads.parts.fourier import sinusoids
 from MorseCore.heads.swipe.decoder import OccupancyDecoder
 from MorseCore.heads.swipe.neck import Embeddings
 from MorseCore.heads.swipe.patches import gather_rows, local_coords, neighbourhood, patch_at

@@ -16,7 +16,7 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import HeadConfig
-from MorseCore.heads.pointhead import PointHead
+from MorseCore.heads.parts.pointhead import PointHead
 from MorseCore.heads.swipe.decoder import OccupancyDecoder
 from MorseCore.heads.swipe.field import SwipeField
 from MorseCore.heads.swipe.mea import Fusion

@@ -1,7 +1,9 @@
 """SwIPE's neck E_n: pyramid in, one embedding per patch and one per image out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 from torch import Tensor, nn
@@ -9,13 +11,12 @@ from torch import Tensor, nn
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
-from MorseCore.heads.swipe.cascade import aggregate, average_pool
 from MorseCore.heads.swipe.mea import Fusion, build_fusion
 from MorseCore.heads.swipe.patches import patch_grid
 from MorseCore.heads.swipe.rfb import RFBLite, conv_norm
 from MorseCore.points import pixel_axes, sample_grid
 
-__all__ = ["Embeddings", "Neck", "Resize", "resize_map"]
+__all__ = ["Embeddings", "Neck", "Resize", "aggregate", "average_pool", "resize_map"]
 
 Resize = Literal["before", "after", "none"]
 
@@ -107,3 +108,39 @@ def resize_map(x: Tensor, grid: tuple[int, ...]) -> Tensor:
     if len(factors) == 1 and 0 not in factors:
         return average_pool(x, factors.pop())
     return sample_grid(x, pixel_axes(grid, device=x.device))
+
+
+def average_pool(x: Tensor, factor: int) -> Tensor:
+    """Means over blocks of ``factor`` pixels an axis: (B, C, *S) -> (B, C, *S / factor).
+
+    Written as a reshape: exact, alike in 2D and 3D, and with a deterministic gradient on GPUs.
+    """
+    if factor == 1:
+        return x
+    for axis in range(2, x.ndim):
+        x = x.unflatten(axis, (-1, factor)).mean(axis + 1)
+    return x
+
+
+def aggregate(maps: Sequence[Tensor], factors: Sequence[int], *, cascade: bool) -> list[Tensor]:
+    """One map per level, all at the coarsest resolution.
+
+    With D the average pooling to the next level and a_n the level's own map,
+    s_{n+1} = D(a_n + s_n), s of the finest being 0. Level n < L gives D(... D(s_{n+1})), the
+    coarsest a_L + s_L: for four levels at strides 4 to 32 the released ``ShapeMapperV3``, with
+    s_8 = D(a_4), s_16 = D(a_8 + s_8), s_32 = D(a_16 + s_16), of which e_2 to e_5 are made. The
+    paper draws four levels; the rule holds for any number. Without the cascade (ablation) each
+    level gives its own map, averaged down.
+
+    :param maps: (B, h, *S_n), fine to coarse.
+    :param factors: ratio of each level's stride to that of the next finer one; one fewer than maps.
+    """
+    if not cascade:
+        return [average_pool(a, prod(factors[n:])) for n, a in enumerate(maps)]
+    carried: Tensor | None = None
+    results = []
+    for n, own in enumerate(maps[:-1]):
+        carried = average_pool(own if carried is None else own + carried, factors[n])
+        results.append(average_pool(carried, prod(factors[n + 1 :])))
+    results.append(maps[-1] if carried is None else maps[-1] + carried)
+    return results

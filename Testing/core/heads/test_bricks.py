@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from MorseCore.heads.bricks import find_bricks, find_corners
-from MorseCore.heads.image_source import ImageStem, RawNeighbourhood, local_contrast
+from MorseCore.heads.parts.bricks import find_bricks, find_corners
+from MorseCore.heads.parts.image_source import ImageStem, RawNeighbourhood, local_contrast
 from MorseCore.points import grid_coords, pick_coords, pixel_axes, sample_rows, to_rows
 
 SIZES = [(22, 17, 26), (16, 24, 20), (61, 50), (48, 64)]  # some are no multiple of a brick's side

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from MorseCore.heads import HEADS
-from MorseCore.heads.experts import ExpertFeatures, draw_expert_mask, mix_weights
+from MorseCore.heads.parts.experts import ExpertFeatures, draw_expert_mask, mix_weights
 from MorseCore.points import grid_coords, pick_coords
 from networks import TINY_MORSE, make_image, make_network
 

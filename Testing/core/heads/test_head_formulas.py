@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from MorseCore.backbones import Pyramid, PyramidSpec
-from MorseCore.heads.latents import LevelProjection
-from MorseCore.heads.rendering_head import RenderingHead
-from MorseCore.heads.swipe import SwipeConfig
+from MorseCore.heads.parts.latents import LevelProjection
+from MorseCore.heads.parts.rendering_head import RenderingHead
+from MorseCore.heads.swipe.head import SwipeConfig
 from MorseCore.heads.swipe.neck import Neck
 from MorseCore.heads.swipe.rfb import RFBLite
 from networks import MORSE_ROWS, TINY_MORSE, make_network

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from MorseCore.heads.i2decoder import I2Decoder
-from MorseCore.heads.i2layer import (
+from MorseCore.heads.i2net.decoder import I2Decoder
+from MorseCore.heads.i2net.layer import (
     I2Layer,
     LayerRecord,
     gate_shaping,

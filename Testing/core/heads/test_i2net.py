@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from MorseCore.backbones.pyramid import PyramidSpec
 from MorseCore.backbones.resnet import ResNetConfig
 from MorseCore.errors import ConfigError
-from MorseCore.heads.i2decoder import I2Decoder
-from MorseCore.heads.i2net import I2NetConfig, I2NetGrid, I2NetPoints
+from MorseCore.heads.i2net.decoder import I2Decoder
+from MorseCore.heads.i2net.head import I2NetConfig, I2NetGrid, I2NetPoints
 from MorseCore.heads.ifa import IfaConfig
 from MorseCore.losses import Targets, point_region_loss, region_loss
 from MorseCore.points import grid_coords, labels_at, pixel_axes

@@ -5,7 +5,7 @@ import torch
 
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError
-from MorseCore.heads.image_source import ImageStem, StemFeatures
+from MorseCore.heads.parts.image_source import ImageStem, StemFeatures
 from MorseCore.inference.options import WindowSettings
 from MorseCore.inference.sliding_window import KeptFields, join, predict_slabs, predict_volume
 from MorseCore.losses import Targets

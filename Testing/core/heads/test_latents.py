@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from MorseCore.heads.fourier import sinusoids
-from MorseCore.heads.latents import LatentCodes, code_length
+from MorseCore.heads.parts.fourier import sinusoids
+from MorseCore.heads.parts.latents import LatentCodes, code_length
 from MorseCore.points import grid_coords, pixel_axes
 
 

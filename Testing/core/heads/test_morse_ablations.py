@@ -8,8 +8,8 @@ from MorseCore.backbones import Pyramid, PyramidSpec
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError
 from MorseCore.heads import HEADS
-from MorseCore.heads.fourier import FourierEncoding
-from MorseCore.heads.linear_pyramid import LinearPyramid
+from MorseCore.heads.parts.fourier import FourierEncoding
+from MorseCore.heads.parts.linear_pyramid import LinearPyramid
 from MorseCore.losses import Targets
 from MorseCore.points import grid_coords
 from MorseCore.samplers import UncertainConfig

@@ -10,7 +10,7 @@ import torch
 from data_sets import cube, prepared
 from MorseCore.config import decode
 from MorseCore.errors import ConfigError
-from MorseCore.heads.fourier import FourierEncoding
+from MorseCore.heads.parts.fourier import FourierEncoding
 from MorseCore.metrics.scores import score_labels
 from MorseCore.points import grid_coords
 from MorseCore.renderers import RefineConfig

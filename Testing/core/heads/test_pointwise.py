@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from MorseCore.heads.pointwise import PointwiseLinear, PointwiseMLP
+from MorseCore.heads.parts.pointwise import PointwiseLinear, PointwiseMLP
 
 
 @pytest.mark.parametrize("bias", [True, False])

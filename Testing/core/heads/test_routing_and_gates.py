@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from MorseCore.backbones import Pyramid, PyramidSpec
-from MorseCore.heads.experts import StochasticExperts
+from MorseCore.heads.parts.experts import StochasticExperts
 from MorseCore.points import grid_coords
 from networks import MORSE_ROWS, TINY_MORSE, make_image, make_network
 

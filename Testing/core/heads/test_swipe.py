@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from MorseCore.heads.fourier import sinusoids
+from MorseCore.heads.parts.fourier import sinusoids
 from MorseCore.heads.swipe.decoder import OccupancyDecoder
 from MorseCore.heads.swipe.neck import Embeddings
 from MorseCore.points import index_to_coords, pixel_axes

@@ -7,10 +7,9 @@ from torch.nn import functional
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.backbones.res2net import Res2NetConfig
 from MorseCore.errors import ConfigError
-from MorseCore.heads.swipe import SwipeConfig
-from MorseCore.heads.swipe.cascade import aggregate, average_pool
+from MorseCore.heads.swipe.head import SwipeConfig
 from MorseCore.heads.swipe.mea import MEA
-from MorseCore.heads.swipe.neck import resize_map
+from MorseCore.heads.swipe.neck import aggregate, average_pool, resize_map
 from MorseCore.heads.swipe.rfb import RFBLite
 
 SPEC = PyramidSpec(2, (5, 4, 3, 2), (16, 8, 4, 2), 16)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from MorseCore.config import decode
-from MorseCore.heads.swipe import SwipeConfig
 from MorseCore.heads.swipe.decoder import OccupancyDecoder
+from MorseCore.heads.swipe.head import SwipeConfig
 from MorseCore.losses import Targets, point_region_loss, region_loss
 from MorseCore.network import NetworkConfig
 from MorseCore.points import gather_points, labels_at

@@ -11,7 +11,7 @@ import torch
 
 from cli_client import CommandLine, read_report
 from MorseCore.errors import ConfigError
-from MorseCore.heads.fourier import FourierEncoding
+from MorseCore.heads.parts.fourier import FourierEncoding
 from MorseCore.inference.options import PredictOptions
 from MorseCore.network import Network
 from MorseCore.points import gather_points, margin, pick_coords, pixel_axes, scatter_points

@@ -9,7 +9,7 @@ import torch
 
 from brain_maps import PLAIN, STRUCTURES, SURROUNDINGS, TISSUES, head, save_map
 from MorseCore.geometry import Geometry
-from MorseCore.heads.image_source import StemFeatures
+from MorseCore.heads.parts.image_source import StemFeatures
 from MorseCore.images.imageio import Volume
 from MorseCore.images.preparation import normalise
 from MorseCore.images.roi import Roi, roi_to_box

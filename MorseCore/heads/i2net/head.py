@@ -14,18 +14,18 @@ from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import Head, HeadConfig
-from MorseCore.heads.i2decoder import Decoded, I2Decoder
-from MorseCore.heads.i2fields import I2GridField, I2PointField
-from MorseCore.heads.i2layer import gate_shaping, orthogonality
-from MorseCore.heads.latents import (
+from MorseCore.heads.i2net.decoder import Decoded, I2Decoder
+from MorseCore.heads.i2net.fields import I2GridField, I2PointField
+from MorseCore.heads.i2net.layer import gate_shaping, orthogonality
+from MorseCore.heads.parts.latents import (
     Ensemble,
     LatentCodes,
     LevelProjection,
     RelativeEncoding,
     code_length,
 )
-from MorseCore.heads.pointhead import PointHead
-from MorseCore.heads.pointwise import PointwiseLinear
+from MorseCore.heads.parts.pointhead import PointHead
+from MorseCore.heads.parts.pointwise import PointwiseLinear
 from MorseCore.losses import ClassWeighting, Targets, point_region_loss
 from MorseCore.points import grid_coords, pixel_axes, sample_grid
 from MorseCore.samplers import Sampler

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.layers import batch_norm, conv
-from MorseCore.heads.fourier import sinusoids
+from MorseCore.heads.parts.fourier import sinusoids
 from MorseCore.points import to_rows
 
 __all__ = [

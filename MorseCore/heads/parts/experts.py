@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
-from MorseCore.heads.image_expert import ImageExpert
-from MorseCore.heads.image_source import ImageFeatures, ImageSource, needed_image
-from MorseCore.heads.pointwise import PointwiseMLP
+from MorseCore.heads.parts.image_expert import ImageExpert
+from MorseCore.heads.parts.image_source import ImageFeatures, ImageSource, needed_image
+from MorseCore.heads.parts.pointwise import PointwiseMLP
 from MorseCore.points import (
     Axes,
     centre_index,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MorseCore.heads.i2layer import I2Layer, LayerRecord
-from MorseCore.heads.pointwise import PointNorm
+from MorseCore.heads.i2net.layer import I2Layer, LayerRecord
+from MorseCore.heads.parts.pointwise import PointNorm
 
 __all__ = ["Decoded", "I2Decoder", "ImplicitGate"]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MorseCore.heads.image_source import ImageFeatures, ImageSource
-from MorseCore.heads.pointwise import PointwiseLinear, PointwiseMLP
+from MorseCore.heads.parts.image_source import ImageFeatures, ImageSource
+from MorseCore.heads.parts.pointwise import PointwiseLinear, PointwiseMLP
 
 __all__ = ["ImageExpert"]
 

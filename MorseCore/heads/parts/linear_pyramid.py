@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
-from MorseCore.heads.image_source import ImageFeatures
-from MorseCore.heads.pointwise import PointwiseLinear
+from MorseCore.heads.parts.image_source import ImageFeatures
+from MorseCore.heads.parts.pointwise import PointwiseLinear
 from MorseCore.points import Axes, pixel_axes, sample_grid, sample_rows, to_rows
 
 __all__ = ["LinearPyramid", "LinearPyramidFeatures"]

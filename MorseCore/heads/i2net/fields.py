@@ -6,10 +6,10 @@
 import torch
 from torch import Tensor
 
-from MorseCore.heads.i2decoder import Decoded, I2Decoder
-from MorseCore.heads.latents import LatentCodes
+from MorseCore.heads.i2net.decoder import Decoded, I2Decoder
+from MorseCore.heads.parts.latents import LatentCodes
+from MorseCore.heads.parts.pointhead import PointField
 from MorseCore.heads.plain import PlainField
-from MorseCore.heads.pointhead import PointField
 from MorseCore.points import sample_rows, to_rows
 
 __all__ = ["I2GridField", "I2PointField"]

@@ -17,7 +17,7 @@ from torch.nn import functional
 from MorseCore.backbones.layers import conv
 from MorseCore.backbones.pyramid import PyramidSpec
 from MorseCore.errors import ConfigError
-from MorseCore.heads.bricks import (
+from MorseCore.heads.parts.bricks import (
     Corners,
     find_bricks,
     find_corners,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MorseCore.heads.fourier import FourierEncoding
+from MorseCore.heads.parts.fourier import FourierEncoding
 
 __all__ = ["RenderingHead"]
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from MorseCore.backbones.pyramid import Pyramid, PyramidSpec
 from MorseCore.field import Field
 from MorseCore.heads.head import Head
+from MorseCore.heads.parts.pointwise import PointwiseLinear
+from MorseCore.heads.parts.rendering_head import RenderingHead
 from MorseCore.heads.plain import PlainField
-from MorseCore.heads.pointwise import PointwiseLinear
-from MorseCore.heads.rendering_head import RenderingHead
 from MorseCore.points import Axes
 from MorseCore.system.seeds import home_of
 

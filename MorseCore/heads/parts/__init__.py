@@ -1,0 +1,1 @@
+"""What heads are made of: experts, encodings, sources of features, base classes."""
