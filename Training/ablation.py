@@ -17,7 +17,6 @@ train.py.
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +38,7 @@ from Training.research.study.results import (
     num_classes_of,
     write_lines,
 )
-from Training.research.study.running import Run, check_data, make_run, run_all
+from Training.research.study.running import Run, check_data, plan_runs, run_all
 
 log = logging.getLogger("ablation")
 SCORES = {"test": ("test",), "val": ("validation",), None: ("test", "validation")}
@@ -93,7 +92,13 @@ def run_table(options: argparse.Namespace) -> None:
     name = Path(options.table).stem + ("-quick" if options.quick else "")
     output = options.output or Path("runs") / name
     rows = choose_rows(table, options.row, quick=options.quick)
-    runs = {row.name: plan(row, table, base, options, output) for row in rows}
+    runs = {
+        row.name: plan_runs(
+            row, row_config(base, table, row, quick=options.quick, overrides=options.overrides),
+            seeds=options.seeds, folds=options.folds, output=output / "runs",
+        )
+        for row in rows
+    }  # fmt: skip
     check_data((run for part in runs.values() for run in part), options.split)
     prepare_output_directory(output)
     failures: dict[str, str] = {}
@@ -122,21 +127,6 @@ def choose_rows(table: Table, names: Sequence[str] | None, *, quick: bool) -> li
             raise ConfigError(f"The table has no row '{name}'{nearest(name, known)}.")
     groups = {known[name].group for name in wanted}
     return [r for r in table.rows if r.name in wanted or (r.baseline and r.group in groups)]
-
-
-def plan(
-    row: Row, table: Table, base: dict, options: argparse.Namespace, output: Path
-) -> list[Run]:
-    """The runs of a row: every seed on every fold."""
-    config = row_config(base, table, row, quick=options.quick, overrides=options.overrides)
-    slug = re.sub(r"[^a-z0-9]+", "-", row.name.lower().replace("²", "2")).strip("-")
-    return [
-        make_run(
-            config, row=row.name, name=f"{slug}-f{fold}-s{seed}", seed=seed, fold=fold,
-            output=output / "runs",
-        )
-        for seed in options.seeds for fold in options.folds
-    ]  # fmt: skip
 
 
 def write(

@@ -35,6 +35,7 @@ __all__ = [
     "Figures",
     "Validation",
     "Validator",
+    "on_drawn_grid",
     "summarise_cases",
 ]
 
@@ -162,7 +163,7 @@ class Validator:
         prediction = predict_volume(network, image, self._settings(), monitor=monitor)
         rows = []
         for stage in STAGES:
-            mask, labels, spacing = _on_drawn_grid(getattr(prediction, stage), case)
+            mask, labels, spacing = on_drawn_grid(getattr(prediction, stage), case)
             scores = score_labels(mask, labels, self.labels, spacing)
             background = overlap(mask == 0, labels == 0)[1]
             last = [background] + [0.0] * (_NUMBERS - 1)
@@ -201,7 +202,7 @@ class CaseValidation:
         return Figures(means, missed)
 
 
-def _on_drawn_grid(
+def on_drawn_grid(
     probabilities: Tensor, case: PreparedCase
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
     """Mask and labels on the grid on which the labels were drawn, and its spacing (K, J, I).

@@ -238,3 +238,34 @@ def test_every_row_of_every_table_makes_a_network(name: str, quick: bool) -> Non
             network = config.network.build(num_classes=5)
             assert sum(p.numel() for p in network.parameters()) > 1000
             assert not any(n % network.divisor for n in config.preparation.window)
+
+
+def test_the_outlines_of_the_trained_rows_are_scored_once(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--row", "plain") == 0
+    outline = script("research/outline")
+    words = ["mine.json", "--seeds", "1337", "--split", "test"]
+    assert outline.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "Not trained yet: morse." in printed
+    rows = table_rows(home, file="outline-test.csv")
+    assert [row["mask"] for row in rows] == [
+        "coarse", "refined", "ceiling_1", "ceiling_2", "ceiling_3"
+    ]  # fmt: skip
+    dice = [float(row["dice"]) for row in rows]
+    assert dice[2] <= dice[3] <= dice[4]
+    assert all(0 <= float(row["band_error"]) <= 1 for row in rows)
+    assert float(rows[0]["gib"]) > 0.05
+    folder = next((home / "runs" / "mine" / "runs").glob("plain-*"))
+    before = {p.name: p.stat().st_mtime_ns for p in (folder / "outline-test").iterdir()}
+    assert len(before) == 4  # three cases and what they are of
+    assert outline.main(words) == 0
+    assert {p.name: p.stat().st_mtime_ns for p in (folder / "outline-test").iterdir()} == before
+
+
+def test_outlines_of_a_table_without_a_trained_row_are_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script("research/outline").main(["mine.json"]) == 1
+    assert "No row of 'mine.json' is trained" in capsys.readouterr().err

@@ -22,21 +22,21 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[s
 
 
 def write_tables(
-    folder: Path, lines: Sequence[str], numbers: Iterable[Sequence[object]], *, end: str = ""
+    folder: Path, lines: Sequence[str], numbers: Iterable[Sequence[object]], *, name: str = "table"
 ) -> str:
     """Write ``table.md``, and ``table.csv`` with every number unrounded; the text of the former.
 
     :param numbers: rows, the header first.
-    :param end: of the names: ``-val`` makes ``table-val.md``.
+    :param name: of both files, without their endings.
     :raises OutputError: if a file cannot be written.
     """
     with (
-        atomic_path(folder / f"table{end}.csv") as temporary,
+        atomic_path(folder / f"{name}.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as stream,
     ):
         csv.writer(stream).writerows(numbers)
     text = "\n".join([*lines, ""])
-    write_text(folder / f"table{end}.md", text)
+    write_text(folder / f"{name}.md", text)
     return text
 
 

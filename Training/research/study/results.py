@@ -197,7 +197,7 @@ def write_lines(
     for remark in remarks:
         text += ["", remark]
     _draw(folder / f"plot{end}.png", table, lines)
-    return write_tables(folder, text, _numbers(table, lines), end=end)
+    return write_tables(folder, text, _numbers(table, lines), name=f"table{end}")
 
 
 def _numbers(table: Table, lines: Sequence[Line]) -> list[Sequence[object]]:

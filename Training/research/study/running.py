@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import subprocess
 import sys
 import time
@@ -20,8 +21,9 @@ from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.config import RunConfig
 from Training.research.shared.data import open_training_data
 from Training.research.shared.identity import other_study
+from Training.research.study.definition import Row
 
-__all__ = ["Run", "check_data", "make_run", "minutes_of", "run_all"]
+__all__ = ["Run", "check_data", "make_run", "minutes_of", "plan_runs", "run_all"]
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 log = logging.getLogger(__name__)
@@ -56,6 +58,20 @@ def make_run(
     return Run(
         row, seed, fold, replace(config, name=name, seed=seed, output=str(output), data=data)
     )
+
+
+def plan_runs(
+    row: Row, config: RunConfig, *, seeds: Sequence[int], folds: Sequence[int], output: Path
+) -> list[Run]:
+    """The trainings of a table's row: every seed on every fold."""
+    slug = re.sub(r"[^a-z0-9]+", "-", row.name.lower().replace("²", "2")).strip("-")
+    return [
+        make_run(
+            config, row=row.name, name=f"{slug}-f{fold}-s{seed}", seed=seed, fold=fold,
+            output=output,
+        )
+        for seed in seeds for fold in folds
+    ]  # fmt: skip
 
 
 def check_data(runs: Iterable[Run], part: str | None = None) -> None:
