@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from MorseCore.errors import DatasetError
-from MorseCore.metrics.scores import Status, StructureScore
+from MorseCore.metrics.scores import MEASURES, Measure, Status, StructureScore
 from MorseCore.system.files import atomic_path
 
 __all__ = ["CaseScore", "Unit", "read_cases", "write_cases"]
 
 Unit = Literal["mm", "voxels"]
-_DISTANCES = ("hd95", "asd", "assd")
-_BEFORE = ("case", "stage", "label", "structure", "status", "dice", "jaccard")
+_BEFORE = ("case", "stage", "label", "structure", "status")
 _AFTER = (
     "prediction_voxels", "reference_voxels", "prediction_ml", "reference_ml", "background_jaccard",
 )  # fmt: skip
@@ -45,11 +44,11 @@ def write_cases(
         temporary.open("w", newline="", encoding="utf-8") as stream,
     ):
         writer = csv.writer(stream)
-        writer.writerow([*_BEFORE, *(f"{name}_{unit}" for name in _DISTANCES), *_AFTER])
+        writer.writerow([*_BEFORE, *(_column(m, unit) for m in MEASURES), *_AFTER])
         for case, stages in cases.items():
             for stage, score in stages.items():
                 for label, s in score.structures.items():
-                    measures = [f"{v:.6g}" for v in (s.dice, s.jaccard, s.hd95, s.asd, s.assd)]
+                    measures = [f"{getattr(s, m.name):.6g}" for m in MEASURES]
                     volumes = [f"{s.prediction_ml:.6g}", f"{s.target_ml:.6g}"]
                     writer.writerow([
                         case, stage, label, names[label], s.status, *measures,
@@ -76,18 +75,22 @@ def read_cases(path: Path) -> dict[str, dict[str, CaseScore]]:
     return cases
 
 
+def _column(measure: Measure, unit: Unit) -> str:
+    """``dice``, ``hd95_mm``."""
+    return f"{measure.name}_{unit}" if measure.is_distance else measure.name
+
+
 def _score(row: Mapping[str, str]) -> StructureScore:
     if "hd95_voxels" in row:
         raise ValueError("its distances are in voxels, not in mm")
     status = row["status"]
     if status not in get_args(Status):
         raise ValueError(f"unknown status '{status}'")
-    dice, jaccard, hd95, asd, assd = (
-        float(row[k]) for k in ("dice", "jaccard", *(f"{name}_mm" for name in _DISTANCES))
-    )
     return StructureScore(
-        dice, jaccard, hd95, asd, assd,
-        int(row["prediction_voxels"]), int(row["reference_voxels"]),
-        float(row["prediction_ml"]), float(row["reference_ml"]),
-        cast(Status, status),
-    )  # fmt: skip
+        prediction_voxels=int(row["prediction_voxels"]),
+        target_voxels=int(row["reference_voxels"]),
+        prediction_ml=float(row["prediction_ml"]),
+        target_ml=float(row["reference_ml"]),
+        status=cast(Status, status),
+        **{m.name: float(row[_column(m, "mm")]) for m in MEASURES},
+    )

@@ -20,7 +20,14 @@ from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.metrics.casetable import CaseScore, Unit, write_cases
 from MorseCore.metrics.evaluationtable import format_table
 from MorseCore.metrics.pairing import CasePair, pair_cases
-from MorseCore.metrics.scores import Rule, StructureScore, overlap, score_labels, summarise
+from MorseCore.metrics.scores import (
+    MEASURES,
+    Rule,
+    StructureScore,
+    overlap,
+    score_labels,
+    summarise,
+)
 from MorseCore.metrics.subjects import mean_by_subject
 from MorseCore.system.files import prepare_output_directory, write_json
 
@@ -30,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_LABEL = 65535
 _RESAMPLES = 2000
-_COMPARED = ("dice", "hd95", "asd")
+_COMPARED = [measure.name for measure in MEASURES if measure.is_compared]
 
 CaseScores = dict[str, CaseScore]
 """By stage."""

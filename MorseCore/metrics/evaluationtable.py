@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from MorseCore.metrics.scores import MEASURES
+
 __all__ = ["format_table"]
 
-_MEASURES = (
-    ("dice", "DSC", 4),
-    ("jaccard", "Jaccard", 4),
-    ("hd95", "HD95", 2),
-    ("asd", "ASD", 3),
-)
-_TITLES = [*(title for _, title, _ in _MEASURES), "missed"]
+_SHOWN = [measure for measure in MEASURES if measure.is_shown]
+_TITLES = [*(measure.title for measure in _SHOWN), "missed"]
 
 
 def format_table(summary: Mapping[str, Any]) -> str:
@@ -37,7 +34,7 @@ def format_table(summary: Mapping[str, Any]) -> str:
 
 
 def _cells(parts: Sequence[Mapping[str, Any]]) -> list[str]:
-    cells = [f"{part[key]['mean']:.{digits}f}" for key, _, digits in _MEASURES for part in parts]
+    cells = [f"{part[m.name]['mean']:.{m.digits}f}" for m in _SHOWN for part in parts]
     return cells + [str(part["n_missed"]) for part in parts]
 
 
@@ -81,12 +78,12 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
         if cases:
             shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
             notes.append(f"Without a {stage} label map, counted as missed: {len(cases)} ({shown}).")
-    for key, title, digits in _MEASURES:
-        entry = summary.get("comparison", {}).get(key)
+    for m in _SHOWN:
+        entry = summary.get("comparison", {}).get(m.name)
         if entry:
-            change, *ends = (f"{entry[key]:+.{digits}f}" for key in ("difference", "low", "high"))
+            change, *ends = (f"{entry[key]:+.{m.digits}f}" for key in ("difference", "low", "high"))
             interval = " to ".join(ends)
-            notes.append(f"refined - coarse, {title}: {change}  (95 % interval {interval})")
+            notes.append(f"refined - coarse, {m.title}: {change}  (95 % interval {interval})")
     if "comparison" in summary:
         notes.append(_independence(summary["cases"], summary["subjects"]))
     return notes

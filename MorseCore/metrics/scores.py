@@ -24,7 +24,8 @@ import numpy as np
 from MorseCore.metrics.surface import crop_to_foreground, image_diagonal, surface_distances
 
 __all__ = [
-    "METRICS",
+    "MEASURES",
+    "Measure",
     "Rule",
     "Statistic",
     "Status",
@@ -40,7 +41,32 @@ __all__ = [
 
 Status = Literal["both", "missed", "spurious", "absent"]
 Rule = Literal["mm", "voxel", "legacy"]
-METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of agreement, as tables, files and comparisons take it."""
+
+    name: str
+    """A field of :class:`StructureScore` and of :class:`StructureSummary`."""
+    title: str
+    digits: int
+    is_distance: bool = False
+    """In mm, or in voxels by the rule of that name."""
+    is_shown: bool = True
+    """In tables for people."""
+    is_compared: bool = True
+    """Between the coarse and the refined masks, with an interval."""
+
+
+MEASURES = (
+    Measure("dice", "DSC", 4),
+    Measure("jaccard", "Jaccard", 4, is_compared=False),
+    Measure("hd95", "HD95", 2, is_distance=True),
+    Measure("asd", "ASD", 3, is_distance=True),
+    Measure("assd", "ASSD", 3, is_distance=True, is_shown=False, is_compared=False),
+)
+"""A new measure is a field in both classes below, a value in :func:`score_mask`, a line here."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +163,10 @@ def score_mask(
     else:
         hd95, asd, assd = distances.hd95, distances.asd, distances.assd
     return StructureScore(
-        dice, jaccard, hd95, asd, assd, *counts, counts[0] * ml, counts[1] * ml, status
-    )
+        dice=dice, jaccard=jaccard, hd95=hd95, asd=asd, assd=assd,
+        prediction_voxels=counts[0], target_voxels=counts[1],
+        prediction_ml=counts[0] * ml, target_ml=counts[1] * ml, status=status,
+    )  # fmt: skip
 
 
 def score_labels(
@@ -199,11 +227,11 @@ def summarise(
         return _statistic(values.mean(axis=1), valid)
 
     mean = StructureSummary(
-        len(scores),
-        sum(part.n_missed for part in parts),
-        sum(part.n_spurious for part in parts),
-        sum(part.n_absent for part in parts),
-        *[over_structures(metric) for metric in METRICS],
+        n=len(scores),
+        n_missed=sum(part.n_missed for part in parts),
+        n_spurious=sum(part.n_spurious for part in parts),
+        n_absent=sum(part.n_absent for part in parts),
+        **{measure.name: over_structures(measure.name) for measure in MEASURES},
     )
     return Summary(structures, mean, _miou(scores, background))
 
@@ -241,7 +269,11 @@ def _legacy(prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float]
     """:func:`legacy_score` as a score; its ASSD, which that code lacks, is the ASD once more."""
     dice, jaccard, hd95, asd = legacy_score(prediction, target)
     counts = int(np.count_nonzero(prediction)), int(np.count_nonzero(target))
-    score = StructureScore(dice, jaccard, hd95, asd, asd, *counts, 0.0, 0.0, _status(*counts))
+    score = StructureScore(
+        dice=dice, jaccard=jaccard, hd95=hd95, asd=asd, assd=asd,
+        prediction_voxels=counts[0], target_voxels=counts[1],
+        prediction_ml=0.0, target_ml=0.0, status=_status(*counts),
+    )  # fmt: skip
     return _with_volumes(score, float(np.prod(spacing)) / 1000)
 
 
@@ -255,18 +287,17 @@ def _status(prediction_voxels: int, target_voxels: int) -> Status:
 
 def _summarise_one(scores: Sequence[StructureScore]) -> StructureSummary:
     statuses = [score.status for score in scores]
+
+    def over_cases(name: str) -> Statistic:
+        values = np.array([getattr(score, name) for score in scores])
+        return _statistic(values, values[[status == "both" for status in statuses]].tolist())
+
     return StructureSummary(
-        len(scores),
-        statuses.count("missed"),
-        statuses.count("spurious"),
-        statuses.count("absent"),
-        *[
-            _statistic(
-                np.array([getattr(score, metric) for score in scores]),
-                [getattr(score, metric) for score in scores if score.status == "both"],
-            )
-            for metric in METRICS
-        ],
+        n=len(scores),
+        n_missed=statuses.count("missed"),
+        n_spurious=statuses.count("spurious"),
+        n_absent=statuses.count("absent"),
+        **{measure.name: over_cases(measure.name) for measure in MEASURES},
     )
 
 

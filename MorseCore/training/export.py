@@ -11,7 +11,7 @@ from MorseCore import __version__
 from MorseCore.config import encode, nearest
 from MorseCore.errors import ConfigError
 from MorseCore.metrics.casetable import write_cases
-from MorseCore.metrics.scores import Summary
+from MorseCore.metrics.scores import MEASURES, Summary
 from MorseCore.network import Network
 from MorseCore.store.model_folder import ModelInfo, StructureInfo, write_model
 from MorseCore.training.config import CardStructure, RunConfig
@@ -25,7 +25,6 @@ _PALETTE = (  # Okabe and Ito: told apart with any colour vision
     (0.90, 0.62, 0.00), (0.00, 0.45, 0.70), (0.00, 0.62, 0.45), (0.80, 0.47, 0.65),
     (0.34, 0.71, 0.91), (0.84, 0.37, 0.00), (0.94, 0.89, 0.26), (0.60, 0.60, 0.60),
 )  # fmt: skip
-_METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
 
 
 def export_model(
@@ -124,8 +123,8 @@ def _figures(summary: Summary, labels: Mapping[int, str]) -> dict[str, Any]:
     miou = {"miou": round(summary.miou.mean, 5)} if summary.miou else {}
     return {
         name: {
-            **{m: round(getattr(row, m).mean, 5) for m in _METRICS},
-            **{f"{m}_sd": round(getattr(row, m).sd, 5) for m in _METRICS},
+            **{m.name: round(getattr(row, m.name).mean, 5) for m in MEASURES},
+            **{f"{m.name}_sd": round(getattr(row, m.name).sd, 5) for m in MEASURES},
             "cases": row.n, "missed": row.n_missed, "spurious": row.n_spurious,
             **(miou if name == "mean" else {}),
         }

@@ -1,7 +1,7 @@
 """Segment the cases of a split and score both masks of each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -14,6 +14,7 @@ from MorseCore.inference.options import UNWATCHED, RunMonitor, WindowSettings
 from MorseCore.inference.sliding_window import predict_volume
 from MorseCore.metrics.casetable import CaseScore
 from MorseCore.metrics.scores import (
+    MEASURES,
     Status,
     StructureScore,
     Summary,
@@ -88,9 +89,8 @@ class DataFacts:
 
 
 STAGES = ("coarse", "refined")
-_SHOWN = ("dice", "jaccard", "hd95", "asd")
 _STATUSES = get_args(Status)
-_NUMBERS = 10  # fields of a StructureScore
+_FIELDS = fields(StructureScore)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Validator:
         """
         network.eval()
         table = torch.zeros(
-            len(cases), len(STAGES), len(self.labels) + 1, _NUMBERS, dtype=torch.float64
+            len(cases), len(STAGES), len(self.labels) + 1, len(_FIELDS), dtype=torch.float64
         )
         stopped = False
         try:
@@ -166,7 +166,7 @@ class Validator:
             mask, labels, spacing = on_drawn_grid(getattr(prediction, stage), case)
             scores = score_labels(mask, labels, self.labels, spacing)
             background = overlap(mask == 0, labels == 0)[1]
-            last = [background] + [0.0] * (_NUMBERS - 1)
+            last = [background] + [0.0] * (len(_FIELDS) - 1)
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
         return torch.tensor(rows, dtype=torch.float64)
 
@@ -195,7 +195,7 @@ class CaseValidation:
         monitor = RunMonitor(should_stop=should_stop)
         summaries = self.validator.summary(network, self.cases, world=world, monitor=monitor)
         means = {
-            stage: {name: getattr(summary.mean, name).mean for name in _SHOWN}
+            stage: {m.name: getattr(summary.mean, m.name).mean for m in MEASURES if m.is_shown}
             for stage, summary in summaries.items()
         }
         missed = {stage: summary.mean.n_missed for stage, summary in summaries.items()}
@@ -227,14 +227,14 @@ def summarise_cases(cases: Sequence[CaseScore]) -> Summary:
 
 
 def _to_row(score: StructureScore) -> list[float]:
-    """The numbers of a score, its status as the last: what processes can add up."""
-    *numbers, status = astuple(score)
-    return [*map(float, numbers), float(_STATUSES.index(status))]
+    """The values of a score as numbers, which processes can add up."""
+    values = vars(score) | {"status": _STATUSES.index(score.status)}
+    return [float(values[item.name]) for item in _FIELDS]
 
 
 def _from_row(row: Sequence[float]) -> StructureScore:
-    dice, jaccard, hd95, asd, assd, prediction, target, prediction_ml, target_ml, status = row
-    return StructureScore(
-        dice, jaccard, hd95, asd, assd, round(prediction), round(target),
-        prediction_ml, target_ml, _STATUSES[round(status)],
-    )  # fmt: skip
+    values: dict[str, Any] = {item.name: x for item, x in zip(_FIELDS, row, strict=True)}
+    values["status"] = _STATUSES[round(values["status"])]
+    for name in ("prediction_voxels", "target_voxels"):
+        values[name] = round(values[name])
+    return StructureScore(**values)
