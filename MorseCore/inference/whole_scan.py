@@ -55,6 +55,8 @@ class Found:
     regions: tuple[FoundRegion, ...]
     contrast: str
     agreement: float
+    brain: dict[str, Any]
+    """Its volumes, where the locator sees a whole one."""
     notes: tuple[str, ...] = field(default=())
     """Sentences for the report."""
 
@@ -118,7 +120,7 @@ class Finder:
             )
         notes += [f"'{self._info.model}' found no {name}." for name in missing]
         contrast = contrast_of(found, self._predictor.info)
-        return Found(tuple(regions), contrast, found.agreement, tuple(notes))
+        return Found(tuple(regions), contrast, found.agreement, found.brain, tuple(notes))
 
 
 def finder_of(predictor: VolumePredictor) -> Finder:
@@ -231,6 +233,8 @@ class _FoundSession:
             "regions": [{"name": r.name, "side": r.side, "roi": asdict(r.roi)}
                         for r in found.regions],
         }  # fmt: skip
+        if found.brain:
+            merged.report["brain"] = found.brain
         merged.report["seconds"] = {"find": seconds, **merged.report.get("seconds", {})}
         merged.report["warnings"] = [*notes, *merged.report.get("warnings", [])]
         return merged
