@@ -151,9 +151,15 @@ def test_the_command_writes_what_the_session_says(
 def test_a_region_given_by_hand_wins(hippocampus: VolumePredictor, head: Volume) -> None:
     found = finder_of(hippocampus).find(head, (), RunMonitor())
     roi = next(region.roi for region in found.regions if region.side == "right")
-    result = open_session(hippocampus, head, PredictOptions(roi=roi)).segment()
+    session = open_session(hippocampus, head, PredictOptions(roi=roi))
+    result = session.segment()
     assert [item.value for item in result.structures] == [1, 2]
     assert "found" not in result.report
+    for part in (result, session.render(PredictOptions())):
+        assert [(item.name, item.side) for item in part.structures] == [
+            ("Anterior hippocampus", "right"), ("Posterior hippocampus", "right")
+        ]  # fmt: skip
+        assert "Right" in part.structures[0].terminology
 
 
 @pytest.fixture(scope="module")
