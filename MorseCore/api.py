@@ -58,6 +58,30 @@ class Result:
         return self._volume(self._segmentation.refined, "refined")
 
     @property
+    def brain(self) -> Volume:
+        """The brain's mask with its ventricles, 0 and 1.
+
+        :raises MorseError: if the model's structures are not a whole brain's.
+        """
+        mask = self._segmentation.brain()
+        if mask is None:
+            raise MorseError(
+                "The model's structures are not a whole brain's: it has no mask of it."
+            )
+        return self._volume(mask, "brain")
+
+    @property
+    def freesurfer(self) -> Volume:
+        """The refined labels under FreeSurfer's numbers.
+
+        :raises MorseError: if the model's structures have none.
+        """
+        labels = self._segmentation.in_freesurfer_numbers()
+        if labels is None:
+            raise MorseError("The model's structures have no numbers of FreeSurfer's.")
+        return self._volume(labels, "freesurfer")
+
+    @property
     def uncertainty(self) -> Volume:
         """0 sure … 1 undecided, before rendering; float32."""
         return self._volume(self._segmentation.uncertainty, "uncertainty")
@@ -74,10 +98,20 @@ class Result:
 
     @property
     def volumes(self) -> list[dict[str, Any]]:
-        """A row a structure: name, side, ml before and after rendering, and how they differ."""
-        sides = {item.value: item.side for item in self.structures}
-        rows = self.report.get("structures", [])
-        return [{**row, "side": sides.get(row["value"], "")} for row in rows]
+        """A row a structure: name, side, ml before and after rendering, and how they differ.
+
+        Of a whole head also ``Brain`` and ``Intracranial`` (an estimate), which are no labels.
+        """
+        known = {item.value: item for item in self.structures}
+        table = []
+        for row in self.report.get("structures", []):
+            item = known[row["value"]]
+            table.append({**row, "side": item.side, "freesurfer": item.freesurfer})
+        brain = self.report.get("brain", {})
+        for name in ("Brain", "Intracranial"):
+            if (ml := brain.get(f"{name.lower()}_ml")) is not None:
+                table.append({"name": name, "side": "", "refined_ml": ml})
+        return table
 
     @property
     def report(self) -> dict[str, Any]:

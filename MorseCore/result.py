@@ -13,12 +13,14 @@ import numpy as np
 
 from MorseCore.geometry import Geometry
 
-__all__ = ["RenderedPoints", "Segmentation", "Structure"]
+__all__ = ["RenderedPoints", "Segmentation", "Structure", "brain_values"]
 
 _COLUMNS = (
     "rank", "r", "a", "s", "i", "j", "k", "uncertainty",
     "coarse_label", "refined_label", "coarse_probability", "refined_probability", "changed",
 )  # fmt: skip
+_HEMISPHERES = {2, 3, 41, 42}  # FreeSurfer: cerebral white matter and cortex, left and right
+_FLUID = 24  # FreeSurfer: the fluid around the brain
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Structure:
     """Slicer's terminology entry string (category~type~modifier~region …), empty if none."""
     side: str = ""
     """``left`` or ``right`` of the patient; empty where it does not say."""
+    freesurfer: int = 0
+    """FreeSurfer's number of the structure; 0 where it has none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in ``report.json`` and in what the worker says."""
         plain = {"value": self.value, "name": self.name, "color": list(self.color),
                  "terminology": self.terminology}  # fmt: skip
-        return {**plain, "side": self.side} if self.side else plain
+        told = {"side": self.side, "freesurfer": self.freesurfer}
+        return plain | {key: value for key, value in told.items() if value}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Structure":
@@ -50,8 +55,18 @@ class Structure:
         r, g, b = (float(share) for share in data["color"])
         return cls(
             int(data["value"]), str(data["name"]), (r, g, b), str(data["terminology"]),
-            str(data.get("side", "")),
+            str(data.get("side", "")), int(data.get("freesurfer", 0)),
         )  # fmt: skip
+
+
+def brain_values(structures: Sequence[Structure]) -> tuple[int, ...]:
+    """The labels of a brain and its ventricles, without the fluid around it.
+
+    Empty where the structures are not those of a whole brain, by FreeSurfer's numbers.
+    """
+    if not {item.freesurfer for item in structures} >= _HEMISPHERES:
+        return ()
+    return tuple(item.value for item in structures if item.freesurfer not in (0, _FLUID))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,3 +167,21 @@ class Segmentation:
     points: RenderedPoints
     report: dict[str, Any] = field(default_factory=dict)
     """What ``report.json`` holds."""
+
+    def brain(self) -> np.ndarray | None:
+        """The brain's mask after rendering, (K, J, I) uint8; None: no whole brain's structures."""
+        values = brain_values(self.structures)
+        return self._renumbered(dict.fromkeys(values, 1)) if values else None
+
+    def in_freesurfer_numbers(self) -> np.ndarray | None:
+        """The refined labels under FreeSurfer's numbers, (K, J, I); None: no structure has one."""
+        numbers = {s.value: s.freesurfer for s in self.structures if s.freesurfer}
+        return self._renumbered(numbers) if numbers else None
+
+    def _renumbered(self, numbers: Mapping[int, int]) -> np.ndarray:
+        """What is not named becomes 0."""
+        size = max(int(self.refined.max(initial=0)), *numbers) + 1
+        table = np.zeros(size, np.min_scalar_type(max(numbers.values())))
+        table[list(numbers)] = list(numbers.values())
+        changed: np.ndarray = table[self.refined]
+        return changed

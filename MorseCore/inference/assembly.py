@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.grids import inside_source, nearest_voxels
 from MorseCore.images.slabs import SlabRestorer, can_come_in_slabs
 from MorseCore.inference.blending import GridPrediction
+from MorseCore.inference.brain import keep_one_piece, measure_brain
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.points import top_two
 from MorseCore.result import RenderedPoints, Segmentation, Structure
@@ -56,10 +57,15 @@ class Assembler:
         for slab in predict_slabs(network, image, settings, rolling=assembler.takes_slabs):
             assembler.add(slab)
         segmentation = assembler.result()
+
+    :param is_brain: the structures are a whole brain's, and all of the scan is segmented: pieces
+        apart from the largest are no brain, and the volumes are measured.
     """
 
-    def __init__(self, place: Placement, structures: Sequence[Structure]) -> None:
-        self._place, self._structures = place, structures
+    def __init__(
+        self, place: Placement, structures: Sequence[Structure], *, is_brain: bool = False
+    ) -> None:
+        self._place, self._structures, self._is_brain = place, structures, is_brain
         self._grid, self._part, self._whole = (
             place.fine(g) for g in (place.grid, place.part, place.whole)
         )
@@ -113,12 +119,22 @@ class Assembler:
             start = _scaled(place.start, place.scale, place.spatial_dims)
             maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
         points = _place_points(_worst(self._points), grid=self._grid, output=whole)
-        changes = compare_masks(
+        report: dict[str, Any] = {}
+        if self._is_brain:
+            removed = keep_one_piece([maps["coarse"], maps["refined"]], whole)
+            k, j, i = points.indices.T[::-1]
+            places = np.ravel_multi_index((k, j, i), whole.shape)
+            points = points.take(np.flatnonzero(~np.isin(places, removed)))
+            report["brain"] = {
+                **measure_brain(maps["refined"], whole, self._structures),
+                "removed_ml": round(len(removed) * whole.voxel_volume / 1000, 3),
+            }
+        report["structures"] = compare_masks(
             maps["coarse"], maps["refined"], geometry=whole, structures=self._structures
         )
         return Segmentation(
             whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
-            points, {"structures": changes},
+            points, report,
         )  # fmt: skip
 
     def _inside(self, part: GridPrediction) -> Tensor:

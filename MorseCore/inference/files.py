@@ -1,5 +1,6 @@
 """Write a segmentation as files, whole or not at all, and read it back as it was."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from MorseCore.images.imageio import read_volume, write_labels, write_volume
 from MorseCore.images.nifti import check_nifti
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.images.textheaders import check_text_header
-from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.result import RenderedPoints, Segmentation, Structure, brain_values
 from MorseCore.system.files import (
     atomic_path,
     finish_replacing,
@@ -36,6 +37,7 @@ MAX_MARKUPS = 8192  # control points that Slicer still handles smoothly
 REPORT = "report.json"
 _MASKS = ("coarse", "refined")
 _FILES = ("uncertainty.nii.gz", "points.csv", "points.mrk.json", REPORT)
+_BRAIN, _FREESURFER = "brain.nii.gz", "freesurfer.nii.gz"
 
 
 def write_result(
@@ -45,7 +47,9 @@ def write_result(
 
     ``coarse`` and ``refined`` label maps, ``uncertainty.nii.gz``, ``points.csv``,
     ``points.mrk.json`` (the 8192 most uncertain ones, for Slicer), ``report.json``, which marks the
-    case as complete. An older result stays as it is until all of the new one is written.
+    case as complete. Where the structures have FreeSurfer's numbers, ``freesurfer.nii.gz`` is the
+    refined map under these; where they are a whole brain's, ``brain.nii.gz`` is its mask.
+    An older result stays as it is until all of the new one is written.
 
     :raises OutputError: if the folder cannot be written to; no half-written file is left.
     """
@@ -68,14 +72,14 @@ def complete_result(folder: Path, mask_format: MaskFormat) -> dict[str, Any] | N
     :raises OutputError: if that fails.
     """
     finish_replacing(folder, last=REPORT, supersedes=_other_formats)
-    names = (f"coarse.{mask_format}", f"refined.{mask_format}", *_FILES)
-    if not all((folder / name).is_file() for name in names):
-        return None
+    names = [f"coarse.{mask_format}", f"refined.{mask_format}", *_FILES]
     try:
         report = read_json(folder / REPORT)
+        structures = [Structure.from_dict(row) for row in report["labels"]]
+        names += _derived(structures)
         for name in names:
             _check_whole(folder / name)
-    except (MorseError, OSError):
+    except (MorseError, OSError, KeyError, TypeError, ValueError):
         return None
     return report
 
@@ -93,9 +97,17 @@ def _check_whole(path: Path) -> None:
 
 
 def _other_formats(name: str) -> list[str]:
-    """The masks that a mask of another format takes the place of."""
+    """What an earlier result may have left: masks of another format, maps of another model."""
+    if name == REPORT:
+        return [_BRAIN, _FREESURFER]
     stem, _, suffix = name.partition(".")
     return [f"{stem}.{other}" for other in FORMATS if stem in _MASKS and other != suffix]
+
+
+def _derived(structures: Sequence[Structure]) -> list[str]:
+    """Files made of the refined map, by what its structures are."""
+    names = [_FREESURFER] if any(item.freesurfer for item in structures) else []
+    return [*names, _BRAIN] if brain_values(structures) else names
 
 
 def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) -> dict[str, Any]:
@@ -105,6 +117,9 @@ def _write_files(folder: Path, result: Segmentation, mask_format: MaskFormat) ->
             write_segmentation_nrrd(path, labels, result.geometry, structures=result.structures)
         else:
             write_labels(path, labels, result.geometry)
+    for name, derived in (_BRAIN, result.brain()), (_FREESURFER, result.in_freesurfer_numbers()):
+        if derived is not None:
+            write_labels(folder / name, derived, result.geometry)
     write_volume(folder / "uncertainty.nii.gz", result.uncertainty, result.geometry)
     with atomic_path(folder / "points.csv") as temporary:
         result.points.write_csv(temporary)

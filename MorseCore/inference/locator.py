@@ -8,6 +8,7 @@ and more); on an abdomen, noise or a phantom it does not.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,8 @@ class CoarseMap:
     """(K, J, I) float32, the scan as the network saw it."""
     agreement: float
     """Mean Dice with the pass that saw the mirror image; 1 where none was made."""
+    brain: dict[str, Any]
+    """Its volumes, as ``report.json`` has them; empty: not a whole brain's structures."""
 
 
 def fits_window(size: Sequence[int], window: Sequence[int]) -> bool:

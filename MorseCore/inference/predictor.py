@@ -21,6 +21,7 @@ from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import Crops, GridPrediction
+from MorseCore.inference.brain import keep_one_piece, measure_brain
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
@@ -40,7 +41,7 @@ from MorseCore.inference.options import (
 )
 from MorseCore.inference.report import report_segmentation, warn_about_scan
 from MorseCore.inference.sliding_window import KeptFields, predict_slabs
-from MorseCore.result import Segmentation
+from MorseCore.result import Segmentation, brain_values
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device, resolve_device, resolve_precision
@@ -164,14 +165,14 @@ class VolumePredictor:
             scan = self._focused(scan, volume, run.options, run.monitor("prepare"))
             if run.kept is not None:
                 run.kept.place = scan.place
-            assembler = self._assembler(scan)
+            assembler = self._assembler(scan, run)
         retry = None
         try:
             self._fill(assembler, scan, run)
         except NotFiniteError as error:
             retry = self._in_single_precision(run, scan, error)
         if retry is not None:  # outside of the handler, which holds what was blended
-            run, assembler = retry, self._assembler(scan)
+            run, assembler = retry, self._assembler(scan, run)
             self._fill(assembler, scan, run)
         monitor = run.monitor("restore")
         monitor.check()
@@ -185,6 +186,8 @@ class VolumePredictor:
             engine=self.engine, seed=_SEED, warnings=scan.warnings,
         )  # fmt: skip
         result.report.update(report, seconds=run.clock.seconds)
+        if "brain" in result.report:
+            result.report["brain"]["by"] = self.info.name
         if agreement is not None:
             result.report["found"] = self._found(scan, agreement)
         return result
@@ -203,8 +206,13 @@ class VolumePredictor:
             scan = self._focused(self._prepare(volume, options), volume, options, monitor)
             labels = label_coarsely(self.network, scan.image, self.info, monitor=monitor)
             agreement = self._agreement(scan, labels, options, monitor)
+        grid, structures = scan.place.grid, self.info.result_structures()
+        brain: dict[str, Any] = {}
+        if brain_values(structures):
+            keep_one_piece([labels], grid)
+            brain = {**measure_brain(labels, grid, structures), "by": self.info.name}
         image = scan.image[tuple(slice(None) for _ in range(3))].numpy()
-        return CoarseMap(labels, scan.place.grid, image, agreement), scan.warnings
+        return CoarseMap(labels, grid, image, agreement, brain), scan.warnings
 
     def _focused(
         self, scan: _Scan, volume: Volume, options: PredictOptions, monitor: RunMonitor
@@ -289,8 +297,11 @@ class VolumePredictor:
         image = self._image(part, place, is_copied=grid is not source)
         return _Scan(part, image, place, notes)
 
-    def _assembler(self, scan: _Scan) -> Assembler:
-        return Assembler(scan.place, self.info.result_structures())
+    def _assembler(self, scan: _Scan, run: _Run) -> Assembler:
+        structures = self.info.result_structures()
+        # In a region given by hand a brain may lie in several pieces.
+        is_brain = run.options.roi is None and bool(brain_values(structures))
+        return Assembler(scan.place, structures, is_brain=is_brain)
 
     def _image(self, part: Volume, place: Placement, *, is_copied: bool) -> Crops:
         """What the network sees of a scan."""

@@ -105,11 +105,15 @@ class Session:
         renderer = options.renderer(info.renderer, window=info.preparation.window_size).build()
         monitor = RunMonitor.of_stage("network", progress, should_stop)
         prediction, place = self._ask(renderer, options.roi, options.scale, monitor)
+        first = self._segmented().report
+        # In a box a brain may lie in several pieces.
+        is_brain = options.roi is None and "brain" in first
         with out_of_memory_explained(self._predictor.device):
-            assembler = Assembler(place, info.result_structures())
+            assembler = Assembler(place, info.result_structures(), is_brain=is_brain)
             assembler.add(prediction)
             result = assembler.result()
-        first = self._segmented().report
+        if is_brain:
+            result.report["brain"]["by"] = info.name
         result.report.update(report_rendering(first, options, assembler, info=info))
         return result
 

@@ -1,6 +1,6 @@
-"""Left and right as one result: what a model of one side's structures found in both regions.
+"""Left and right: what a model of one side's structures found in both regions, or in a given one.
 
-Labels 1 … N are the left side's, N + 1 … 2N the right side's.
+Labels 1 … N of both are the left side's, N + 1 … 2N the right side's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from MorseCore.images.imageio import Volume
+from MorseCore.images.modelgrid import tilt
+from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import MAX_LISTED_POINTS
 from MorseCore.metrics.comparison import compare_masks
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 
-__all__ = ["SIDES", "asymmetry", "merge_sides", "sided_structures"]
+__all__ = ["SIDES", "asymmetry", "merge_sides", "side_of_box", "sided_structures", "with_side"]
 
 SIDES = ("left", "right")
 _MODIFIER = {"left": "SCT^7771000^Left", "right": "SCT^24028007^Right"}
 _REGION = "Anatomic codes - DICOM master list"
+_UPRIGHT = 20.0  # degrees; in a scan that is tilted more, no column is the head's left
+_BRIGHT = 0.15  # of the range up to the 99th percentile: above it is no air
+_WIDTH = (110.0, 220.0)  # mm from ear to ear, or of a brain without its skull
+_OFF_MIDDLE = 10.0  # mm that a box's centre must lie beside the middle
 
 
 def sided_structures(structures: Sequence[Structure]) -> tuple[Structure, ...]:
@@ -30,6 +37,48 @@ def sided_structures(structures: Sequence[Structure]) -> tuple[Structure, ...]:
         for n, side in enumerate(SIDES)
         for item in structures
     )  # fmt: skip
+
+
+def with_side(result: Segmentation, side: str) -> Segmentation:
+    """A result of one side: names and values stay the model's own."""
+    structures = tuple(
+        replace(item, side=side, terminology=_sided(item.terminology, side))
+        for item in result.structures
+    )
+    return replace(result, structures=structures)
+
+
+def side_of_box(volume: Volume, roi: Roi) -> str:
+    """The side of the head on which a box lies; nothing where that is not plain.
+
+    At the box's height the head's outline and its mass must have their middles on one side of the
+    box. A head that the image cuts off, a tilted one and a crop say nothing.
+
+    :raises GeometryError: if the box lies outside the image.
+    """
+    grid = volume.geometry
+    start, stop = roi_to_box(roi, grid)
+    if tilt(grid) > _UPRIGHT:
+        return ""
+    across, along = (int(np.abs(grid.direction[row]).argmax()) for row in (0, 2))
+    axis, height = 2 - across, 2 - along
+    slab = volume.array.take(range(start[height], stop[height]), height)
+    low, high = np.percentile(slab[::2, ::2, ::2], (0, 99))
+    others = tuple(n for n in range(3) if n != axis)
+    profile = np.count_nonzero(slab > low + _BRIGHT * (high - low), axis=others)
+    columns = np.flatnonzero(profile > 0.1 * profile.max())
+    step = grid.spacing[across]
+    if not len(columns) or columns[0] == 0 or columns[-1] == len(profile) - 1:
+        return ""
+    if not _WIDTH[0] < (columns[-1] - columns[0]) * step < _WIDTH[1]:
+        return ""
+    mass = float(profile @ np.arange(len(profile)) / profile.sum())
+    centre, half = (start[axis] + stop[axis] - 1) / 2, (stop[axis] - start[axis]) / 2
+    beside = [centre - middle for middle in (mass, (columns[0] + columns[-1]) / 2)]
+    if min(map(abs, beside)) < max(half, _OFF_MIDDLE / step) or beside[0] * beside[1] < 0:
+        return ""
+    is_right = beside[0] * grid.direction[0, across] > 0
+    return SIDES[int(is_right)]
 
 
 def merge_sides(

@@ -24,7 +24,7 @@ from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, 
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.report import exceeds_view
 from MorseCore.inference.session import Session
-from MorseCore.inference.two_sides import SIDES, merge_sides
+from MorseCore.inference.two_sides import SIDES, merge_sides, side_of_box, with_side
 from MorseCore.result import Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import LocatorInfo
@@ -55,6 +55,8 @@ class Found:
     regions: tuple[FoundRegion, ...]
     contrast: str
     agreement: float
+    brain: dict[str, Any]
+    """Its volumes, where the locator sees a whole one."""
     notes: tuple[str, ...] = field(default=())
     """Sentences for the report."""
 
@@ -118,7 +120,7 @@ class Finder:
             )
         notes += [f"'{self._info.model}' found no {name}." for name in missing]
         contrast = contrast_of(found, self._predictor.info)
-        return Found(tuple(regions), contrast, found.agreement, tuple(notes))
+        return Found(tuple(regions), contrast, found.agreement, found.brain, tuple(notes))
 
 
 def finder_of(predictor: VolumePredictor) -> Finder:
@@ -176,9 +178,45 @@ def open_session(
     """
     # An image as large as the training's were; how large those were need not be known.
     is_a_region = predictor.info.field_of_view and not exceeds_view(volume, predictor.info)
+    if options.roi is not None and _has_sides(predictor):
+        return _GivenSession(predictor, volume, options, keep=keep)
     if options.roi is not None or not predictor.needs_finder or is_a_region:
         return Session(predictor, volume, options, keep=keep)
     return _FoundSession(predictor, finder_of(predictor), volume, options, keep=keep)
+
+
+def _has_sides(predictor: VolumePredictor) -> bool:
+    """Whether a model of one side is run on both."""
+    locator = predictor.info.locator
+    return predictor.needs_finder and locator is not None and len(locator.structures) > 1
+
+
+class _GivenSession(Session):
+    """A box given by hand to a model of one side: which one, the head around it says."""
+
+    def __init__(
+        self, predictor: VolumePredictor, volume: Volume, options: PredictOptions, *, keep: bool
+    ) -> None:
+        super().__init__(predictor, volume, options, keep=keep)
+        self._side = side_of_box(volume, options.roi) if options.roi else ""
+
+    def segment(
+        self, *, progress: StageProgress | None = None, should_stop: ShouldStop | None = None
+    ) -> Segmentation:
+        """See :meth:`Session.segment`."""
+        result = super().segment(progress=progress, should_stop=should_stop)
+        return with_side(result, self._side) if self._side else result
+
+    def render(
+        self,
+        options: PredictOptions,
+        *,
+        progress: StageProgress | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Segmentation:
+        """See :meth:`Session.render`."""
+        result = super().render(options, progress=progress, should_stop=should_stop)
+        return with_side(result, self._side) if self._side else result
 
 
 class _FoundSession:
@@ -231,6 +269,8 @@ class _FoundSession:
             "regions": [{"name": r.name, "side": r.side, "roi": asdict(r.roi)}
                         for r in found.regions],
         }  # fmt: skip
+        if found.brain:
+            merged.report["brain"] = found.brain
         merged.report["seconds"] = {"find": seconds, **merged.report.get("seconds", {})}
         merged.report["warnings"] = [*notes, *merged.report.get("warnings", [])]
         return merged

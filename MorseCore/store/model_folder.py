@@ -115,8 +115,11 @@ class StructureInfo:
     """RGB, each 0..1."""
     terminology: str = ""
     """Slicer's terminology entry, empty if none."""
+    freesurfer: int = 0
+    """FreeSurfer's number of it; 0: none."""
 
     def __post_init__(self) -> None:
+        check_bounds(self, freesurfer=(0, MAX_STRUCTURES))
         check_text("name", self.name)
         check_text("terminology", self.terminology, may_be_empty=True)
         if not all(0 <= share <= 1 for share in self.color):
@@ -203,9 +206,11 @@ class ModelInfo:
     def result_structures(self) -> tuple[Structure, ...]:
         """For results, free of torch."""
         return tuple(
-            Structure(item.value, item.name, item.color, item.terminology)
+            Structure(
+                item.value, item.name, item.color, item.terminology, freesurfer=item.freesurfer
+            )
             for item in self.structures
-        )
+        )  # fmt: skip
 
 
 def check_renderer(config: Any) -> None:

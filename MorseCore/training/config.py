@@ -182,6 +182,8 @@ class CardStructure:
     """RGB, each 0..1; null: one of a palette."""
     terminology: str = ""
     """Slicer's terminology entry."""
+    freesurfer: int = 0
+    """FreeSurfer's number of it; 0: none."""
 
     def __post_init__(self) -> None:
         if self.color is not None and not all(0 <= part <= 1 for part in self.color):

@@ -13,6 +13,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.metrics.casetable import write_cases
 from MorseCore.metrics.scores import MEASURES, Summary
 from MorseCore.network import Network
+from MorseCore.result import brain_values
 from MorseCore.store.model_folder import ModelInfo, StructureInfo, write_model
 from MorseCore.training.config import CardStructure, RunConfig
 from MorseCore.training.dataset import PreparedCase
@@ -113,7 +114,9 @@ def describe_structures(config: RunConfig, names: Mapping[int, str]) -> tuple[St
     for value, label in labels.items():
         known = described.get(label, CardStructure())
         color = known.color or _PALETTE[(value - 1) % len(_PALETTE)]
-        structures.append(StructureInfo(value, known.name or label, color, known.terminology))
+        structures.append(StructureInfo(
+            value, known.name or label, color, known.terminology, known.freesurfer
+        ))  # fmt: skip
     return tuple(structures)
 
 
@@ -139,6 +142,7 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
         f"# {info.title}", "", card.task, "",
         f"- Name: `{config.name}`", f"- Modality: {card.modality}",
         "- Structures: " + ", ".join(f"{s.value} {s.name}" for s in info.structures),
+        *_numbers(info),
         f"- Data: {card.data}",
         f"- Licence of the data set: {facts.licence}",
         f"- Licence of the weights: {card.licence}",
@@ -161,6 +165,18 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
     lines += ["", "## Measured", "", *_measured(facts, len(info.structures)), ""]
     lines += [_which_weights(config, facts), ""]
     return "\n".join(lines)
+
+
+def _numbers(info: ModelInfo) -> list[str]:
+    """FreeSurfer's numbers, and what a whole brain's structures add up to."""
+    numbered = [f"{s.value} = {s.freesurfer}" for s in info.structures if s.freesurfer]
+    lines = [f"- FreeSurfer's numbers: {', '.join(numbered)}"] if numbered else []
+    if brain_values(info.result_structures()):
+        lines.append(
+            "- Brain mask and brain volume: all structures but the fluid around the brain. "
+            "Intracranial volume: these and that fluid, an estimate, for no structure is the skull."
+        )
+    return lines
 
 
 def _measured(facts: DataFacts, structures: int) -> list[str]:

@@ -34,7 +34,7 @@ from MorseCore.renderers import RefineConfig
 from MorseCore.store.model_folder import WindowConfig
 from MorseCore.system.devices import Precision
 
-__all__ = ["Monitor", "open_monitor"]
+__all__ = ["Monitor", "Reference", "WatchedCase", "open_monitor", "read_watched"]
 
 log = logging.getLogger(__name__)
 _COARSE = RefineConfig(points=0)  # nothing is rendered: the backbone is what is watched
@@ -120,18 +120,11 @@ class Monitor:
         return dice | {"mean": round(sum(dice.values()) / max(1, len(dice)), 4)}
 
 
-def open_monitor(
-    path: Path,
-    names: Mapping[int, str],
-    *,
-    preparation: Preparation,
-    windows: WindowConfig,
-    precision: Precision,
-) -> Monitor | None:
-    """Read the list of cases. None, with a warning, if the scans are not on this machine.
+def read_watched(path: Path, names: Mapping[int, str]) -> tuple[WatchedCase, ...]:
+    """The cases of a list; their files need not be there.
 
+    :param names: of the model's structures by value.
     :raises ConfigError: if the list is faulty or names an unknown structure.
-    :raises DatasetError: if some of its files are there and others are not.
     """
     watched = decode(_Watched, read_json(path), "")
     for case in watched.cases:
@@ -145,14 +138,29 @@ def open_monitor(
                             f"'{path}' names the structure '{name}', which the model does not "
                             f"have{nearest(name, names.values())}."
                         )
-    files = [Path(case.image) for case in watched.cases]
-    files += [Path(r.labels) for case in watched.cases for r in case.references]
+    return watched.cases
+
+
+def open_monitor(
+    path: Path,
+    names: Mapping[int, str],
+    *,
+    preparation: Preparation,
+    windows: WindowConfig,
+    precision: Precision,
+) -> Monitor | None:
+    """Read the list of cases. None, with a warning, if the scans are not on this machine.
+
+    :raises ConfigError: if the list is faulty or names an unknown structure.
+    :raises DatasetError: if some of its files are there and others are not.
+    """
+    cases = read_watched(path, names)
+    files = [Path(case.image) for case in cases]
+    files += [Path(r.labels) for case in cases for r in case.references]
     missing = [file for file in files if not isfile(file)]
     if missing and len(missing) == len(files):
         log.warning("no scan of '%s' is there; the training is not monitored", path)
         return None
     if missing:
         raise DatasetError(f"'{path}' names '{missing[0]}', which does not exist.")
-    return Monitor(
-        watched.cases, names, preparation=preparation, windows=windows, precision=precision
-    )
+    return Monitor(cases, names, preparation=preparation, windows=windows, precision=precision)

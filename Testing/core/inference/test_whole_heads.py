@@ -84,6 +84,17 @@ def test_the_report_has_boxes_totals_and_asymmetry(both: tuple[object, Segmentat
     assert abs(total["asymmetry"]) < 0.2
 
 
+def test_the_head_is_measured_on_the_way_to_both_hippocampi(
+    both: tuple[object, Segmentation], brain: VolumePredictor, head: Volume
+) -> None:
+    measured = both[1].report["brain"]
+    assert measured["by"] == "brain-mr"
+    assert 900 < measured["brain_ml"] < measured["intracranial_ml"] < 1900
+    own = brain.segment(head).report["brain"]
+    for name in ("brain_ml", "intracranial_ml"):
+        assert own[name] == pytest.approx(measured[name], rel=0.02)
+
+
 def test_points_carry_the_labels_of_both_sides(both: tuple[object, Segmentation]) -> None:
     points = both[1].points
     assert {1, 2, 3, 4} <= {*points.refined_label.tolist()}
@@ -140,9 +151,15 @@ def test_the_command_writes_what_the_session_says(
 def test_a_region_given_by_hand_wins(hippocampus: VolumePredictor, head: Volume) -> None:
     found = finder_of(hippocampus).find(head, (), RunMonitor())
     roi = next(region.roi for region in found.regions if region.side == "right")
-    result = open_session(hippocampus, head, PredictOptions(roi=roi)).segment()
+    session = open_session(hippocampus, head, PredictOptions(roi=roi))
+    result = session.segment()
     assert [item.value for item in result.structures] == [1, 2]
     assert "found" not in result.report
+    for part in (result, session.render(PredictOptions())):
+        assert [(item.name, item.side) for item in part.structures] == [
+            ("Anterior hippocampus", "right"), ("Posterior hippocampus", "right")
+        ]  # fmt: skip
+        assert "Right" in part.structures[0].terminology
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +365,14 @@ def test_without_a_model_the_command_takes_the_brains_and_says_so(
     assert "no --model given: 'brain-mr'" in done.err
     folder = tmp_path / "scans" / "segmentations" / "a"
     assert read_report(folder)["model"]["name"] == "brain-mr"
-    assert len(read_report(folder)["structures"]) == 32
+    report = read_report(folder)
+    assert len(report["structures"]) == 32
+    assert {row["name"]: row["freesurfer"] for row in report["labels"]}["Right hippocampus"] == 53
+    mask, labels = (read_volume(folder / f"{n}.nii.gz").array for n in ("brain", "freesurfer"))
+    assert ((labels > 0) & (labels != 24) == (mask == 1)).all()
+    voxel = 8 / 1000
+    assert report["brain"]["brain_ml"] == pytest.approx(mask.sum() * voxel, rel=0.01)
+    assert report["brain"]["intracranial_ml"] == pytest.approx((labels > 0).sum() * voxel, rel=0.01)
 
 
 def write_small(path: Path, head: Volume) -> Path:

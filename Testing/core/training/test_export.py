@@ -128,9 +128,17 @@ def test_the_last_weights_are_not_called_the_best(tmp_path: Path):
 
 
 def test_structures_are_named_and_coloured_as_the_card_says():
-    described = {"ball": {"name": "Left ball", "color": [0.1, 0.2, 0.3], "terminology": "T^1"}}
+    described = {
+        "ball": {
+            "name": "Left ball",
+            "color": [0.1, 0.2, 0.3],
+            "terminology": "T^1",
+            "freesurfer": 17,
+        }
+    }
     ball, rod = describe_structures(run_config(card={"structures": described}), LABELS)
     assert (ball.name, ball.color, ball.terminology) == ("Left ball", (0.1, 0.2, 0.3), "T^1")
+    assert ball.freesurfer == 17
     assert rod.name == "rod"
     assert rod.color != ball.color
 

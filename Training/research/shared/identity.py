@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -95,8 +95,18 @@ def contents_of(cases: Sequence[Case]) -> dict[str, list[list[str]]]:
     return found
 
 
+class Named(Protocol):
+    """What has a result of its own: a case, or a trial."""
+
+    @property
+    def name(self) -> str: ...
+
+
+_Case = TypeVar("_Case", bound=Named)
+
+
 def measure_cases(
-    folder: Path, cases: Sequence[Case], measure: Callable[[Case], Any], *, title: str
+    folder: Path, cases: Sequence[_Case], measure: Callable[[_Case], Any], *, title: str
 ) -> dict[str, dict[str, Any]]:
     """What ``measure`` says of each case: read from the folder, or measured now and kept there."""
     found = {}
