@@ -89,6 +89,7 @@ ClassWeighting = Literal["none", "inverse_sqrt"]
 _PIECE = {"cpu": 1 << 14}  # pixels at a time: 2 MB of 33 classes
 _ALL = 1 << 24  # on other devices
 _SMOOTH = 1e-3  # pixels, below the Dice fraction
+_IMPOSSIBLE = -1e4  # a logit whose probability is 0
 
 
 def soft_region_loss(
@@ -193,6 +194,30 @@ class Targets(NamedTuple):
     shares: Tensor | None = None
     """(B, N, *S) uint8, labels at N places inside each pixel, whose frequencies are a soft label;
     None where a pixel is one class."""
+    unannotated: Tensor | None = None
+    """(B, C or more) bool, the classes that were not drawn in an image, which its background may
+    hide; None where all were."""
+
+    def merge_unannotated(self, logits: Tensor, *, axis: int) -> Tensor:
+        """Logits in which background has the probability of all classes that were not drawn, too.
+
+        Then "background" is right wherever such a class may be, and the loss says nothing of it.
+
+        :param logits: (B, ..., C, ...) with the classes along ``axis``; the same comes back.
+        """
+        if self.unannotated is None:
+            return logits
+        classes = logits.shape[axis]
+        hidden = self.unannotated[:, :classes]  # (B, C)
+        merged = hidden.clone()
+        merged[:, 0] = True
+        shape = [1] * logits.ndim
+        shape[0], shape[axis] = hidden.shape
+        is_hidden, is_merged = hidden.view(shape), merged.view(shape)
+        logits = logits.float()
+        together = logits.masked_fill(~is_merged, _IMPOSSIBLE).logsumexp(axis, keepdim=True)
+        is_background = is_merged & ~is_hidden
+        return torch.where(is_background, together, logits.masked_fill(is_hidden, _IMPOSSIBLE))
 
     def shares_of_cells(self, cell: int) -> Tensor:
         """Labels at the places inside each cell of ``cell`` pixels an axis.

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    return train_as_asked("python Training/train.py", parser.parse_args(arguments))
+    return train_as_asked("python Training/train.py", parser.parse_intermixed_args(arguments))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,17 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from MorseCore import __version__
-from MorseCore.commands import demo, evaluate, methods, models, preview, segment, train, worker
+from MorseCore.commands import (
+    demo,
+    evaluate,
+    methods,
+    models,
+    plan,
+    preview,
+    segment,
+    train,
+    worker,
+)
 from MorseCore.commands.terminal import print_any_letter
 from MorseCore.errors import lacking
 from MorseCore.system.allocation import SMALL, keep_freed_memory
@@ -25,13 +35,13 @@ from MorseCore.system.signals import terminating
 __all__ = ["main"]
 
 _STOPPED = "interrupted; finished cases are kept, run it again to go on"
-_COMMANDS = (demo, segment, evaluate, models, preview, train, methods, worker)
+_COMMANDS = (demo, segment, evaluate, models, plan, preview, train, methods, worker)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error becomes one sentence on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(_join_region(words))
+    options = _parsed(_parser(), _join_region(words))
     print_any_letter()
     try:
         keep_freed_memory(largest=SMALL)
@@ -70,6 +80,17 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """``key=value`` may stand anywhere, which argparse allows before the first option only."""
+    options, rest = parser.parse_known_args(words)
+    strange = [word for word in rest if word.startswith("-") or "=" not in word]
+    if strange or (rest and not hasattr(options, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(strange or rest)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def _join_region(words: list[str]) -> list[str]:

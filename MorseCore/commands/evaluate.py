@@ -29,8 +29,17 @@ def add(commands: Any) -> None:
         help="CSV with columns case and subject; intervals are then over subjects",
     )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="JSON; a CSV is written beside it"
-    )
+        "--only-predicted", action="store_true",
+        help="leave out cases without a prediction, which count as missed otherwise",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR",
+        help="other predictions of the same cases, to compare with: differences and intervals",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE",
+        help="JSON; a CSV of the cases is written beside it, and with --against a picture",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -41,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     from MorseCore.metrics.evaluationtable import format_table
     from MorseCore.metrics.subjects import read_subjects
 
-    labels = None
+    labels: dict[int, str] | None = written_names(options.prediction) or None
     if options.model:
         from MorseCore.store.library import find_model
         from MorseCore.store.model_folder import read_model
@@ -55,10 +64,17 @@ def run(options: argparse.Namespace) -> int:
         )
     summary = evaluate_folder(
         options.prediction, options.reference, output=options.output, labels=labels,
-        rule=options.rule, subjects=subjects,
+        rule=options.rule, subjects=subjects, only_predicted=options.only_predicted,
+        against=options.against,
     )  # fmt: skip
     print(format_table(summary))
     if options.output is not None:
         written = summary_path(options.output)
         print(f"written: {written}, {written.with_suffix('.csv').name}")
+        if options.against:
+            from MorseCore.metrics.differences import draw_comparison
+
+            titles = options.prediction.name, options.against.name
+            draw_comparison(written.with_suffix(".png"), summary["against"], titles=titles)
+            print(f"drawn: {written.with_suffix('.png')}")
     return 0

@@ -88,12 +88,14 @@ class Head(nn.Module, ABC):
         coarse = field.coarse_grid(axes)
         result = {}
         if "sup" in active:
-            result["sup"] = _map_loss(coarse, targets, every, weighting, cell=cell)
+            merged = targets.merge_unannotated(coarse, axis=1)
+            result["sup"] = _map_loss(merged, targets, every, weighting, cell=cell)
         if "rend" in active and "rend" in self.loss_weights:
             known = CoarseGrid(coarse.detach(), axes) if cell == 1 else None
             coords = sampler.select(field, targets, coarse=known, generator=generator)
             labels = labels_at(targets.labels, coords)
-            result["rend"] = point_cross_entropy(field.logits(coords), labels)
+            logits = targets.merge_unannotated(field.logits(coords), axis=2)
+            result["rend"] = point_cross_entropy(logits, labels)
         return result
 
 

@@ -7,7 +7,7 @@ Arrays and spacings are in the order (K, J, I).
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,26 +18,22 @@ from MorseCore.errors import DatasetError, GeometryError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.metrics.casetable import CaseScore, Unit, write_cases
-from MorseCore.metrics.evaluationtable import format_table
-from MorseCore.metrics.pairing import CasePair, pair_cases
-from MorseCore.metrics.scores import (
-    MEASURES,
-    Rule,
-    StructureScore,
-    overlap,
-    score_labels,
-    summarise,
+from MorseCore.metrics.differences import (
+    COMPARED,
+    bootstrap_difference,
+    by_subject,
+    paired_comparison,
 )
-from MorseCore.metrics.subjects import mean_by_subject
+from MorseCore.metrics.evaluationtable import format_table
+from MorseCore.metrics.pairing import CasePair, Pairing, pair_cases
+from MorseCore.metrics.scores import Rule, overlap, score_labels, summarise
 from MorseCore.system.files import prepare_output_directory, write_json
 
-__all__ = ["bootstrap_difference", "evaluate_folder", "format_table", "summary_path"]
+__all__ = ["evaluate_folder", "format_table", "summary_path"]
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_LABEL = 65535
-_RESAMPLES = 2000
-_COMPARED = [measure.name for measure in MEASURES if measure.is_compared]
 
 CaseScores = dict[str, CaseScore]
 """By stage."""
@@ -51,6 +47,8 @@ def evaluate_folder(
     labels: Mapping[int, str] | None = None,
     rule: Rule = "mm",
     subjects: Mapping[str, str] = MappingProxyType({}),
+    only_predicted: bool = False,
+    against: Path | None = None,
 ) -> dict[str, Any]:
     """Score every reference's prediction.
 
@@ -62,8 +60,13 @@ def evaluate_folder(
         occurs in any reference.
     :param rule: unit of distances and what a missing structure counts, see `score_labels`.
     :param subjects: case -> subject; intervals are then over subjects, which are independent.
+    :param only_predicted: leave out the cases without a prediction, instead of counting them as
+        missed.
+    :param against: another folder of predictions, to compare with case by case.
     :returns: the summary: what the JSON holds. Counts (``cases``, ``subjects``), ``missing``
-        (cases by stage), ``extra`` (predictions without reference), ``stages`` -> ``structures``
+        (cases by stage), ``left_out`` (values that are none of the structures), ``unpredicted``
+        (cases that were left out), ``extra`` (predictions without reference), ``against``
+        (see :func:`~MorseCore.metrics.differences.paired_comparison`), ``stages`` -> ``structures``
         and ``mean`` (see :class:`~MorseCore.metrics.scores.Summary`), and, with both stages,
         ``comparison`` (refined - coarse).
     :raises DatasetError: if the folders do not fit together, or a label map is not one.
@@ -71,6 +74,8 @@ def evaluate_folder(
     :raises OutputError: if the output cannot be written.
     """
     pairing = pair_cases(prediction, reference)
+    other = None if against is None else pair_cases(against, reference)
+    pairing, other, unpredicted = _predicted(pairing, other, only=only_predicted)
     if subjects and not any(case.name in subjects for case in pairing.cases):
         raise DatasetError(
             f"The table of subjects names none of the cases; it has '{min(subjects)}' …, the "
@@ -79,6 +84,60 @@ def evaluate_folder(
     stem = _output_stem(output) if output is not None else None
     if pairing.extra:
         logger.warning("Not scored, since they have no reference: %s.", ", ".join(pairing.extra))
+    found = _score_all(pairing, labels, rule)
+    summary = _summary(found.scores, found.names, pairing.stages, subjects)
+    summary |= {
+        "rule": rule,
+        "extra": list(pairing.extra),
+        "left_out": found.left_out,
+        "unpredicted": unpredicted,
+        "missing": {
+            stage: [case.name for case in pairing.cases if case.predictions[stage] is None]
+            for stage in pairing.stages
+        },
+    }
+    if other is not None:
+        theirs = _score_all(other, found.names, rule)
+        ours, rivals = (
+            {name: case[part.stages[-1]] for name, case in scored.scores.items()}
+            for scored, part in ((found, pairing), (theirs, other))
+        )
+        summary["against"] = paired_comparison(ours, rivals, found.names, subjects)
+    if stem is not None:
+        unit: Unit = "mm" if rule == "mm" else "voxels"
+        write_cases(stem.with_name(stem.name + ".csv"), found.scores, found.names, unit=unit)
+        write_json(stem.with_name(stem.name + ".json"), summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A folder's scores."""
+
+    scores: dict[str, CaseScores]
+    names: Mapping[int, str]
+    left_out: list[int]
+
+
+def _predicted(
+    pairing: Pairing, other: Pairing | None, *, only: bool
+) -> tuple[Pairing, Pairing | None, list[str]]:
+    """The pairings, without the cases that one of them lacks altogether, if so wished."""
+    every = [part for part in (pairing, other) if part is not None]
+    lacking = [
+        case.name
+        for part in every for case in part.cases if not any(case.predictions.values())
+    ] if only else []  # fmt: skip
+    left = [
+        replace(part, cases=tuple(case for case in part.cases if case.name not in lacking))
+        for part in every
+    ]
+    if not left[0].cases:
+        raise DatasetError("No case is predicted in both folders.")
+    return left[0], left[1] if len(left) > 1 else None, sorted(set(lacking))
+
+
+def _score_all(pairing: Pairing, labels: Mapping[int, str] | None, rule: Rule) -> _Scored:
     wanted = None if labels is None else {v: name for v, name in labels.items() if v != 0}
     if wanted is not None and not wanted:
         raise DatasetError("No structure is named that could be scored; give at least one label.")
@@ -90,20 +149,8 @@ def evaluate_folder(
             sorted(strange),
         )
     names = wanted or _labels_of_references(scores)
-    scores = {name: _complete(case, names, rule) for name, case in scores.items()}
-
-    summary = _summary(scores, names, pairing.stages, subjects)
-    summary["rule"] = rule
-    summary["extra"] = list(pairing.extra)
-    summary["missing"] = {
-        stage: [case.name for case in pairing.cases if case.predictions[stage] is None]
-        for stage in pairing.stages
-    }
-    if stem is not None:
-        unit: Unit = "mm" if rule == "mm" else "voxels"
-        write_cases(stem.with_name(stem.name + ".csv"), scores, names, unit=unit)
-        write_json(stem.with_name(stem.name + ".json"), summary)
-    return summary
+    complete = {name: _complete(case, names, rule) for name, case in scores.items()}
+    return _Scored(complete, names, sorted(strange))
 
 
 def summary_path(output: Path) -> Path:
@@ -112,20 +159,6 @@ def summary_path(output: Path) -> Path:
     if stem.suffix.lower() in (".csv", ".json"):
         stem = stem.with_suffix("")
     return stem.with_name(stem.name + ".json")
-
-
-def bootstrap_difference(
-    before: Sequence[float], after: Sequence[float], *, seed: int = 0
-) -> dict[str, float]:
-    """Mean of ``after - before`` over cases with its 95 % interval: paired percentile bootstrap.
-
-    :returns: ``difference``, ``low``, ``high``; the interval of one case is its difference.
-    """
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    count = len(differences)
-    draws = np.random.default_rng(seed).integers(0, count, (_RESAMPLES, count))
-    low, high = np.percentile(differences[draws].mean(axis=1), [2.5, 97.5])
-    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
 
 
 def _score_case(
@@ -246,26 +279,15 @@ def _summary(
             "miou": asdict(result.miou) if result.miou else None,
         }
         means[stage] = {
-            metric: _by_subject(dict(zip(scores, cases, strict=True)), metric, subjects)
-            for metric in _COMPARED
+            metric: [*by_subject(dict(zip(scores, cases, strict=True)), metric, subjects).values()]
+            for metric in COMPARED
         }
     if "coarse" in means and "refined" in means:
         summary["comparison"] = {
             metric: bootstrap_difference(means["coarse"][metric], means["refined"][metric])
-            for metric in _COMPARED
+            for metric in COMPARED
         }
     return summary
-
-
-def _by_subject(
-    cases: Mapping[str, Mapping[int, StructureScore]], metric: str, subjects: Mapping[str, str]
-) -> list[float]:
-    """Means over structures, then over each subject's cases."""
-    values = {
-        name: float(np.mean([getattr(score, metric) for score in case.values()]))
-        for name, case in cases.items()
-    }
-    return list(mean_by_subject(values, subjects).values())
 
 
 def _output_stem(output: Path) -> Path:

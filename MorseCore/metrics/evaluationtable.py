@@ -74,19 +74,47 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
         notes.append("A missed or spurious structure counts as DSC 0 and the image's diagonal.")
         spurious = ", ".join(f"{stage} {mean['n_spurious']}" for stage, mean in means.items())
         notes.append(f"Spurious (predicted where the reference has none): {spurious}.")
+        found = ", ".join(f"{stage} {_found(mean['hd95'])}" for stage, mean in means.items())
+        notes.append(f"HD95 without the missed and spurious ones: {found} {unit}.")
+    if summary["left_out"]:
+        values = ", ".join(map(str, summary["left_out"]))
+        notes.append(f"Left out, since they are none of the structures: the values {values}.")
+    if summary["unpredicted"]:
+        notes.append(
+            f"Left out, since they were not predicted: {len(summary['unpredicted'])} "
+            f"({_few(summary['unpredicted'])})."
+        )
     for stage, cases in summary["missing"].items():
         if cases:
-            shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
-            notes.append(f"Without a {stage} label map, counted as missed: {len(cases)} ({shown}).")
+            notes.append(
+                f"Without a {stage} label map, counted as missed: {len(cases)} ({_few(cases)})."
+            )
     for m in _SHOWN:
         entry = summary.get("comparison", {}).get(m.name)
         if entry:
             change, *ends = (f"{entry[key]:+.{m.digits}f}" for key in ("difference", "low", "high"))
             interval = " to ".join(ends)
             notes.append(f"refined - coarse, {m.title}: {change}  (95 % interval {interval})")
-    if "comparison" in summary:
+    for name, row in summary.get("against", {}).items():
+        for m in _SHOWN:
+            if m.name in row:
+                entry = row[m.name]
+                change, *ends = (f"{entry[k]:+.{m.digits}f}" for k in ("difference", "low", "high"))
+                interval = " to ".join(ends)
+                notes.append(f"prediction - against, {name}, {m.title}: {change}  "
+                             f"(95 % interval {interval})")  # fmt: skip
+    if "comparison" in summary or "against" in summary:
         notes.append(_independence(summary["cases"], summary["subjects"]))
     return notes
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _found(statistic: Mapping[str, Any]) -> str:
+    value = statistic["valid_mean"]
+    return "none" if value is None else f"{value:.2f}"
 
 
 def _independence(cases: int, subjects: int) -> str:

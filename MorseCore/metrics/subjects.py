@@ -9,7 +9,7 @@ import numpy as np
 from MorseCore.errors import DatasetError
 from MorseCore.images.names import name_without_suffix
 
-__all__ = ["mean_by_subject", "read_subjects", "subjects_of"]
+__all__ = ["mean_by_subject", "read_rows", "read_subjects", "subjects_of"]
 
 
 def read_subjects(path: Path) -> dict[str, str]:
@@ -21,20 +21,28 @@ def read_subjects(path: Path) -> dict[str, str]:
 
     :raises DatasetError: if the file is no such table.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel begins with a mark
-            text = stream.read()
-        # Spreadsheets of some countries write semicolons.
-        marks = {mark: text.partition("\n")[0].count(mark) for mark in ",;\t"}
-        rows = list(csv.DictReader(text.splitlines(), delimiter=max(marks, key=lambda m: marks[m])))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"'{path}' cannot be read as a table: {error}.") from None
+    rows = read_rows(path)
     key = next((k for k in ("subject", "patient") if rows and k in rows[0]), None)
     if key and "case" not in rows[0]:
         raise DatasetError(f"'{path}' names subjects, but has no column 'case'.")
     if not key:
         return {}
     return {name_without_suffix(row["case"] or ""): row[key] for row in rows if row[key]}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a table by the names of its columns, which commas, semicolons or tabs separate.
+
+    :raises DatasetError: if the file is no table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel begins with a mark
+            text = stream.read()
+        # Spreadsheets of some countries write semicolons.
+        marks = {mark: text.partition("\n")[0].count(mark) for mark in ",;\t"}
+        return list(csv.DictReader(text.splitlines(), delimiter=max(marks, key=lambda m: marks[m])))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"'{path}' cannot be read as a table: {error}.") from None
 
 
 def mean_by_subject(values: Mapping[str, float], subjects: Mapping[str, str]) -> dict[str, float]:

@@ -36,6 +36,7 @@ __all__ = [
     "PreparedCase",
     "absent_labels",
     "check_shared",
+    "named_labels",
     "open_dataset",
     "prepare_case",
     "read_case",
@@ -62,6 +63,10 @@ class Decathlon:
         """C, background included; one more than the largest label."""
         return max(self.labels) + 1
 
+    def values_of(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The labels of structures."""
+        return tuple(value for value, name in self.labels.items() if name in names)
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
@@ -79,6 +84,8 @@ class PreparedCase:
     digest: str = ""
     """Of the image's voxels as they lie in the file, see :func:`voxel_digest`; empty for an image
     of one value, of which a data set of slices has many."""
+    unannotated: tuple[int, ...] = ()
+    """Labels that were not drawn, and may be there all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +134,7 @@ def open_dataset(
             "'data.dataset' and 'data.split' of the configuration name another."
         )
     data = _read(dataset)
-    labels = _labels(data, dataset, may_skip=may_skip_numbers)
+    labels = named_labels(data, dataset, may_skip=may_skip_numbers)
     cases = {case.name: case for case in list_cases(data, dataset)}
     if split is None:
         splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
@@ -140,10 +147,28 @@ def open_dataset(
         for path in (case.image, case.label):
             if not isfile(path):
                 raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
+    _check_annotated(splits, labels)
     return Decathlon(
         str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
         labels, splits,
     )  # fmt: skip
+
+
+def _check_annotated(splits: Mapping[str, Sequence[Case]], labels: Mapping[int, str]) -> None:
+    """Refuse to measure by cases in which a structure was not drawn, and unknown structures."""
+    for part, cases in splits.items():
+        for case in cases:
+            for name in case.unannotated:
+                if name not in labels.values():
+                    raise DatasetError(
+                        f"The case '{case.name}' is said to lack '{name}', which is no label of "
+                        f"the data set{nearest(name, labels.values())}."
+                    )
+                if part != "train":
+                    raise DatasetError(
+                        f"The case '{case.name}' of '{part}' is not annotated for '{name}' and "
+                        "cannot be scored; put it into 'train'."
+                    )
 
 
 def absent_labels(cases: Sequence[PreparedCase], *, num_classes: int) -> list[int]:
@@ -336,7 +361,12 @@ def _splits(
     return splits
 
 
-def _labels(data: dict[str, Any], dataset: Path, *, may_skip: bool) -> dict[int, str]:
+def named_labels(data: dict[str, Any], dataset: Path, *, may_skip: bool) -> dict[int, str]:
+    """Value -> name of the labels that a ``dataset.json`` names, in either of its two ways.
+
+    :param may_skip: whether numbers may be left out.
+    :raises DatasetError: if they are named otherwise.
+    """
     labels = data.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise DatasetError(f"'{dataset}' names no labels.")

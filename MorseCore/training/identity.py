@@ -39,6 +39,8 @@ def digest_of(cases: Sequence[PreparedCase]) -> str:
     for case in cases:
         digest.update(f"{case.name} {case.labels.shape} ".encode())
         digest.update(case.labels.tobytes())
+        if case.unannotated:
+            digest.update(f"without {case.unannotated}".encode())
     return digest.hexdigest()
 
 

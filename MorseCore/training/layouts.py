@@ -30,6 +30,8 @@ class Case:
     name: str
     image: Path
     label: Path
+    unannotated: tuple[str, ...] = ()
+    """Structures that were not drawn in it, and may be there all the same."""
 
 
 def is_dataset(data: Mapping[str, Any]) -> bool:
@@ -82,7 +84,9 @@ def _listed(data: Mapping[str, Any], dataset: Path) -> Iterator[Case]:
             log.warning("%s is a companion file that macOS made; it is left out", image.name)
             continue
         name = name_without_suffix(image.name)
-        yield Case(name, _with_channel(image, name), dataset.parent / entry["label"])
+        image, label = _with_channel(image, name), dataset.parent / entry["label"]
+        unannotated = tuple(map(str, entry.get("unannotated", [])))
+        yield Case(str(entry.get("name", name)), image, label, unannotated)
 
 
 def _with_channel(image: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from MorseCore.system.devices import describe_device, resolve_precision
 from MorseCore.system.memory import check_memory, physical_memory
 from MorseCore.training.config import RunConfig
 
-__all__ = ["check_needs", "saved_bytes"]
+__all__ = ["check_needs", "saved_bytes", "step_bytes"]
 
 log = logging.getLogger(__name__)
 _MOST_TENSORS = 20_000  # of a network
@@ -56,6 +56,13 @@ def check_needs(config: RunConfig, device: torch.device, accepted: Acceptance) -
     )  # fmt: skip
 
 
+def step_bytes(config: RunConfig, device: torch.device, *, num_classes: int) -> int:
+    """Bytes that a step takes at least: parameters, gradients and what the backbone keeps."""
+    with shapes_only(most=_MOST_TENSORS):
+        network = config.network.build(num_classes=num_classes)
+    return _needed(config, network, device, config.preparation.window_size, 0)
+
+
 def saved_bytes(network: Network, window: tuple[int, ...]) -> int:
     """What the backbone of a network without values keeps of one image for its gradient.
 
@@ -90,7 +97,10 @@ def _needed(
     window: tuple[int, ...],
     total: int | None,
 ) -> int:
-    """Bytes that a step takes at least."""
+    """Bytes that a step takes at least.
+
+    :param total: bytes of memory; where they are many, the rest is not counted. 0: all is counted.
+    """
     options, batch = config.optimisation, config.optimisation.batch_size
     numbers = 2 + _STATES[options.optimizer] + bool(options.average)  # weight, gradient, …
     parameters = 4 * numbers * sum(p.numel() for p in network.parameters())
@@ -98,7 +108,7 @@ def _needed(
     spec = network.backbone.spec
     pairs = zip(spec.channels, spec.strides, strict=True)
     maps = 4 * batch * sum(c * prod(window) // s ** len(window) for c, s in pairs)
-    if total is None or fixed > total or fixed + _HIDDEN * maps < total:
+    if total is None or 0 < total < fixed or fixed + _HIDDEN * maps < total:
         return fixed
     # Walking through the network takes torch three seconds, once: only where it may matter.
     half = 1 if resolve_precision(device, options.precision) == "fp32" else 2

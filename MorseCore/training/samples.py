@@ -36,6 +36,9 @@ class Minibatch(NamedTuple):
     """(B, N, *O) uint8, labels at N places inside each pixel: a soft label is how often each class
     is among them. N may be 0, which is also what an empty tensor means: each pixel is one class."""
 
+    unannotated: Tensor = torch.empty(0, dtype=torch.bool)
+    """(B, 256) bool, the classes that were not drawn, which background may hide; empty: none."""
+
     def to(self, device: torch.device) -> "Minibatch":
         """On a device."""
         return Minibatch(*(part.to(device, non_blocking=True) for part in self))
@@ -47,6 +50,7 @@ class Minibatch(NamedTuple):
             self.labels,
             self.points if self.points.shape[-2] else None,
             self.shares if self.shares.numel() else None,
+            self.unannotated if self.unannotated.numel() else None,
         )
 
 
@@ -94,7 +98,11 @@ class CropDataset(Samples):
         self._crop, self._augmentation = crop, augmentation
         self._length, self._seed, self._oversample = length, seed, oversample
         self.digest, self.is_on_cpu = digest_of(cases), True
-        self._samples = [part for case in cases for part in _split(case, len(crop))]
+        is_partial = any(case.unannotated for case in cases)
+        self._samples = [
+            (*part, _marks(case.unannotated if is_partial else None))
+            for case in cases for part in _split(case, len(crop))
+        ]  # fmt: skip
         self._presample, self._points = presample, self._draw_points(presample)
 
     def __len__(self) -> int:
@@ -106,7 +114,7 @@ class CropDataset(Samples):
         epoch, place = divmod(item, count)
         order = torch.randperm(count, generator=generator_for(self._seed, "epoch", epoch))
         number = int(order[place])
-        image, labels, foreground, spacing = self._samples[number]
+        image, labels, foreground, spacing, unannotated = self._samples[number]
         generator = generator_for(self._seed, "sample", item)
         crop, target, to_source = augment_located(
             image, labels, crop=self._crop,
@@ -119,7 +127,7 @@ class CropDataset(Samples):
                 self._points[number], to_source, count=self._presample.points, generator=generator
             )
         # Labels are widened here: eight bytes a voxel of a whole CT are a gigabyte.
-        return Minibatch(crop, target.long(), to_source, points)
+        return Minibatch(crop, target.long(), to_source, points, unannotated=unannotated)
 
     def _draw_points(self, presample: PrecomputedConfig | None) -> list[Tensor]:
         """(P, D) coordinates in each source image, the same whatever else is drawn."""
@@ -127,7 +135,7 @@ class CropDataset(Samples):
             return []
         points = [
             draw_points(labels.numpy(), presample, seed=seed_for(self._seed, "points", number))
-            for number, (_, labels, _, _) in enumerate(self._samples)
+            for number, (_, labels, *_) in enumerate(self._samples)
         ]
         total = sum(map(len, points))
         size = sum(part.nbytes for part in points) / 2**20
@@ -177,6 +185,15 @@ class StepSampler(torch.utils.data.Sampler[int]):
 
 
 _Sample = tuple[Tensor, Tensor, Tensor, tuple[float, ...]]
+
+
+def _marks(unannotated: Sequence[int] | None) -> Tensor:
+    """(256,) bool, true for each label of the list; empty for None."""
+    if unannotated is None:
+        return torch.empty(0, dtype=torch.bool)
+    marks = torch.zeros(256, dtype=torch.bool)
+    marks[list(unannotated)] = True
+    return marks
 
 
 def _split(case: PreparedCase, dims: int) -> list[_Sample]:

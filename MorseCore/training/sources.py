@@ -117,9 +117,12 @@ class ImageSource:
             cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True
         )
         return [
-            prepare_case(
-                case, config.preparation, num_classes=self._data.num_classes,
-                accepted=self._accepted,
+            replace(
+                prepare_case(
+                    case, config.preparation, num_classes=self._data.num_classes,
+                    accepted=self._accepted,
+                ),
+                unannotated=self._data.values_of(case.unannotated),
             ) for case in bar
         ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from MorseCore.errors import ConfigError
 from MorseCore.field import Field
 from MorseCore.heads.head import Head
 from MorseCore.losses import ClassWeighting, Targets, point_region_loss
@@ -45,6 +46,11 @@ class PointHead(Head):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """See :class:`Head`; ``stride``, ``cell`` and ``weighting`` have no meaning here."""
+        if targets.unannotated is not None:
+            raise ConfigError(
+                "This head cannot learn from cases in which a structure is not annotated; choose "
+                "the head morse, or leave those cases out."
+            )
         coords = self.select(field, targets, sampler=sampler, generator=generator)
         labels = labels_at(targets.labels, coords)
         return self.point_losses(field, coords, labels, active=active, generator=generator)

@@ -14,7 +14,8 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
 from MorseCore.images.segmentationfile import write_segmentation_nrrd
 from MorseCore.metrics.casetable import read_cases
-from MorseCore.metrics.evaluation import bootstrap_difference, evaluate_folder, format_table
+from MorseCore.metrics.differences import bootstrap_difference
+from MorseCore.metrics.evaluation import evaluate_folder, format_table
 from MorseCore.metrics.scores import Rule
 from MorseCore.metrics.subjects import read_subjects
 

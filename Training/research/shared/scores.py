@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from MorseCore.metrics.casetable import CaseScore
-from MorseCore.metrics.evaluation import bootstrap_difference
+from MorseCore.metrics.differences import bootstrap_difference
 from MorseCore.metrics.subjects import mean_by_subject
 
 __all__ = ["Cases", "Interval", "Values", "all_by_subject", "pair_subjects", "values_by_subject"]
