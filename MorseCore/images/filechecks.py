@@ -4,13 +4,18 @@ ITK fills the rest of a truncated file with zeros or with what happens to lie in
 ever for a pipe, and believes any size that a header claims.
 """
 
+import logging
 import stat
 import zlib
 from pathlib import Path
 
 from MorseCore.errors import ImageError
 
-__all__ = ["check_is_regular", "check_size", "damaged", "is_gzip", "unpacked_length"]
+__all__ = [
+    "check_is_regular", "check_size", "damaged", "is_gzip", "note_surplus", "unpacked_length",
+]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 16  # bytes; empty images unpack to a thousand times their size
 _SLACK = 1 << 26  # bytes that a file may hold beyond its voxels
@@ -42,35 +47,57 @@ def check_size(name: str, *, found: int, expected: int) -> None:
         )
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip files do."""
+def note_surplus(name: str, *, found: int, expected: int) -> list[str]:
+    """A sentence for the report, already logged, if a file holds more than its header says.
+
+    Behind a header of its own, or at a wrong size of the image, the first bytes are not the voxels.
+    """
+    if found <= expected:
+        return []
+    sentence = (
+        f"{name} holds {found} bytes, and its header asks for {expected}; the first of them are "
+        "taken, so check that the size of the image is right."
+    )
+    logger.warning("%s", sentence)
+    return [sentence]
+
+
+def is_gzip(path: Path, *, offset: int = 0) -> bool:
+    """Whether a file, or what lies in it from a place on, begins as gzip files do."""
     with path.open("rb") as stream:
+        stream.seek(offset)
         return stream.read(2) == _GZIP
 
 
-def unpacked_length(path: Path, *, offset: int = 0, expected: int | None = None) -> int:
+def unpacked_length(path: Path, *, expected: int, offset: int = 0, most: int | None = None) -> int:
     """Unpack a gzip or zlib stream to its end and its check sum; the number of bytes in it.
 
-    :param offset: where the stream begins in the file.
+    What follows the stream is not looked at.
+
     :param expected: bytes that it should have; one that holds far more is no image.
+    :param offset: where the stream begins in the file.
+    :param most: packed bytes in which it must end; None: all of the file.
     :raises ImageError: if it is damaged, ends too early, or holds far too much.
     """
     length, unpacker = 0, zlib.decompressobj(wbits=47)
-    most = None if expected is None else 2 * expected + _SLACK
+    left = path.stat().st_size if most is None else most
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
-            while block := stream.read(_BLOCK):
+            while block := stream.read(min(_BLOCK, left)):
+                left -= len(block)
                 length += len(unpacker.decompress(block))
                 # Some programs write a file as several gzip members, one after the other.
                 while unpacker.eof and unpacker.unused_data[:2] == _GZIP:
                     rest, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=47)
                     length += len(unpacker.decompress(rest))
-                if most is not None and length > most:
+                if length > 2 * expected + _SLACK:
                     raise ImageError(
                         f"{path.name} unpacks to far more than the {expected} bytes that its "
                         "header promises; it is no image."
                     )
+                if unpacker.eof and unpacker.unused_data[:2] not in (b"", _GZIP[:1]):
+                    break  # a gigabyte may follow
     except zlib.error as error:
         raise damaged(path) from error
     if not unpacker.eof:

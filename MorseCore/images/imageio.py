@@ -20,7 +20,6 @@ from MorseCore.images.nifti import (
     check_nifti,
     is_nifti,
     read_missing_voxels,
-    read_nifti_header,
 )
 from MorseCore.images.pictures import check_picture
 from MorseCore.images.severalvolumes import read_one_volume
@@ -44,6 +43,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_FORMATS = tuple(
+    f"{name}ImageIO" for name in ("Nifti", "Nrrd", "Meta", "PNG", "JPEG", "BMP", "TIFF")
+)
+"""Of ITK's readers, those whose files are known to be whole before they are read."""
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 _PATH_ERRORS = {
     errno.ELOOP: "it is a link that leads back to itself",
@@ -51,6 +54,7 @@ _PATH_ERRORS = {
     errno.ENAMETOOLONG: "its name is too long",
     errno.ENOTDIR: "a part of its path is a file, not a folder",
 }
+_UNIT = 0.01  # how far a direction's length may be from 1, as in DICOM
 _PLAUSIBLE = (0.02, 20.0)  # mm; outside, somebody mistook the unit
 
 
@@ -112,7 +116,7 @@ def read_volume(path: Path, options: ReadOptions | None = None) -> Volume:
         notes = [] if path.is_dir() else _check_file(path, options.accepted)
         volume = _read_dicom(path, options) or _read_file(path, options)
     volume = replace(volume, notes=(*notes, *volume.notes))
-    _warn_about_geometry(volume, path)
+    warn_about_spacing(volume)
     return volume
 
 
@@ -281,15 +285,17 @@ def _check_contents(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     """Refuse what ITK would accept in silence: half a file, a spacing that is none."""
     if is_nifti(path):
         return check_nifti(path, accepted)
-    if path.name.lower().endswith(_PICTURES):
-        check_picture(path)
-    else:
-        check_text_header(path)
-    return []
+    check_picture(path)
+    return check_text_header(path)
 
 
 def _read(path: Path, volume: int | None) -> tuple[SimpleITK.Image, int | None]:
     """The image and, where there is a fourth axis, which volume it is."""
+    if SimpleITK.ImageFileReader.GetImageIOFromFileName(itk_path(path)) not in _FORMATS:
+        raise ImageError(
+            f"{path.name} is not an image in a format that can be read (NIfTI, NRRD, MetaImage, "
+            "DICOM, PNG, JPEG, BMP, TIFF); convert it to one of them."
+        )
     try:
         return read_one_volume(path, volume)
     except RuntimeError as error:
@@ -303,12 +309,9 @@ def _read(path: Path, volume: int | None) -> tuple[SimpleITK.Image, int | None]:
             raise GeometryError(
                 f"{path.name} has voxels of zero size; each size must be positive."
             ) from error
-        if "determine ImageIO" in text:
-            raise ImageError(
-                f"{path.name} is not an image in a format that can be read."
-            ) from error
         raise ImageError(
-            f"{path.name} cannot be read: it is damaged or of an unusual kind."
+            f"{path.name} cannot be read: it is damaged or of an unusual kind; export it again "
+            "from the program that made it."
         ) from error
 
 
@@ -341,7 +344,15 @@ def geometry_of(image: SimpleITK.Image) -> Geometry:
         spacing, origin = (*spacing, 1.0), (*origin, 0.0)
         a, b, c, d = direction
         direction = (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0)
-    return Geometry.from_lps(size[::-1], spacing=spacing, origin=origin, direction=direction)
+    geometry = Geometry.from_lps(size[::-1], spacing=spacing, origin=origin, direction=direction)
+    lengths = np.linalg.norm(np.reshape(direction, (3, 3)), axis=0)
+    if np.abs(lengths - 1).max() > _UNIT:  # readers disagree about what such voxels measure
+        found = " x ".join(f"{length:.3g}" for length in lengths)
+        raise GeometryError(
+            f"The image's directions have the lengths {found}, and 1 is expected; put the size of "
+            "voxels into the spacing."
+        )
+    return geometry
 
 
 def warn_about_spacing(volume: Volume) -> None:
@@ -352,30 +363,6 @@ def warn_about_spacing(volume: Volume) -> None:
         logger.warning(
             "%s has voxels of %s mm, which is implausible; is the unit right?", volume.source, found
         )
-
-
-def _warn_about_geometry(volume: Volume, path: Path) -> None:
-    warn_about_spacing(volume)
-    if path.is_file() and is_nifti(path) and volume.ndim == 3:
-        sform = read_nifti_header(path).sform
-        if sform is None:
-            return
-        corners = np.array(
-            [[0, 0, 0], [n - 1 for n in volume.geometry.shape[::-1]]], dtype=np.float64
-        )
-        shift = np.abs(
-            corners @ sform[:, :3].T + sform[:, 3] - volume.geometry.to_world(corners)
-        ).max()
-        if (
-            shift > max(volume.geometry.spacing) / 2
-            and max(volume.geometry.spacing) < _PLAUSIBLE[1]
-        ):
-            logger.warning(
-                "%s states two positions that differ by %.1f mm (sform and qform); "
-                "the one that Slicer uses is taken.",
-                path.name,
-                shift,
-            )
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:

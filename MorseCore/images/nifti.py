@@ -1,6 +1,8 @@
 """NIfTI files: what the header says, whether it can be believed, and the voxels that ITK loses."""
 
 import gzip
+import itertools
+import logging
 import math
 import struct
 import zlib
@@ -15,6 +17,7 @@ from MorseCore.images.filechecks import (
     check_size,
     damaged,
     is_gzip,
+    note_surplus,
     unpacked_length,
 )
 from MorseCore.system.acceptance import NOTHING, Acceptance
@@ -28,7 +31,10 @@ __all__ = [
     "read_nifti_header",
 ]
 
+logger = logging.getLogger(__name__)
+
 _HEADER = 348
+_FIRST = 352  # byte at which voxels can begin behind a header, in the same file
 _FLOATS = (16, 64)  # NIfTI's codes for float32 and float64
 _BITS = {
     1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32,
@@ -38,6 +44,9 @@ _BITS = {
 _ONE_FILE, _TWO_FILES = b"n+1", b"ni1"
 _PAIR = (".hdr", ".hdr.gz", ".img", ".img.gz")
 _BLOCK = 1 << 16  # voxels looked at together
+_SHORTEST = 1e-6  # of an axis; the file's unit
+_OPPOSITE = -0.5  # cosine between two directions
+_APART = 0.5  # voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +69,15 @@ class NiftiHeader:
     """3x4 matrix from indices to RAS, if the file has one."""
     qform: np.ndarray | None
     """The same from the header's quaternion, if the file has one."""
+    scale: tuple[float, float]
+    """Slope and intercept; a slope of zero or NaN says that voxels are stored as they are."""
     floats: np.dtype[np.floating] | None
     """Type of the voxels as stored, if they are real numbers that may be NaN or infinite."""
 
     @property
     def data_end(self) -> int:
         """Bytes from the start of the voxels' file to their end."""
-        start = max(int(self.offset), _HEADER if self.magic == _ONE_FILE else 0)
-        return start + math.prod(max(n, 1) for n in self.size) * self.bits // 8
+        return int(self.offset) + math.prod(max(n, 1) for n in self.size) * self.bits // 8
 
 
 def is_nifti(path: Path) -> bool:
@@ -90,8 +100,8 @@ def pair_of(path: Path) -> tuple[Path, Path] | None:
         names = [stem + (e.upper() if is_upper else e) for e in (kind, f"{kind}.gz")]
         part = next((p for n in names if (p := path.with_name(n)).exists()), None)
         if part is None:
-            what = "header" if kind == ".hdr" else "file with its voxels"
-            raise ImageError(f"{name} lacks its {what}, '{names[0]}'.")
+            what = "its header" if kind == ".hdr" else "the file with its voxels"
+            raise ImageError(f"{name} lacks {what}, '{names[0]}'.")
         check_is_regular(part)
         found.append(part)
     return found[0], found[1]
@@ -106,9 +116,18 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     :raises GeometryError: if spacing or position are no proper numbers, or the two positions that
         a header can hold are mirror images of each other: one of them exchanges left and right.
     """
+    if is_gzip(path) and not path.name.lower().endswith(".gz"):
+        raise ImageError(
+            f"{path.name} is packed with gzip, and its name does not say so; call it "
+            f"'{path.name}.gz'."
+        )
     header = read_nifti_header(path)
-    if not math.isfinite(header.offset):
-        raise ImageError(f"{path.name} does not say where its voxels begin; its header is damaged.")
+    least = _FIRST if header.magic == _ONE_FILE else 0
+    if not (header.offset >= least and header.offset.is_integer()):
+        raise ImageError(
+            f"{path.name} says that its voxels begin at byte {header.offset:g}; a whole number "
+            f"from {least} on is expected. Save it again with the program that made it."
+        )
     if _BITS.get(header.kind, header.bits) != header.bits:
         raise ImageError(
             f"{path.name} contradicts itself: voxels of type {header.kind} have "
@@ -123,13 +142,13 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
         )
     pair = pair_of(path)
     notes = _check_kind(path, header, is_pair=pair is not None, accepted=accepted)
-    notes += _check_positions(path, header, accepted)
+    notes += _check_positions(path, header, accepted) + _note_scale(path, header)
     end, voxels = header.data_end, pair[1] if pair else path
     found_bytes = (
         unpacked_length(voxels, expected=end) if is_gzip(voxels) else voxels.stat().st_size
     )
     check_size(voxels.name, found=found_bytes, expected=end)
-    return notes
+    return notes + note_surplus(voxels.name, found=found_bytes, expected=end)
 
 
 def _check_kind(
@@ -153,22 +172,79 @@ def _check_kind(
 
 
 def _check_positions(path: Path, header: NiftiHeader, accepted: Acceptance) -> list[str]:
-    """Both matrices are finite, and neither mirrors what the other does not."""
+    """Both matrices are finite, and they agree on which side is left."""
     for name, matrix in (("sform", header.sform), ("qform", header.qform)):
         if matrix is not None and not np.isfinite(matrix).all():
             raise GeometryError(
                 f"{path.name} has a position matrix ({name}) with values that are not numbers."
             )
-    if header.sform is None or header.qform is None:
+    if header.sform is None:
         return []
-    hands = [float(np.linalg.det(matrix[:, :3])) for matrix in (header.sform, header.qform)]
-    if hands[0] * hands[1] >= 0:
+    lengths = np.linalg.norm(header.sform[:, :3], axis=0)
+    if header.qform is None:
+        if lengths.min() < _SHORTEST:
+            raise GeometryError(
+                f"{path.name} has a position matrix (sform) in which an axis has no length."
+            )
         return []
-    error = GeometryError(
-        f"{path.name} states two positions that are mirror images of each other (sform and "
-        "qform): left and right cannot be told apart; correct its header."
+    return _compare_positions(path, header, header.sform, header.qform, accepted)
+
+
+def _compare_positions(
+    path: Path,
+    header: NiftiHeader,
+    sform: np.ndarray,
+    qform: np.ndarray,
+    accepted: Acceptance,
+) -> list[str]:
+    """A left side that is the right one in the other position is refused; else both are named."""
+    hands = [float(np.linalg.det(matrix[:, :3])) for matrix in (sform, qform)]
+    axes = [_unit_columns(matrix[:, :3]) for matrix in (sform, qform)]
+    right = float(axes[0][0] @ axes[1][0])  # between what the two call the patient's right
+    if hands[0] * hands[1] < 0 or right < _OPPOSITE:
+        error = GeometryError(
+            f"{path.name} states two positions that are mirror images of each other, or turned "
+            "half-way round (sform and qform): left and right cannot be told apart; correct its "
+            "header."
+        )
+        return [accepted.refuse("mirrored-position", error)]
+    ends = [(0, max(n, 1) - 1) for n in (*header.size, 1, 1, 1)[:3]]
+    corners = np.array(list(itertools.product(*ends)), dtype=np.float64)
+    difference = sform - qform
+    shift = np.abs(corners @ difference[:, :3].T + difference[:, 3]).max()
+    voxels = shift / (max(header.spacing, default=0) or 1)
+    if voxels < _APART:
+        return []
+    return _noted(
+        f"{path.name} states two positions that lie up to {voxels:.1f} voxels apart (sform and "
+        "qform); the one that Slicer uses is taken."
     )
-    return [accepted.refuse("mirrored-position", error)]
+
+
+def _unit_columns(matrix: np.ndarray) -> np.ndarray:
+    """Directions without lengths; what has none stays 0."""
+    lengths = np.linalg.norm(matrix, axis=0)
+    return matrix / np.where(lengths > 0, lengths, 1)
+
+
+def _note_scale(path: Path, header: NiftiHeader) -> list[str]:
+    """A sentence about a scale that cannot be meant, which ITK applies as far as it goes."""
+    slope, intercept = header.scale
+    if math.isfinite(slope) and slope != 0:
+        is_odd = not math.isfinite(intercept)
+    else:
+        is_odd = math.isinf(slope) or (math.isfinite(intercept) and intercept != 0)
+    if not is_odd:
+        return []
+    return _noted(
+        f"{path.name} states a scale that makes no sense (slope {slope:g}, intercept "
+        f"{intercept:g}); check its values."
+    )
+
+
+def _noted(sentence: str) -> list[str]:
+    logger.warning("%s", sentence)
+    return [sentence]
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
@@ -196,7 +272,7 @@ def _parse(raw: bytes, order: str) -> NiftiHeader:
     axes = min(max(axes, 0), 7)
     kind, bits = struct.unpack_from(f"{order}2h", raw, 70)
     face, *spacing = struct.unpack_from(f"{order}4f", raw, 76)
-    (offset,) = struct.unpack_from(f"{order}f", raw, 108)
+    offset, *scale = struct.unpack_from(f"{order}3f", raw, 108)
     qcode, scode = struct.unpack_from(f"{order}2h", raw, 252)
     quaternion = struct.unpack_from(f"{order}6f", raw, 256)
     sform = np.frombuffer(raw, f"{order}f4", 12, 280).reshape(3, 4).astype(np.float64)
@@ -209,6 +285,7 @@ def _parse(raw: bytes, order: str) -> NiftiHeader:
         raw[344:347],
         sform if scode > 0 else None,
         _from_quaternion(quaternion, spacing, face) if qcode > 0 else None,
+        (scale[0], scale[1]),
         np.dtype(f"{order}f{bits // 8}") if kind in _FLOATS and bits in (32, 64) else None,
     )
 

@@ -11,46 +11,13 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from header_files import SIZE, meta, nrrd, raw, refused
 from image_files import assert_one_sentence, grey_voxels, nifti
 from MorseCore.errors import GeometryError, ImageError, ModelError, MorseError
 from MorseCore.images.imageio import read_volume
 from MorseCore.store.library import import_model
 
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT TESTED: no pipes here")
-SIZE = 6 * 5 * 4 * 2  # bytes of the voxels below
-
-
-def raw(folder: Path, name: str = "a.raw", size: int = SIZE) -> Path:
-    (folder / name).write_bytes(bytes(range(256)) * (size // 256 + 1))
-    os.truncate(folder / name, size)
-    return folder / name
-
-
-def meta(folder: Path, place: str, **fields: str) -> Path:
-    values = {
-        "ObjectType": "Image", "NDims": "3", "DimSize": "6 5 4", "ElementSpacing": "1 1 1",
-        "ElementType": "MET_SHORT",
-    } | fields  # fmt: skip
-    lines = [f"{key} = {value}" for key, value in values.items()]
-    path = folder / "a.mhd"
-    path.write_text("\n".join([*lines, f"ElementDataFile = {place}"]) + "\n")
-    return path
-
-
-def nrrd(folder: Path, *lines: str, data: bytes = b"", **fields: str) -> Path:
-    values = {
-        "type": "int16", "dimension": "3", "sizes": "6 5 4", "encoding": "raw", "endian": "little",
-    } | fields  # fmt: skip
-    text = ["NRRD0004", *(f"{key}: {value}" for key, value in values.items()), *lines]
-    path = folder / ("a.nhdr" if any("data file" in line for line in lines) else "a.nrrd")
-    path.write_bytes("\n".join([*text, "", ""]).encode() + data)
-    return path
-
-
-def refused(path: Path, expected: str, kind: type[MorseError] = ImageError) -> None:
-    with pytest.raises(kind, match=expected) as caught:
-        read_volume(path)
-    assert_one_sentence(caught.value, path.name)
 
 
 def test_detached_voxels_that_are_all_there_are_read(tmp_path: Path):
@@ -131,7 +98,7 @@ def test_voxels_that_are_too_few_are_counted(tmp_path: Path):
 def test_a_compressed_stream_that_unpacks_to_too_little_is_no_image(tmp_path: Path):
     """ITK would show what lies in memory."""
     short = zlib.compress(bytes(SIZE // 2))
-    path = meta(tmp_path, "LOCAL", CompressedData="True")
+    path = meta(tmp_path, "LOCAL", CompressedData="True", CompressedDataSize=f"{len(short)}")
     path.write_bytes(path.read_bytes() + short)
     refused(path, f"{SIZE} bytes are expected and {SIZE // 2} are there")
     refused(nrrd(tmp_path, data=gzip.compress(bytes(10)), encoding="gzip"), "10 are there")
@@ -175,8 +142,8 @@ def test_a_tiff_whose_pages_go_in_a_circle_ends(tmp_path: Path):
     ("field", "expected", "kind"),
     [
         ({"bitpix": ("<h", 72, (8,))}, "contradicts itself", ImageError),
-        ({"offset": ("<f", 108, (float("nan"),))}, "where its voxels begin", ImageError),
-        ({"offset": ("<f", 108, (float("inf"),))}, "where its voxels begin", ImageError),
+        ({"offset": ("<f", 108, (float("nan"),))}, "its voxels begin at byte", ImageError),
+        ({"offset": ("<f", 108, (float("inf"),))}, "its voxels begin at byte", ImageError),
         ({"pixdim": ("<f", 80, (float("inf"),))}, "positive number", GeometryError),
         ({"q": ("<h", 252, (1,)), "b": ("<f", 256, (float("nan"),))}, "qform", GeometryError),
     ],
