@@ -12,7 +12,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import GridPrediction
-from MorseCore.inference.brain import keep_one_piece, measure_brain
+from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.files import complete_result, write_result
 from MorseCore.result import RenderedPoints, Segmentation, Structure, brain_values
 
@@ -66,13 +66,14 @@ def test_an_empty_map_has_no_piece_to_clear() -> None:
 
 def test_the_skull_is_filled_by_the_brain_and_the_fluid_around_it() -> None:
     labels = two_pieces()
-    measured = measure_brain(labels, grid(labels.shape), BRAIN)
+    volumes = volumes_of(labels, grid(labels.shape), BRAIN)
+    measured = measure_brain(labels, volumes, BRAIN)
     slab = 64 / 1000  # ml of each structure
     assert measured["brain_ml"] == pytest.approx(5 * slab + 0.027)
     assert measured["intracranial_ml"] == pytest.approx(6 * slab + 0.027)
     assert not measured["at_edge"]
     labels[-1, 5, 5] = 6
-    assert measure_brain(labels, grid(labels.shape), BRAIN)["at_edge"]
+    assert measure_brain(labels, volumes, BRAIN)["at_edge"]
 
 
 def test_ventricles_are_brain_and_the_fluid_around_it_is_not() -> None:
