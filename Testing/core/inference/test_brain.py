@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from MorseCore.api import Result
+from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume
 from MorseCore.inference.assembly import Assembler, Placement
@@ -131,3 +133,27 @@ def test_the_files_of_a_brain_are_its_mask_and_freesurfers_map(tmp_path: Path) -
     write_result(tmp_path, plain)  # another model's result leaves no map of the first
     assert not (tmp_path / "freesurfer.nii.gz").exists()
     assert complete_result(tmp_path, "nii.gz") is not None
+
+
+def test_in_python_a_result_has_mask_numbers_and_volumes() -> None:
+    labels = two_pieces()
+    report = {
+        "structures": [{"value": 4, "name": "s4", "refined_ml": 0.064}],
+        "brain": {"brain_ml": 0.32, "intracranial_ml": 0.384},
+    }
+    segmentation = Segmentation(
+        grid(labels.shape), BRAIN, labels, labels, labels, RenderedPoints.empty(), report
+    )
+    result = Result(segmentation)
+    assert result.brain.array.max() == 1
+    assert result.freesurfer.array.max() == 42
+    rows = {row["name"]: row for row in result.volumes}
+    assert rows["s4"]["freesurfer"] == 42
+    assert (rows["Brain"]["refined_ml"], rows["Intracranial"]["refined_ml"]) == (0.32, 0.384)
+    plain = tuple(replace(item, freesurfer=0) for item in BRAIN)
+    other = Result(replace(segmentation, structures=plain, report={}))
+    assert other.volumes == []
+    with pytest.raises(MorseError, match="not a whole brain's"):
+        _ = other.brain
+    with pytest.raises(MorseError, match="no numbers of FreeSurfer's"):
+        _ = other.freesurfer
