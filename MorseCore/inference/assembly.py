@@ -125,13 +125,13 @@ class Assembler:
             k, j, i = points.indices.T[::-1]
             places = np.ravel_multi_index((k, j, i), whole.shape)
             points = points.take(np.flatnonzero(~np.isin(places, removed)))
-            report["brain"] = {
-                **measure_brain(maps["refined"], whole, self._structures),
-                "removed_ml": round(len(removed) * whole.voxel_volume / 1000, 3),
-            }
-        report["structures"] = compare_masks(
+            report["brain"] = {"removed_ml": round(len(removed) * whole.voxel_volume / 1000, 3)}
+        report["structures"] = changes = compare_masks(
             maps["coarse"], maps["refined"], geometry=whole, structures=self._structures
         )
+        if self._is_brain:
+            volumes = {row["value"]: row["refined_ml"] for row in changes}
+            report["brain"] |= measure_brain(maps["refined"], volumes, self._structures)
         return Segmentation(
             whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
             points, report,

@@ -4,7 +4,7 @@ Which structures are a whole brain's is told by FreeSurfer's numbers
 (:func:`MorseCore.result.brain_values`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import ndimage
 from MorseCore.geometry import Geometry
 from MorseCore.result import Structure, brain_values
 
-__all__ = ["keep_one_piece", "measure_brain"]
+__all__ = ["keep_one_piece", "measure_brain", "volumes_of"]
 
 _BLOCK = 2.0  # mm; pieces are told apart on blocks of voxels, which are quick to label
 
@@ -29,9 +29,7 @@ def keep_one_piece(maps: Sequence[np.ndarray], grid: Geometry) -> np.ndarray:
     step = [max(1, int(_BLOCK / mm + 1e-3)) for mm in grid.spacing[::-1]]
     blocks = np.logical_or.reduce([labels > 0 for labels in maps])
     for axis, n in enumerate(step):
-        if n > 1:
-            starts = np.arange(0, grid.shape[axis], n)
-            blocks = np.logical_or.reduceat(blocks, starts, axis=axis)
+        blocks = _any_of(blocks, n, axis)
     pieces, count = ndimage.label(blocks)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
@@ -47,8 +45,18 @@ def keep_one_piece(maps: Sequence[np.ndarray], grid: Geometry) -> np.ndarray:
     return cleared
 
 
+def _any_of(mask: np.ndarray, n: int, axis: int) -> np.ndarray:
+    """Blocks of ``n`` voxels along an axis; with slices twice as quick as by ``reduceat``."""
+    rows = np.moveaxis(mask, axis, 0)
+    blocks = rows[::n].copy()
+    for shift in range(1, n):
+        part = rows[shift::n]
+        blocks[: len(part)] |= part
+    return np.moveaxis(blocks, 0, axis)
+
+
 def measure_brain(
-    labels: np.ndarray, grid: Geometry, structures: Sequence[Structure]
+    labels: np.ndarray, volumes: Mapping[int, float], structures: Sequence[Structure]
 ) -> dict[str, Any]:
     """Volumes of a whole brain's map, for ``report.json``.
 
@@ -56,13 +64,21 @@ def measure_brain(
     the skull. Where a structure reaches the image's edge, both are of what is in the image.
 
     :param labels: (K, J, I).
+    :param volumes: ml by label.
     """
-    most = max(item.value for item in structures)
-    volumes = np.bincount(labels.ravel(), minlength=most + 1) * grid.voxel_volume / 1000
     faces = (labels.take(n, axis) for axis in range(labels.ndim) for n in (0, -1))
     inside = [item.value for item in structures if item.freesurfer]
     return {
-        "brain_ml": round(float(volumes[list(brain_values(structures))].sum()), 3),
-        "intracranial_ml": round(float(volumes[inside].sum()), 3),
+        "brain_ml": round(sum(volumes[value] for value in brain_values(structures)), 3),
+        "intracranial_ml": round(sum(volumes[value] for value in inside), 3),
         "at_edge": any(bool(face.any()) for face in faces),
     }
+
+
+def volumes_of(
+    labels: np.ndarray, grid: Geometry, structures: Sequence[Structure]
+) -> dict[int, float]:
+    """ml by label of a map (K, J, I)."""
+    most = max(item.value for item in structures)
+    counts = np.bincount(labels.ravel(), minlength=most + 1) * grid.voxel_volume / 1000
+    return dict(enumerate(counts.tolist()))

@@ -21,7 +21,7 @@ from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import Crops, GridPrediction
-from MorseCore.inference.brain import keep_one_piece, measure_brain
+from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
@@ -210,7 +210,8 @@ class VolumePredictor:
         brain: dict[str, Any] = {}
         if brain_values(structures):
             keep_one_piece([labels], grid)
-            brain = {**measure_brain(labels, grid, structures), "by": self.info.name}
+            volumes = volumes_of(labels, grid, structures)
+            brain = {**measure_brain(labels, volumes, structures), "by": self.info.name}
         image = scan.image[tuple(slice(None) for _ in range(3))].numpy()
         return CoarseMap(labels, grid, image, agreement, brain), scan.warnings
 

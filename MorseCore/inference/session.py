@@ -15,6 +15,7 @@ from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, 
 from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.inference.report import report_rendering
 from MorseCore.inference.sliding_window import KeptFields
+from MorseCore.inference.two_sides import with_side
 from MorseCore.renderers import DenseConfig, Renderer
 from MorseCore.result import Segmentation
 from MorseCore.system.memory import check_memory, free_gpu_memory, out_of_memory_explained
@@ -31,6 +32,7 @@ class Session:
     :param options: of the first segmentation; its region bounds every later question.
     :param limit: bytes of fields kept at most; less where a GPU has less to spare.
     :param keep: hold the fields; else there are no further questions.
+    :param side: of the patient on which the region lies, if that is known.
     :raises GeometryError: if the region lies outside the image.
 
     Example::
@@ -49,8 +51,9 @@ class Session:
         *,
         limit: int = FIELD_LIMIT,
         keep: bool = True,
+        side: str = "",
     ) -> None:
-        self._predictor, self._options = predictor, options
+        self._predictor, self._options, self._side = predictor, options, side
         self._part = cut_region(volume, options.roi)[0].geometry
         info = predictor.info
         if (free := free_gpu_memory(predictor.device)) is not None:
@@ -77,6 +80,7 @@ class Session:
             self._volume, self._options, kept=self._kept if self._keep else None,
             progress=progress, should_stop=should_stop,
         )  # fmt: skip
+        result = with_side(result, self._side)
         self._volume, self._result = None, result
         if self._keep:
             self._grid, self._part = self._kept.place.grid, self._kept.place.part
@@ -115,7 +119,7 @@ class Session:
         if is_brain:
             result.report["brain"]["by"] = info.name
         result.report.update(report_rendering(first, options, assembler, info=info))
-        return result
+        return with_side(result, self._side)
 
     def probability(
         self,

@@ -40,7 +40,9 @@ def sided_structures(structures: Sequence[Structure]) -> tuple[Structure, ...]:
 
 
 def with_side(result: Segmentation, side: str) -> Segmentation:
-    """A result of one side: names and values stay the model's own."""
+    """A result of one side, if that is known: names and values stay the model's own."""
+    if not side:
+        return result
     structures = tuple(
         replace(item, side=side, terminology=_sided(item.terminology, side))
         for item in result.structures

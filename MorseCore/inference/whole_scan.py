@@ -24,7 +24,7 @@ from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, 
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.report import exceeds_view
 from MorseCore.inference.session import Session
-from MorseCore.inference.two_sides import SIDES, merge_sides, side_of_box, with_side
+from MorseCore.inference.two_sides import SIDES, merge_sides, side_of_box
 from MorseCore.result import Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import LocatorInfo
@@ -178,45 +178,17 @@ def open_session(
     """
     # An image as large as the training's were; how large those were need not be known.
     is_a_region = predictor.info.field_of_view and not exceeds_view(volume, predictor.info)
-    if options.roi is not None and _has_sides(predictor):
-        return _GivenSession(predictor, volume, options, keep=keep)
     if options.roi is not None or not predictor.needs_finder or is_a_region:
-        return Session(predictor, volume, options, keep=keep)
+        side = _side_of_region(predictor, volume, options.roi)
+        return Session(predictor, volume, options, keep=keep, side=side)
     return _FoundSession(predictor, finder_of(predictor), volume, options, keep=keep)
 
 
-def _has_sides(predictor: VolumePredictor) -> bool:
-    """Whether a model of one side is run on both."""
+def _side_of_region(predictor: VolumePredictor, volume: Volume, roi: Roi | None) -> str:
+    """Of a box given by hand to a model that is else run on both sides; nothing elsewhere."""
     locator = predictor.info.locator
-    return predictor.needs_finder and locator is not None and len(locator.structures) > 1
-
-
-class _GivenSession(Session):
-    """A box given by hand to a model of one side: which one, the head around it says."""
-
-    def __init__(
-        self, predictor: VolumePredictor, volume: Volume, options: PredictOptions, *, keep: bool
-    ) -> None:
-        super().__init__(predictor, volume, options, keep=keep)
-        self._side = side_of_box(volume, options.roi) if options.roi else ""
-
-    def segment(
-        self, *, progress: StageProgress | None = None, should_stop: ShouldStop | None = None
-    ) -> Segmentation:
-        """See :meth:`Session.segment`."""
-        result = super().segment(progress=progress, should_stop=should_stop)
-        return with_side(result, self._side) if self._side else result
-
-    def render(
-        self,
-        options: PredictOptions,
-        *,
-        progress: StageProgress | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> Segmentation:
-        """See :meth:`Session.render`."""
-        result = super().render(options, progress=progress, should_stop=should_stop)
-        return with_side(result, self._side) if self._side else result
+    has_sides = predictor.needs_finder and locator is not None and len(locator.structures) > 1
+    return side_of_box(volume, roi) if roi is not None and has_sides else ""
 
 
 class _FoundSession:

@@ -36,8 +36,6 @@ from Training.research.shared.output import markdown_table
 from Training.research.study.head_changes import CHANGES
 from Training.research.study.head_trials import CONTRASTS, MAP_CHANGES, HeadTrial, MapTrial
 
-QUICK_MAPS = (("T1", "1 mm"), ("T2", "1 mm"), ("FLAIR", "5 mm slices"))
-QUICK_HEADS = ("original", "inverted", "stored -R+A+S")
 FIRST = ("original", "1 mm")
 ONCE = ("2.4 mm slices", "small head")  # of T1 alone
 SAME_HEAD = ("inverted", "gamma")  # the same head in another contrast
@@ -127,12 +125,12 @@ def trials_of(config: RunConfig, options: argparse.Namespace) -> tuple[LabelTabl
 
 
 def quick_ones(trials: Sequence[Trial]) -> list[Trial]:
-    """Three of one map and three of one head."""
-    maps = [t for t in trials if isinstance(t, MapTrial) and (t.contrast, t.change) in QUICK_MAPS]
-    heads = [t for t in trials if isinstance(t, HeadTrial) and t.change in QUICK_HEADS]
+    """All heads as they are, what is done to the last of them, and all of one map."""
+    heads = [trial for trial in trials if isinstance(trial, HeadTrial)]
+    maps = [trial for trial in trials if isinstance(trial, MapTrial)]
     return [
-        *(trial for trial in heads if trial.watched == heads[-1].watched),
-        *(trial for trial in maps if trial.case == maps[-1].case),
+        *(t for t in heads if t.change == "original" or t.watched == heads[-1].watched),
+        *(t for t in maps if t.case == maps[0].case),
     ]
 
 

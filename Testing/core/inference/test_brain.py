@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from MorseCore.api import Result
+from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import GridPrediction
-from MorseCore.inference.brain import keep_one_piece, measure_brain
+from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.files import complete_result, write_result
 from MorseCore.result import RenderedPoints, Segmentation, Structure, brain_values
 
@@ -66,13 +68,14 @@ def test_an_empty_map_has_no_piece_to_clear() -> None:
 
 def test_the_skull_is_filled_by_the_brain_and_the_fluid_around_it() -> None:
     labels = two_pieces()
-    measured = measure_brain(labels, grid(labels.shape), BRAIN)
+    volumes = volumes_of(labels, grid(labels.shape), BRAIN)
+    measured = measure_brain(labels, volumes, BRAIN)
     slab = 64 / 1000  # ml of each structure
     assert measured["brain_ml"] == pytest.approx(5 * slab + 0.027)
     assert measured["intracranial_ml"] == pytest.approx(6 * slab + 0.027)
     assert not measured["at_edge"]
     labels[-1, 5, 5] = 6
-    assert measure_brain(labels, grid(labels.shape), BRAIN)["at_edge"]
+    assert measure_brain(labels, volumes, BRAIN)["at_edge"]
 
 
 def test_ventricles_are_brain_and_the_fluid_around_it_is_not() -> None:
@@ -130,3 +133,27 @@ def test_the_files_of_a_brain_are_its_mask_and_freesurfers_map(tmp_path: Path) -
     write_result(tmp_path, plain)  # another model's result leaves no map of the first
     assert not (tmp_path / "freesurfer.nii.gz").exists()
     assert complete_result(tmp_path, "nii.gz") is not None
+
+
+def test_in_python_a_result_has_mask_numbers_and_volumes() -> None:
+    labels = two_pieces()
+    report = {
+        "structures": [{"value": 4, "name": "s4", "refined_ml": 0.064}],
+        "brain": {"brain_ml": 0.32, "intracranial_ml": 0.384},
+    }
+    segmentation = Segmentation(
+        grid(labels.shape), BRAIN, labels, labels, labels, RenderedPoints.empty(), report
+    )
+    result = Result(segmentation)
+    assert result.brain.array.max() == 1
+    assert result.freesurfer.array.max() == 42
+    rows = {row["name"]: row for row in result.volumes}
+    assert rows["s4"]["freesurfer"] == 42
+    assert (rows["Brain"]["refined_ml"], rows["Intracranial"]["refined_ml"]) == (0.32, 0.384)
+    plain = tuple(replace(item, freesurfer=0) for item in BRAIN)
+    other = Result(replace(segmentation, structures=plain, report={}))
+    assert other.volumes == []
+    with pytest.raises(MorseError, match="not a whole brain's"):
+        _ = other.brain
+    with pytest.raises(MorseError, match="no numbers of FreeSurfer's"):
+        _ = other.freesurfer

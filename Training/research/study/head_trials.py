@@ -17,7 +17,7 @@ from MorseCore.errors import ImageError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume, read_volume, write_labels
 from MorseCore.images.roi import Roi, roi_to_box
-from MorseCore.inference.brain import measure_brain
+from MorseCore.inference.brain import measure_brain, volumes_of
 from MorseCore.inference.locator import CoarseMap, mirror_labels, region_around
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
@@ -83,7 +83,8 @@ class MapTrial:
             found["exchanged"] = _exchanged(mine, truth, names)
         structures = predictor.info.result_structures()
         if brain_values(structures):
-            found["true brain"] = measure_brain(truth, volume.geometry, structures)
+            volumes = volumes_of(truth, volume.geometry, structures)
+            found["true brain"] = measure_brain(truth, volumes, structures)
         if self.change == "1 mm":
             parts = {name: truth == names.index(name) + 1 for name in _located(regions)}
             found["boxes"] = _in_boxes(
