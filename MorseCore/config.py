@@ -132,15 +132,20 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ConfigError(f"'{path}': the file is too large to be a configuration.")
-        data = parse_json(path.read_text(encoding="utf-8"), f"'{path}'")
+        data = parse_json(path.read_text(encoding="utf-8-sig"), f"'{path}'")
     except FileNotFoundError:
         raise ConfigError(f"The file '{path}' does not exist{_looked_in(path)}.") from None
     except IsADirectoryError:
         raise ConfigError(f"'{path}' is a folder; a JSON file is expected.") from None
     except ConfigError:
         raise
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"'{path}' cannot be read as JSON: it is no UTF-8 text; save it as that."
+        ) from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"'{path}' cannot be read as JSON: {error}") from None
+        reason = getattr(error, "strerror", None) or "no file can be called so"
+        raise ConfigError(f"'{path}' cannot be read: {reason}.") from None
     check_depth(data, f"'{path}'")
     if not isinstance(data, dict):
         raise ConfigError(f"'{path}' must hold one JSON object; found {_show(data)}.")

@@ -114,12 +114,20 @@ class BatchRun:
             return _failure(name, str(error))
         except MorseError as error:
             return _failure(name, str(error))
+        try:
+            row = summary_row(name, status, report)
+        except (AttributeError, KeyError, TypeError):  # of an earlier run, and changed since
+            return _failure(
+                name,
+                f"The report.json of its earlier result is damaged; remove the folder '{folder}' "
+                "to segment it again.",
+            )
         if status == "done before":
             log.info("%s: already done", shown)
         else:
             seconds = time.perf_counter() - started
             log.info("%s: done in %.1f s%s", shown, seconds, _volumes(report))
-        return summary_row(name, status, report)
+        return row
 
     def _ask(
         self,

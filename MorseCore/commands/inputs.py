@@ -92,6 +92,8 @@ def _is_dicom(path: Path) -> bool:
 def _expanded(text: str) -> list[Path]:
     """The files that a pattern names, which the shells of Windows leave to the program."""
     path = Path(text)
+    if not text:
+        raise ConfigError("An image or a folder is expected; found an empty name.")
     if "\0" in text:
         raise ConfigError(f"'{text}' is no path: it has a character of code zero in it.")
     if exists(path) or not any(mark in text for mark in "*?"):

@@ -26,11 +26,18 @@ def add(commands: Any) -> None:
         help="image, DICOM folder, folder of images (not searched deeper), or pattern",
     )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, metavar="DIR",
+        "--output", type=_folder, metavar="DIR",
         help="gets a folder for each case; default: 'segmentations' beside the input",
     )  # fmt: skip
     add_settings(parser)
     parser.set_defaults(run=run)
+
+
+def _folder(text: str) -> Path:
+    """A folder; no name at all, as of a variable that is not set, would be the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("a folder is expected; found an empty name")
+    return Path(text)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -114,7 +114,7 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
     :return: sentences for the report.
     :raises ImageError: if a field makes no sense, or voxels are missing.
     :raises GeometryError: if spacing or position are no proper numbers, or the two positions that
-        a header can hold are mirror images of each other: one of them exchanges left and right.
+        a header can hold exchange left and right: one mirrors the other, or turns it half-way.
     """
     if is_gzip(path) and not path.name.lower().endswith(".gz"):
         raise ImageError(

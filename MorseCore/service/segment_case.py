@@ -114,11 +114,11 @@ def _made_from(
 
 def _differences(before: object, now: dict[str, Any]) -> list[str]:
     """In which points a finished case was made otherwise; what it does not say is the default."""
-    if not isinstance(before, dict):
+    if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
         return sorted(now)
     options = {option.name: option.default for option in fields(PredictOptions)}
     defaults = json.loads(json.dumps(options))
-    earlier = {**defaults, **(before.get("options") or {})}
+    earlier = {**defaults, **before["options"]}
     other = [key for key in sorted(now) if key != "options" and before.get(key) != now[key]]
     return other + [key for key, value in now["options"].items() if earlier.get(key) != value]
 

@@ -9,7 +9,7 @@ from MorseCore.errors import ConfigError, MorseError
 __all__ = ["ACCEPTABLE", "NOTHING", "Acceptance"]
 
 ACCEPTABLE: Mapping[str, str] = {
-    "mirrored-position": "a NIfTI file whose two positions are mirror images of each other",
+    "mirrored-position": "a NIfTI file whose two positions exchange left and right",
     "unknown-sides": "an Analyze image, which does not say which side is left",
     "missing-values": "an image of which more than half has no value (NaN or infinite)",
     "flat-image": "an image in which all voxels but a few have one value",

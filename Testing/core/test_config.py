@@ -145,7 +145,7 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):
     ("text", "expected"),
     [
         (b"{", "cannot be read as JSON"),
-        (b"\xff\xfe", "cannot be read as JSON"),
+        ("{}".encode("utf-16"), "it is no UTF-8 text; save it as that"),
         (b"[1]", "must hold one JSON object"),
         (b'{"a": ' + b"9" * 5000 + b"}", "cannot be read as JSON"),
         (b"[" * 100_000, "cannot be read as JSON"),
@@ -157,6 +157,12 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text, expect
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=expected):
         read_json(path)
+
+
+def test_a_mark_of_byte_order_that_windows_writes_is_no_error(tmp_path: Path):
+    path = tmp_path / "config.json"
+    path.write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(path) == {"a": 1}
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -192,6 +192,16 @@ def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_name_is_not_the_current_folder(
+    command: CommandLine, scan: Path, tmp_path: Path
+) -> None:
+    """``--output "$RESULTS"`` where that is not set."""
+    done = command.segment(scan, output="")
+    assert (done.code, "found an empty name" in done.sentence) == (2, True)
+    done = command.segment("", output=tmp_path / "out")
+    assert (done.code, "found an empty name" in done.sentence) == (2, True)
+
+
 def test_an_output_that_is_a_file_is_refused(
     command: CommandLine, scan: Path, tmp_path: Path
 ) -> None:

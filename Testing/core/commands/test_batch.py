@@ -1,5 +1,6 @@
 """Many scans: one bad one does not matter, what is finished stays, a kill loses nothing."""
 
+import json
 import shutil
 import signal
 import time
@@ -95,6 +96,19 @@ def test_a_case_that_lacks_a_file_is_done_again(
     (output / "a" / lost).unlink()
     assert "a: done in" in command.segment(mixed / "a.nii.gz", output=output).err
     assert names(output / "a") == RESULT_FILES
+
+
+def test_a_report_that_somebody_spoilt_costs_one_case_at_most(
+    command: CommandLine, mixed: Path, output: Path
+) -> None:
+    report = read_report(output / "a")
+    spoilt = report | {"request": report["request"] | {"options": [1]}}
+    (output / "a" / "report.json").write_text(json.dumps(spoilt))
+    assert "a: done in" in command.segment(mixed / "a.nii.gz", output=output).err
+    (output / "a" / "report.json").write_text(json.dumps(report | {"structures": 5}))
+    done = command.segment(mixed / "a.nii.gz", mixed / "c.nii.gz", output=output)
+    assert "The report.json of its earlier result is damaged; remove the folder" in done.err
+    assert "c: already done" in done.err
 
 
 @pytest.mark.parametrize("options", [{"points": 9}, {"roi": "0,20,0,20,0,20"}, {"passes": 1}])
