@@ -24,6 +24,8 @@ class MorseError(ValueError):
 
     plain: str = ""
     """The sentence without the command line's way to overrule it, where there is one."""
+    accept: str = ""
+    """The name by which it can be overruled, see :mod:`MorseCore.system.acceptance`."""
 
     def __str__(self) -> str:
         """The sentence. What a file's name smuggles into it (line ends, colours) is escaped."""

@@ -104,6 +104,7 @@ class Finder:
             way_out = f"; with a region of interest '{self._user}' needs none."
             explained = ImageError(str(error).rstrip(".") + way_out)
             explained.plain = (error.plain or str(error)).rstrip(".") + way_out
+            explained.accept = error.accept
             raise explained from error
         regions, missing = [], []
         for name, value in self._values.items():

@@ -76,6 +76,7 @@ def error_event(number: int | None, error: BaseException) -> dict[str, Any]:
     }  # fmt: skip
     if isinstance(error, MorseError) and error.plain:
         event["plain"] = printable(error.plain)
+        event["accept"] = error.accept
     if isinstance(error, ModuleNotFoundError):
         event["package"] = error.name
     return event if number is None else {**event, "id": number}

@@ -46,7 +46,8 @@ Events (worker to module) carry ``event`` and, where they belong to a request, i
 ``result``    the answer; its arrays are .npy files in the request's ``output`` folder.
 ``error``     ``message``: one sentence for a person; ``detail``: for a report; ``kind``: the
               error's class, ``Cancelled`` among them; ``plain``: of a refusal that can be
-              overruled, the sentence without the command line's option.
+              overruled, the sentence without the command line's option; ``accept``: the name
+              that overrules it.
 
 Every line, an empty one too, is answered by exactly one ``result`` or ``error``, whatever is in it.
 What cannot be read as a request gets an ``error``: with the ``id`` if the line tells one, else

@@ -70,7 +70,7 @@ class Acceptance:
         sentence = str(error).rstrip(".")
         hint = self._hint.format(name=name)
         refusal = type(error)(f"{sentence}, or take it as it is with {hint}.")
-        refusal.plain = f"{sentence}."
+        refusal.plain, refusal.accept = f"{sentence}.", name
         raise refusal from None
 
     def __eq__(self, other: object) -> bool:

@@ -46,7 +46,7 @@ def choose(widget: Any, volume: Any, model: str) -> None:
 
 def press_segment(widget: Any, volume: Any, model: str) -> None:
     choose(widget, volume, model)
-    assert widget.ui.segmentButton.enabled, widget.ui.segmentButton.toolTip
+    assert widget.ui.segmentButton.enabled, widget.ui.reasonLabel.text
     widget.ui.segmentButton.click()
 
 

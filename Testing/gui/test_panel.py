@@ -9,7 +9,7 @@ import pytest
 import slicer
 
 from panel import choose, load_module, press_segment, wait_until_idle
-from slicerqt import install, waitFor
+from slicerqt import install, processEvents, waitFor
 
 install()
 import qt
@@ -46,14 +46,50 @@ def test_every_control_has_a_tool_tip(a_widget: Any) -> None:
 
 
 def test_the_button_says_what_is_missing(a_widget: Any, a_volume: Any) -> None:
-    button = a_widget.ui.segmentButton
+    button, reason = a_widget.ui.segmentButton, a_widget.ui.reasonLabel
     assert not button.enabled
-    assert "volume" in button.toolTip
+    assert (reason.text, reason.isHidden()) == (
+        "Choose a volume to segment.", False,
+    )  # fmt: skip
     a_widget.ui.volumeSelector.setCurrentNode(a_volume)
     assert button.enabled
+    assert reason.isHidden()
     choose(a_widget, a_volume, "broken")
     assert not button.enabled
+    assert reason.text == "Choose a model."
     assert "damaged" in a_widget.ui.modelCardLabel.text
+
+
+def test_what_can_not_be_refined_says_why(a_widget: Any, a_volume: Any, a_scene: Any) -> None:
+    ui = a_widget.ui
+    assert ui.refineReasonLabel.text == "There is no result in the scene."
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    assert ui.renderWholeButton.enabled
+    assert not ui.renderBoxButton.enabled
+    assert "choose one" in ui.refineReasonLabel.text
+    ui.boxSelector.addNode()
+    assert ui.renderBoxButton.enabled
+    assert ui.refineReasonLabel.text == ""
+
+
+def test_with_the_scene_go_the_words_about_it_but_not_the_model(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    ui = a_widget.ui
+    press_segment(a_widget, a_volume, "quick")
+    wait_until_idle(a_widget)
+    assert ui.messageLabel.text == "The result is in the scene."
+    assert ui.pointLabel.text == "1 points are shown."
+    a_scene.Clear(False)
+    processEvents()
+    assert ui.messageLabel.text == ui.stageLabel.text == ""
+    assert ui.pointLabel.text == ui.measureLabel.text == "There is no result in the scene."
+    assert ui.modelSelector.currentText == "quick"
+    assert ui.reasonLabel.text == "Choose a volume to segment."
+    again = slicer.util.addVolumeFromArray(np.full((8, 9, 10), 60, np.int16), name="Next scan")
+    ui.volumeSelector.setCurrentNode(again)
+    assert ui.segmentButton.enabled
 
 
 def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:

@@ -170,3 +170,20 @@ def test_a_deleted_mask_is_named(
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.refined))
     with pytest.raises(MorseError, match="no longer in the scene"):
         finished(difference.showInSteps())
+
+
+def test_no_segment_changes_once_the_item_of_its_segmentation_is_gone(
+    a_scene: Any, difference: DifferenceView
+) -> None:
+    """The application writes an error into its log for each one that does."""
+    node = a_scene.GetNodeByID(finished(difference.showInSteps()))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(a_scene)
+    hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    had_an_item: list[bool] = []
+    node.GetSegmentation().AddObserver(
+        slicer.vtkSegmentation.SegmentModified,
+        lambda *_: had_an_item.append(bool(hierarchy.GetItemByDataNode(node))),
+    )
+    difference.hide()
+    assert had_an_item
+    assert all(had_an_item)

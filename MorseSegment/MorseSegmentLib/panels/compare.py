@@ -43,7 +43,7 @@ class ComparePanel:
     def __init__(self, ui: Any, state: ModuleState) -> None:
         self._ui, self._state = ui, state
         self._applied: tuple[str, str] | None = None  # result and view
-        self._listed = ""  # the result of the table
+        self._listed: str | None = None  # the result of the table
         self._structures: Sequence[Structure] = ()
         self._known: dict[str, tuple[Any, list[dict[str, Any]]]] = {}  # by result: stamp, rows
         self._measured: Any = None  # stamp of the masks that the table describes
@@ -155,7 +155,7 @@ class ComparePanel:
             self._measured = None
         self._differing = self._measured
         self._imported = False
-        self._ui.measureLabel.text = ""
+        self._ui.measureLabel.text = "" if shown else _("There is no result in the scene.")
         self._schedule()
 
     def _keep(self) -> None:
@@ -209,7 +209,7 @@ class ComparePanel:
 
     def _onImport(self, *_event: Any) -> None:
         # What is in a file may have been edited since it was measured.
-        self._imported, self._listed = True, ""
+        self._imported, self._listed = True, None
         self._known.clear()
 
     def _onTimer(self) -> None:

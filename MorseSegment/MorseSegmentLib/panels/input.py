@@ -34,6 +34,7 @@ class InputPanel:
         self._ui, self._state = ui, state
         self._importModel, self._loadFolder = importModel, loadFolder
         self._catalog = Catalog()
+        self._lastModel = ""
         self._selectors = (
             NodeSelector(ui.volumeSelector, state, "inputVolume"),
             NodeSelector(ui.regionSelector, state, "roi"),
@@ -76,8 +77,12 @@ class InputPanel:
         self.refresh()  # a sequence browser may have come meanwhile
 
     def refresh(self) -> None:
-        """Show the state."""
+        """Show the state; the model outlives the scene, whose end empties the settings."""
         ui, parameters = self._ui, self._state.parameters
+        if not parameters.model and self._lastModel:
+            self._state.set(replace(parameters, model=self._lastModel))
+            return  # this was called again meanwhile
+        self._lastModel = parameters.model
         with blocked(ui.modelSelector):
             ui.modelSelector.currentIndex = ui.modelSelector.findData(parameters.model)
         ui.modelSelector.enabled = bool(self._catalog.models)

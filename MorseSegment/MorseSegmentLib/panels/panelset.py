@@ -17,6 +17,7 @@ from MorseSegmentLib.panels.points import PointsPanel
 from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
 from MorseSegmentLib.refine.refiner import Refiner
+from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.worker.catalog import Catalog, Describer
 from MorseSegmentLib.worker.launch import Failure, workerCommand
 from MorseSegmentLib.worker.modelimport import ModelImport
@@ -58,6 +59,8 @@ class PanelSet:
         )  # fmt: skip
         self.environment = EnvironmentPanel(ui, self._describer.ask, stop=self.runner.stop)
         self._hasCatalog = False
+        self._subject: SceneResult | None = None  # of the sentence above the panels
+        self.state.signals.connect("changed", self._onChanged)
         if isFromNewerVersion(self.state.node):
             self.tell(
                 _("The scene was saved by a newer MorseSegment; some settings are unknown."), None
@@ -87,13 +90,22 @@ class PanelSet:
         self.refiner.close()
         self.segmenter.close()
 
-    def tell(self, text: str, failure: Failure | None) -> None:
-        """Show a sentence above the panels; an error also in a dialog with its details."""
+    def tell(self, text: str, failure: Failure | None, about: SceneResult | None = None) -> None:
+        """Show a sentence above the panels; an error also in a dialog with its details.
+
+        :param about: a result, with which the sentence goes.
+        """
+        self._subject = about
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)
         if failure is not None and failure.kind not in _BY_THE_PERSON:
             # Later: a dialog runs an event loop, and this may be within a slot of the process.
             qt.QTimer.singleShot(0, lambda: _showError(failure))
+
+    def _onChanged(self) -> None:
+        about = self._subject
+        if about is not None and self.state.scene.GetNodeByID(about.record) is None:
+            self.tell("", None)
 
     def _onCatalog(self, catalog: Catalog) -> None:
         self._hasCatalog = True
@@ -116,8 +128,8 @@ class PanelSet:
 
     def _onLoadFolder(self, folder: str) -> None:
         volume = slicer.mrmlScene.GetNodeByID(self.state.parameters.inputVolume)
-        self._logic.showResultFolder(Path(folder), volume)
-        self.tell(_("Shown: {name}").format(name=Path(folder).name), None)
+        shown = self._logic.showResultFolder(Path(folder), volume)
+        self.tell(_("Shown: {name}").format(name=Path(folder).name), None, shown)
 
 
 def _showError(failure: Failure) -> None:

@@ -34,7 +34,7 @@ class PointsPanel:
         self._isInFront = False
         self._filter: PointsFilter | None = None
         self._review: Review | None = None
-        self._applied: tuple[str, PointCriteria | None] = ("", None)
+        self._applied: tuple[str | None, PointCriteria | None] = (None, None)
         self._lines = PointLines(ui.pointTable, self._onLine)
         self._clicks = ViewClicks(self._onSliceClick, self._on3DClick)
         # Another layout may have views that are new, once it has been laid out.
@@ -108,6 +108,7 @@ class PointsPanel:
         """Read the points of the shown result."""
         shown, scene = self._state.shown, self._state.scene
         self._filter = self._review = None
+        self._ui.pointLabel.text = "" if shown else _("There is no result in the scene.")
         if shown is not None:
             try:
                 self._filter, self._review = PointsFilter(scene, shown), Review(scene, shown)
@@ -150,7 +151,7 @@ class PointsPanel:
         self._state.set(replace(self._state.parameters, pointChange=change))
 
     def _onOtherPoints(self) -> None:
-        self._applied = ("", None)
+        self._applied = (None, None)
         self.refresh()
 
     def _listen(self) -> None:

@@ -78,10 +78,18 @@ class RefinePanel:
         title = self._refiner.undo.title
         ui.undoButton.enabled = title is not None and not busy
         ui.undoButton.text = _("Undo") if title is None else _("Undo: {step}").format(step=title)
-        if shown is not None and not busy and not ready:
-            ui.refineLabel.text = _(
-                "Segment again to refine this result: the worker no longer holds it."
-            )
+        ui.refineReasonLabel.text = "" if busy else self._whyNot(shown)
+        ui.refineReasonLabel.visible = bool(ui.refineReasonLabel.text)
+
+    def _whyNot(self, shown: SceneResult | None) -> str:
+        """Why a button is grey."""
+        if shown is None:
+            return _("There is no result in the scene.")
+        if not self._segmenter.hasField(shown):
+            return _("Segment again to refine this result: the worker no longer holds it.")
+        if not self._state.parameters.refineBox:
+            return _("To render a box again, choose one, or create one and draw it in the views.")
+        return ""
 
     def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far it is."""
@@ -171,12 +179,8 @@ class RefinePanel:
 
     def _shown(self) -> SceneResult:
         shown = self._state.shown
-        if shown is None:
-            raise MorseError(_("There is no result in the scene."))
-        if not self._segmenter.hasField(shown):
-            raise MorseError(
-                _("Segment again to refine this result: the worker no longer holds it.")
-            )
+        if shown is None or not self._segmenter.hasField(shown):
+            raise MorseError(self._whyNot(shown))
         return shown
 
     def _rendering(self) -> tuple[int, int]:

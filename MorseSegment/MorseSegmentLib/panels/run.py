@@ -28,7 +28,7 @@ class RunPanel:
     """Starts and cancels runs, and shows their progress.
 
     :param chosenModel: gives the model, if one is chosen that can be used.
-    :param tell: shows a sentence above the panels; an error with its details.
+    :param tell: shows a sentence above the panels; see :meth:`PanelSet.tell`.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RunPanel:
         state: ModuleState,
         segmenter: Segmenter,
         chosenModel: Callable[[], Model | None],
-        tell: Callable[[str, Failure | None], None],
+        tell: Callable[..., None],
     ) -> None:
         self._ui, self._state, self._segmenter = ui, state, segmenter
         self._chosenModel, self._tell = chosenModel, tell
@@ -79,9 +79,10 @@ class RunPanel:
         reason = self._whyNot(model)
         ui.segmentButton.text = self._buttonText()
         ui.segmentButton.enabled = not self._cancelling and (busy or not reason)
-        ui.segmentButton.toolTip = reason or _(
-            "Segment the volume. Slicer stays usable meanwhile. Press again to cancel."
-        )
+        ui.reasonLabel.text = "" if busy else reason
+        ui.reasonLabel.visible = bool(ui.reasonLabel.text)
+        if self._state.shown is None and not busy:
+            ui.stageLabel.text = ""
         ui.runProgressBar.visible = busy
         ui.copyLogButton.enabled = bool(ui.logEdit.plainText)
 
@@ -130,7 +131,7 @@ class RunPanel:
         rememberRun(slicer.app.userSettings(), *self._asked, record.report)
         self._ended(_("Done."))
         self._state.set(replace(self._state.parameters, result=shown.record))
-        self._tell(_("The result is in the scene."), None)
+        self._tell(_("The result is in the scene."), None, shown)
 
     def _onFailed(self, failure: Failure) -> None:
         """Show the error; the scene is unchanged."""

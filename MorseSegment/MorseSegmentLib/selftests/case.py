@@ -130,7 +130,7 @@ class Panel:
     def press(self, button: Any) -> None:
         """Click a button, which has to be enabled."""
         if not button.enabled:
-            raise AssertionError(f"{button.objectName} is disabled. {button.toolTip}")
+            raise AssertionError(f"{button.objectName} is disabled. {self.ui.reasonLabel.text}")
         button.click()
         slicer.app.processEvents()
 

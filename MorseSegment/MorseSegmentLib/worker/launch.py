@@ -34,6 +34,8 @@ class Failure:
     detail: str = ""
     kind: str = "WorkerError"
     """The error's class; ``Cancelled`` if a person asked for it."""
+    accept: str = ""
+    """The name by which a person who knows better overrules it; empty if nobody can."""
 
 
 CANCELLED = Failure("Cancelled; nothing was changed.", kind="Cancelled")

@@ -230,7 +230,7 @@ class Runner(ABC):
         elif kind == "result":
             self._deliver(number, event)
         elif kind == "error":
-            self._fail(number, Failure(_sentence(event), str(event["detail"]), str(event["kind"])))
+            self._fail(number, _failure(event))
 
     def _deliver(self, number: int, event: Mapping[str, Any]) -> None:
         entry = self._entries.pop(number)
@@ -285,9 +285,10 @@ def _oomKills() -> int | None:
     return oom_kills()
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    """What the panel says of an error: the command line's ``--accept`` is nothing to do here."""
-    return str(error.get("plain") or error["message"])
+def _failure(error: Mapping[str, Any]) -> Failure:
+    """Of the worker's error; the command line's ``--accept`` in its message is nothing for here."""
+    sentence, accept = error.get("plain") or error["message"], error.get("accept", "")
+    return Failure(str(sentence), str(error["detail"]), str(error["kind"]), str(accept))
 
 
 class EventLines:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from MorseCore.errors import ImageError
 from MorseCore.service.failures import describe_end, error_event
+from MorseCore.system.acceptance import NOTHING
 
 GIB = 2**30
 
@@ -128,3 +130,11 @@ def test_an_error_without_a_word_of_its_own_is_answered_too() -> None:
     assert error_event(1, silent)["message"].endswith(".")
     halves = error_event(1, ValueError("\ud800 \udcff"))
     assert json.dumps(halves, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_refusal_names_what_overrules_it_and_another_error_does_not() -> None:
+    with pytest.raises(ImageError) as refusal:
+        NOTHING.refuse("flat-image", ImageError("Too flat."))
+    event = error_event(1, refusal.value)
+    assert (event["plain"], event["accept"]) == ("Too flat.", "flat-image")
+    assert "accept" not in error_event(1, ImageError("Too short."))
