@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from MorseCore import __version__
-from MorseCore.commands import demo, evaluate, methods, models, preview, segment, train, worker
+from MorseCore.commands import (
+    bids,
+    demo,
+    evaluate,
+    methods,
+    models,
+    preview,
+    report,
+    segment,
+    train,
+    worker,
+)
 from MorseCore.commands.terminal import print_any_letter
 from MorseCore.errors import lacking
 from MorseCore.system.allocation import SMALL, keep_freed_memory
@@ -25,7 +36,7 @@ from MorseCore.system.signals import terminating
 __all__ = ["main"]
 
 _STOPPED = "interrupted; finished cases are kept, run it again to go on"
-_COMMANDS = (demo, segment, evaluate, models, preview, train, methods, worker)
+_COMMANDS = (demo, segment, report, bids, evaluate, models, preview, train, methods, worker)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
