@@ -13,10 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from MorseCore.commands.inputs import Scan
+from typing import Any
 
 __all__ = ["main"]
 
@@ -58,8 +55,11 @@ def _run(options: argparse.Namespace) -> int:
         )  # fmt: skip
 
 
-def _saveScene(options: argparse.Namespace, name: str, scan: "Scan", folder: Path) -> None:
-    """One case as Slicer opens it: scan, masks, points; unless that is there already."""
+def _saveScene(options: argparse.Namespace, name: str, scan: Any, folder: Path) -> None:
+    """One case as Slicer opens it: scan, masks, points; unless that is there already.
+
+    :param scan: a ``Scan`` of :mod:`MorseCore.commands.inputs`.
+    """
     scene, report = folder / SCENE, folder / "report.json"
     if scene.is_file() and scene.stat().st_mtime_ns >= report.stat().st_mtime_ns:
         return
