@@ -6,6 +6,7 @@ machines see, tell how often a case was begun: one that lost two workers is give
 
 import logging
 import os
+import queue
 import secrets
 import shutil
 import threading
@@ -94,31 +95,42 @@ class Cluster:
     ) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
         """Each task's name, as they end, and a function that returns its answer or raises.
 
+        :raises MorseError: if the scheduler is gone.
         :raises Cancelled: if ``should_stop`` answered yes.
         """
-        from distributed import wait
-
-        waiting, running = iter(tasks), dict[Any, str]()
+        waiting = iter(tasks)
+        running: dict[str, tuple[str, Any]] = {}  # Dask forgets a task whose future nobody holds
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         is_alone = False
         while True:
-            slots = sum(self._client.nthreads().values())
+            slots = self._slots()
             if not slots and not is_alone:
                 log.warning("waiting for workers: the scheduler has none")
             is_alone = not slots
             # No more than can run: what waits in a worker would be lost with it.
             while len(running) < max(1, slots) and (task := next(waiting, None)) is not None:
-                running[self._submit(task)] = task.name
+                future = self._submit(task)
+                running[future.key] = (task.name, future)
+                future.add_done_callback(done.put)
             if not running:
                 return
-            try:
-                done = wait(list(running), timeout=_TICK, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                done = set()
-            if should_stop():
-                self._client.cancel(list(running))
+            if should_stop():  # closing the client takes back what waits
                 raise Cancelled("Stopped; finished cases are kept.")
-            for future in done:
-                yield running.pop(future), partial(_result_of, future)
+            try:
+                key = done.get(timeout=_TICK).key
+            except queue.Empty:
+                continue
+            name, future = running.pop(key)
+            yield name, partial(_result_of, future)
+
+    def _slots(self) -> int:
+        """Cases that the workers can take at a time."""
+        try:
+            return sum(self._client.nthreads().values())
+        except OSError as error:
+            raise MorseError(
+                "The Dask scheduler is gone; finished cases are kept, run it again to go on."
+            ) from error
 
     def _submit(self, task: ClusterTask) -> Any:
         return self._client.submit(
