@@ -16,12 +16,14 @@ from typing import NoReturn
 
 from MorseCore import __version__
 from MorseCore.commands import (
+    bids,
     demo,
     evaluate,
     methods,
     models,
     plan,
     preview,
+    report,
     segment,
     train,
     worker,
@@ -35,7 +37,9 @@ from MorseCore.system.signals import terminating
 __all__ = ["main"]
 
 _STOPPED = "interrupted; finished cases are kept, run it again to go on"
-_COMMANDS = (demo, segment, evaluate, models, plan, preview, train, methods, worker)
+_COMMANDS = (
+    demo, segment, report, bids, evaluate, models, plan, preview, train, methods, worker,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

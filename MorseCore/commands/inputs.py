@@ -1,48 +1,191 @@
-"""Which scans a batch consists of, and what each is called."""
+"""Which scans a batch consists of, and what each is called.
 
+Files, DICOM folders and folders of images are named by themselves. Below a folder scans are found
+as labs keep them: BIDS data sets, trees of DICOM series, images in folders of their own.
+"""
+
+import csv
 import glob
+import logging
 import unicodedata
 from collections.abc import Iterable
-from os.path import exists, isdir  # unlike Path's, they say no to what no path can be
+from dataclasses import dataclass
+from os.path import commonpath, exists, isdir  # unlike Path's, they say no to what no path can be
 from pathlib import Path
 
-from MorseCore.errors import ConfigError
+from MorseCore.errors import ConfigError, ImageError
+from MorseCore.images.bids import bids_images
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
+from MorseCore.quality.pages import PICTURES
+from MorseCore.system.files import printable
 
-__all__ = ["check_places", "find_cases", "output_beside"]
+__all__ = ["Scan", "check_places", "find_cases", "output_beside"]
 
 _BESIDE = "segmentations"
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_LIST_COLUMNS = ("path", "case", "series")
+log = logging.getLogger(__name__)
 
 
-def find_cases(inputs: Iterable[str | Path]) -> dict[str, Path]:
-    """Case name -> image, for files, DICOM folders and folders of images.
+@dataclass(frozen=True)
+class Scan:
+    """Where a case is read from."""
 
-    A file that is not there is a case as well: it will fail, and be in the table.
+    path: Path
+    """A file, or a DICOM folder."""
+    series: str | None = None
+    """UID of the series, where a folder of a tree holds several."""
 
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is looked for in folders."""
+
+    contrast: str | None
+    series: str | None
+
+
+def find_cases(
+    inputs: Iterable[str | Path], *, contrast: str | None = None, series: str | None = None
+) -> dict[str, Scan]:
+    """Case name -> scan, for files, DICOM folders, folders, patterns and lists (``.csv``).
+
+    Two scans of equal names in different folders are called by their paths below the folder that
+    holds both. A file that is not there is a case as well: it will fail, and be in the table.
+
+    :param contrast: of the model, which chooses among a BIDS data set's images.
+    :param series: UID of the series wanted, its beginning or its end.
     :raises ConfigError: if two inputs would share a name, also on systems that do not tell ``A``
-        from ``a``, or there is no input.
+        from ``a``, a list makes no sense, or there is no input.
     """
-    cases: dict[str, Path] = {}
-    names: dict[str, str] = {}
+    wanted = _Wanted(contrast, series)
+    found: dict[str, dict[tuple[Path, str | None], tuple[str, Scan]]] = {}
     for path in (path for text in inputs for path in _expanded(str(text))):
-        found = [path]
-        if isdir(path):
-            images = _images_in(path)
-            found = images or [path]  # a folder without image files is taken as a DICOM series
-        for image in found:
-            name = _case_name(image)
-            key = unicodedata.normalize("NFC", name).casefold()
-            other = cases.get(names.setdefault(key, name))
-            if other is not None and _resolved(other) != _resolved(image):
+        for name, scan in _scans_of(path, wanted):
+            same = found.setdefault(_key(name), {})
+            same[_resolved(scan.path), scan.series] = (name, scan)
+    cases: dict[str, Scan] = {}
+    names: dict[str, str] = {}
+    for same in found.values():
+        pairs = list(same.values())
+        for name, scan in pairs if len(pairs) == 1 else _named_by_folders(pairs):
+            other = names.setdefault(_key(name), name)
+            if other in cases:
                 raise ConfigError(
-                    f"'{other}' and '{image}' would both be written to '{name}'; "
+                    f"'{cases[other].path}' and '{scan.path}' would both be written to '{other}'; "
                     "segment them into different output folders."
                 )
-            cases[names[key]] = image
+            cases[other] = scan
     if not cases:
         raise ConfigError("There is no image to segment.")
     return cases
+
+
+def _scans_of(path: Path, wanted: _Wanted) -> list[tuple[str, Scan]]:
+    """The scans that one input stands for."""
+    if isdir(path):
+        return _search(path, path, wanted) or [(_case_name(path), Scan(path))]
+    if path.suffix.lower() == ".csv":
+        return _listed(path)
+    return [(_case_name(path), Scan(path))]
+
+
+def _search(folder: Path, root: Path, wanted: _Wanted) -> list[tuple[str, Scan]]:
+    """The scans in a folder and below it; results of earlier runs are passed over.
+
+    Those of the root keep the names of their files, deeper ones are called by their paths.
+    """
+    bids = bids_images(folder, wanted.contrast)
+    if bids is not None:
+        return [(_case_name(path), Scan(path)) for path in bids]
+    images, has_dicom = _images_in(folder)
+    if folder == root:
+        found = [(_case_name(path), Scan(path)) for path in images]
+        found += [(_case_name(folder), Scan(folder))] if has_dicom else []
+    else:
+        parts = folder.relative_to(root).parts
+        found = [("_".join([*parts, _case_name(path)]), Scan(path)) for path in images]
+        found += _series_in(folder, "_".join(parts), wanted.series) if has_dicom else []
+    for deeper in _folders_in(folder):
+        found += _search(deeper, root, wanted)
+    return found
+
+
+def _series_in(folder: Path, name: str, wanted: str | None) -> list[tuple[str, Scan]]:
+    """A case for each series of a folder in a tree; they are listed before anything is computed."""
+    from MorseCore.images.dicom.files import sort_files
+    from MorseCore.images.dicom.headers import quiet_pydicom
+    from MorseCore.images.dicom.series import group_by_series, matches
+
+    try:
+        with quiet_pydicom():
+            series = group_by_series(sort_files(folder).images)
+            if wanted is not None:
+                series = [item for item in series if matches(item.uid, wanted)]
+            series.sort(key=lambda item: item.uid)
+            for item in series:
+                log.info("found %s: %s", printable(str(folder)), item.describe(item.uid))
+            numbers = [item.files[0].elements.text("SeriesNumber") for item in series]
+    except (ImageError, OSError):  # reading it will say why
+        return [(name, Scan(folder))]
+    if len(series) < 2 and wanted is None:
+        return [(name, Scan(folder))]
+    is_clear = all(map(str.isdecimal, numbers)) and len({*numbers}) == len(numbers)
+    ends = [f"series{n}" for n in numbers] if is_clear else [item.uid for item in series]
+    return [
+        (f"{name}_{end}", Scan(folder, item.uid)) for end, item in zip(ends, series, strict=True)
+    ]
+
+
+def _listed(path: Path) -> list[tuple[str, Scan]]:
+    """The scans of a list: ``path``, from the list's folder; if wanted ``case`` and ``series``."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restkey="", restval="")
+            rows, columns = list(reader), list(reader.fieldnames or [])
+    except OSError as error:
+        raise ConfigError(f"The list '{path}' cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error):
+        raise ConfigError(f"The list '{path}' is no CSV file in UTF-8.") from None
+    if "path" not in columns:
+        raise ConfigError(
+            f"The list '{path}' needs a column 'path' ('case' and 'series' are optional); found "
+            f"{', '.join(map(repr, columns)) or 'nothing'}."
+        )
+    found = []
+    for row in rows:
+        place, case, series = ((row.get(key) or "").strip() for key in _LIST_COLUMNS)
+        if place:
+            scan = Scan(path.parent / place, series or None)
+            found.append((_checked(case, path) if case else _case_name(scan.path), scan))
+    return found
+
+
+def _checked(case: str, path: Path) -> str:
+    """A name that a person gave a case, which becomes a folder."""
+    if case.strip(" .") != case or any(mark in '/\\:*?"<>|\0' for mark in case):
+        raise ConfigError(
+            f"The list '{path}' calls a case '{case}', which no folder can be called."
+        )
+    return case
+
+
+def _named_by_folders(pairs: Iterable[tuple[str, Scan]]) -> list[tuple[str, Scan]]:
+    """Scans of equal names, called by what of their paths they do not share."""
+    pairs = list(pairs)
+    try:
+        shared = Path(commonpath([_resolved(scan.path).parent for _, scan in pairs]))
+    except ValueError:  # drives of Windows share nothing
+        return pairs
+    return [
+        ("_".join([*_resolved(scan.path).parent.relative_to(shared).parts, name]), scan)
+        for name, scan in pairs
+    ]
+
+
+def _key(name: str) -> str:
+    """What is equal for names that a disk may not tell apart."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def output_beside(first: str | Path) -> Path:
@@ -54,15 +197,15 @@ def output_beside(first: str | Path) -> Path:
     return path.parent / _BESIDE
 
 
-def check_places(cases: dict[str, Path], output: Path) -> None:
+def check_places(cases: dict[str, Scan], output: Path) -> None:
     """Refuse to write a case's results among its own input files.
 
     There they could overwrite the input, and would be taken as further images the next time.
 
     :raises ConfigError: naming the case.
     """
-    for name, image in cases.items():
-        folder, place = _resolved(output / name), _resolved(image)
+    for name, scan in cases.items():
+        folder, place = _resolved(output / name), _resolved(scan.path)
         if _is_same(folder, place) or _is_same(folder, place.parent):
             raise ConfigError(
                 f"The results of '{name}' would be written into the folder of its own input, "
@@ -70,15 +213,38 @@ def check_places(cases: dict[str, Path], output: Path) -> None:
             )
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder; none if it is a DICOM series, beside which a picture may lie."""
+def _images_in(folder: Path) -> tuple[list[Path], bool]:
+    """The images of a folder, and whether it is a DICOM series, beside which a picture may lie."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError:  # reading it will say why
-        return []
+        return [], False
     images = [path for path in files if _is_image(path)]
     only_pictures = all(path.suffix.lower() in _PICTURES for path in images)
-    return [] if only_pictures and any(map(_is_dicom, files)) else images
+    has_dicom = only_pictures and any(map(_is_dicom, files))
+    return [] if has_dicom else images, has_dicom
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders to search; no hidden ones, and none with results of this program."""
+    try:
+        folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [
+        path
+        for path in folders
+        if not path.name.startswith(".")
+        and not path.is_symlink()
+        and not (path / "report.json").is_file()
+        and not (path.name == PICTURES and _is_cohort(folder))
+        and not _is_cohort(path)
+    ]
+
+
+def _is_cohort(folder: Path) -> bool:
+    """Whether a batch wrote, or writes, into a folder."""
+    return (folder / PICTURES).is_dir() and any(folder.glob("summary*.csv"))
 
 
 def _is_dicom(path: Path) -> bool:

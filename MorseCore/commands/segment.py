@@ -9,7 +9,7 @@ from typing import Any
 from MorseCore.commands.terminal import terminal_progress
 from MorseCore.service.protocol import CaseSettings
 
-__all__ = ["add", "add_settings", "settings_of"]
+__all__ = ["add", "add_settings", "add_sharing", "settings_of"]
 
 _DEFAULT = "brain-mr"  # sees whole heads in any MR contrast
 log = logging.getLogger(__name__)
@@ -23,13 +23,14 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT",
-        help="image, DICOM folder, folder of images (not searched deeper), or pattern",
+        help="image, DICOM folder, folder with either below it (BIDS too), list (.csv) or pattern",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=_folder, metavar="DIR",
         help="gets a folder for each case; default: 'segmentations' beside the input",
     )  # fmt: skip
     add_settings(parser)
+    add_sharing(parser)
     parser.set_defaults(run=run)
 
 
@@ -82,6 +83,46 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--hang-limit", type=float, default=600.0, metavar="S",
         help="give a case up after S seconds without progress; default: 600",
     )  # fmt: skip
+    add_option(
+        "--rerun", choices=("implausible",),
+        help="make finished cases again whose verdict is this; failed ones always are",
+    )  # fmt: skip
+
+
+def add_sharing(parser: argparse.ArgumentParser) -> None:
+    """How a batch is shared out among processes."""
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N",
+        help="processes on this machine that segment at the same time; default: 1",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=_part, metavar="I/N",
+        help="do the I-th of N equal parts of the cases, for job arrays; then 'report' the folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="let the workers of a Dask scheduler do the cases (an extra: [cluster])",
+    )  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _part(text: str) -> tuple[int, int]:
+    """``2/8`` as two numbers."""
+    try:
+        number, count = (int(word) for word in text.split("/"))
+    except ValueError:
+        number, count = 0, 0
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(
+            f"expected I/N with I from 1 to N, as in 2/8; got '{text}'"
+        )
+    return number, count
 
 
 def settings_of(options: argparse.Namespace) -> CaseSettings:
@@ -105,5 +146,6 @@ def run(options: argparse.Namespace) -> int:
         if options.output is None:
             log.info("no --output given: results go to '%s'", output)
         return run_batch(
-            options.inputs, output, settings, hang_limit=options.hang_limit, progress=progress
-        )
+            options.inputs, output, settings, hang_limit=options.hang_limit, jobs=options.jobs,
+            part=options.batch, scheduler=options.scheduler, progress=progress,
+        )  # fmt: skip

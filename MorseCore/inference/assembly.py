@@ -72,6 +72,10 @@ class Assembler:
         self._restorer = SlabRestorer(self._grid, self._part)
         self._points: list[_Candidates] = []
         self._left = 0.0
+        count = len(structures) + 1
+        self._sums = {
+            name: torch.zeros(count, dtype=torch.float64) for name in ("coarse", "refined")
+        }
         self._foreground = self.windows = self.evaluations = self.rendered_voxels = 0
 
     @property
@@ -102,6 +106,17 @@ class Assembler:
         self._left += float(left[inside & (left > 0.2)].sum(dtype=torch.float64))
         self._foreground += int(((part.refined.max(0).indices > 0) & inside).sum())
         self.rendered_voxels += int(rendered.sum())
+        self._sum_up(part, inside)
+
+    def _sum_up(self, part: GridPrediction, inside: Tensor) -> None:
+        """Add a slab's probabilities, by class: volumes that no voxel's vote rounds."""
+        weights = inside.flatten().float()
+        coarse = (part.coarse.flatten(1).float() @ weights).double()
+        is_rendered = part.refined is not part.coarse
+        self._sums["coarse"] += coarse
+        self._sums["refined"] += (
+            (part.refined.flatten(1).float() @ weights).double() if is_rendered else coarse
+        )
 
     @property
     def attention(self) -> float:
@@ -132,6 +147,10 @@ class Assembler:
         if self._is_brain:
             volumes = {row["value"]: row["refined_ml"] for row in changes}
             report["brain"] |= measure_brain(maps["refined"], volumes, self._structures)
+        voxel = self._grid.voxel_volume / 1000
+        for row in changes:
+            for name, sums in self._sums.items():
+                row[f"{name}_probability_ml"] = round(float(sums[row["value"]]) * voxel, 4)
         return Segmentation(
             whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
             points, report,

@@ -110,6 +110,11 @@ def merge_sides(
     changes = compare_masks(
         maps["coarse"], maps["refined"], geometry=first.geometry, structures=sided
     )
+    for row in changes:  # each side's own, where its regions overlap too
+        side, value = SIDES[(row["value"] - 1) // count], (row["value"] - 1) % count + 1
+        own = results[side].report["structures"] if side in results else []
+        for key in ("coarse_probability_ml", "refined_probability_ml"):
+            row[key] = sum(item[key] for item in own if item["value"] == value)
     report = _joined({side: result.report for side, result in results.items()})
     report["structures"] = changes
     report["sides"] = asymmetry(changes, structures)

@@ -16,13 +16,15 @@ As long as a request is open, no other may have its number:
     (refusals to overrule, by name). Answer: see :mod:`MorseCore.service.exchange`.
 ``load``
     ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
-    ``format``, ``series``, ``volume``, ``accept``: make a model ready and check these choices,
-    before the first ``case``. Answer: ``sha256`` of the model.
+    ``format``, ``series``, ``volume``, ``accept``, ``rerun``: make a model ready and check these
+    choices, before the first ``case``. Answer: the model's ``sha256`` and ``contrast`` (null:
+    any).
 ``case``
     ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
-    ``model``; if wanted what ``load`` takes: a scan of a batch, from its file to its files. Answer:
-    ``status`` (``done``, or ``done before`` if a result made from the same content with the same
-    settings is there and whole), ``report``.
+    ``model``; if wanted what ``load`` takes, and ``picture`` (a JPEG to draw): a scan of a batch,
+    from its file to its files. Answer: ``status`` (``done``, or ``done before`` if a result made
+    from the same content with the same settings is there and whole, and its verdict is not the one
+    of ``rerun``), ``report``.
 ``render``
     Ask the field of the last ``segment`` again, without a backbone pass: ``output``; if wanted
     ``box`` (a region as in ``--roi``), ``points``, ``passes``, ``scale``. Answer: as for
@@ -129,6 +131,7 @@ class CaseSettings:
     series: str | None = None
     volume: int | None = None
     accept: tuple[str, ...] = ()
+    rerun: Literal["implausible"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,7 @@ class Case(Load):
     input: str
     output: str
     name: str
+    picture: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ from typing import Any
 
 from MorseCore.errors import Cancelled, MorseError
 from MorseCore.images.contents import input_hashes
-from MorseCore.images.imageio import ReadOptions, check_is_there, read_volume
+from MorseCore.images.imageio import ReadOptions, Volume, check_is_there, read_volume
 from MorseCore.images.roi import parse_roi
-from MorseCore.inference.files import complete_result, write_result
+from MorseCore.inference.files import complete_result, read_result, write_result
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.whole_scan import open_session
+from MorseCore.quality.mosaic import write_mosaic
+from MorseCore.result import Segmentation
 from MorseCore.service.protocol import Case, Load
 from MorseCore.system.acceptance import Acceptance
-from MorseCore.system.files import printable
+from MorseCore.system.files import prepare_output_directory, printable
+from MorseCore.system.processes import peak_memory
 
 __all__ = ["check_choices", "options_of", "segment_case"]
 
@@ -76,24 +79,43 @@ def _segment(
     check_is_there(source)
     options = options_of(request)
     made_from = _made_from(request, source, options, predictor)
+    reading = ReadOptions(request.series, request.volume, Acceptance(request.accept))
     before = complete_result(folder, request.format)
     if before is not None:
         differences = _differences(before.get("request"), made_from)
-        if not differences:
+        level = (before.get("verdict") or {}).get("level")
+        if not differences and (request.rerun is None or level != request.rerun):
+            if request.picture is not None and not Path(request.picture).exists():
+                _draw(request, lambda: read_volume(source, reading), lambda: read_result(folder))
             return {"status": "done before", "report": before}
-        log.warning(
-            "%s: its earlier result is replaced, as it was made with another %s; to keep both, "
-            "take two output folders", printable(request.name), ", another ".join(differences),
-        )  # fmt: skip
-    reading = ReadOptions(request.series, request.volume, Acceptance(request.accept))
+        if differences:
+            log.warning(
+                "%s: its earlier result is replaced, as it was made with another %s; to keep both, "
+                "take two output folders",
+                printable(request.name), ", another ".join(differences),
+            )  # fmt: skip
     volume = read_volume(source, reading)
     seconds = round(time.perf_counter() - started, 4)
     session = open_session(predictor, volume, options, keep=False)
     result = session.segment(progress=progress, should_stop=should_stop)
     result.report["seconds"] = {"read": seconds, **result.report.get("seconds", {})}
     result.report["request"] = made_from
+    if (memory := peak_memory()) is not None:
+        result.report["peak_memory_mb"] = round(memory / 2**20)
     report = write_result(folder, result, mask_format=request.format)
+    if request.picture is not None:
+        _draw(request, lambda: volume, lambda: result)
     return {"status": "done", "report": report}
+
+
+def _draw(request: Case, scan: Callable[[], Volume], result: Callable[[], Segmentation]) -> None:
+    """The case's picture for the cohort's page; what cannot be drawn costs no result."""
+    path = Path(request.picture or "")
+    try:
+        prepare_output_directory(path.parent)
+        write_mosaic(path, scan(), result())
+    except MorseError as error:
+        log.warning("%s: there is no picture of it: %s", printable(request.name), error)
 
 
 def _made_from(

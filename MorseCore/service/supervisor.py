@@ -27,13 +27,21 @@ from MorseCore.service.failures import describe_end
 from MorseCore.service.protocol import Cancel, Request, request_line
 from MorseCore.system.processes import oom_kills
 
-__all__ = ["NO_WINDOW", "SupervisedWorker", "WorkerCommand", "WorkerLostError", "own_command"]
+__all__ = [
+    "NO_WINDOW",
+    "SupervisedWorker",
+    "WorkerCommand",
+    "WorkerLostError",
+    "answer_or_raise",
+    "own_command",
+]
 
 _TICK = 0.2  # seconds between two looks at whether to stop
 _SLEPT = 5.0  # seconds; a longer tick is a computer that slept, not a worker that hangs
 _START_LIMIT = 300.0  # seconds; torch from a cold network drive
 _PATIENCE = 3.0  # seconds for each further way of ending a worker
 _REMEMBERED = 8192  # bytes of stderr
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _AGAIN = "run it again to try once more"
 _LOOK = "run it with --verbose and look at the details"
 
@@ -122,10 +130,12 @@ class SupervisedWorker:
                 answer = worker.ask(Case(id=n, input=str(path), ...), silence={"read": 60})
 
     :param command: None: under this Python.
+    :param threads: that it computes with; None: as many as its libraries like.
     """
 
-    def __init__(self, command: WorkerCommand | None = None) -> None:
+    def __init__(self, command: WorkerCommand | None = None, *, threads: int | None = None) -> None:
         self._command = command or own_command()
+        self._threads = threads
         self._running: _Running | None = None
         self._open: Request | None = None
         self.warm_up: Request | None = None
@@ -169,7 +179,7 @@ class SupervisedWorker:
             running = self._running or self._start(should_stop)
             answer, has_begun = self._ask(running, request, on_event, silence, should_stop)
             if answer is not None:
-                return _checked(answer)
+                return answer_or_raise(answer)
             end = self._lost(running)
             # One that ended before it took the request up had done so after its last answer.
             if has_begun or is_second:
@@ -202,6 +212,8 @@ class SupervisedWorker:
         environment = {
             name: text for name, text in os.environ.items() if name not in command.without_variables
         }
+        if self._threads is not None:
+            environment |= dict.fromkeys(_THREADS, str(self._threads))
         try:
             process = subprocess.Popen(
                 [command.program, *command.arguments], stdin=pipe, stdout=pipe, stderr=pipe,
@@ -223,7 +235,7 @@ class SupervisedWorker:
             answer, _ = self._ask(running, self.warm_up, lambda _: None, limits, should_stop)
             if answer is None:
                 raise WorkerLostError(self._lost(running, is_started=False))
-            _checked(answer)
+            answer_or_raise(answer)
         return running
 
     def _ask(
@@ -321,7 +333,7 @@ class SupervisedWorker:
                 return
 
 
-def _checked(answer: dict[str, Any]) -> dict[str, Any]:
+def answer_or_raise(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer that is a result; an error is raised here as it was there."""
     if answer["event"] == "result":
         return answer

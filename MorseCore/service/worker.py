@@ -193,7 +193,7 @@ class Worker:
 
         predictor = self._load_model(request.model, request.device, request.engine)
         check_choices(request, predictor)
-        return {"sha256": predictor.info.sha256}
+        return {"sha256": predictor.info.sha256, "contrast": predictor.info.contrast}
 
     def _case(self, request: Case) -> dict[str, Any]:
         from MorseCore.service.segment_case import segment_case

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["end_with_parent", "oom_kills", "peak_memory"]
+__all__ = ["end_with_parent", "oom_kills", "peak_memory", "usable_cores"]
 
 _PAUSE = 1.0  # seconds between two looks for the parent
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -61,6 +61,13 @@ def oom_kills() -> int | None:
     Linux counts them, for the whole machine.
     """
     return _number_in(_PROC / "vmstat", "oom_kill ")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which can be fewer than there are."""
+    if sys.platform.startswith("linux"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _number_in(path: Path, name: str) -> int | None:

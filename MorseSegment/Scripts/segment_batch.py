@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 __all__ = ["main"]
 
@@ -42,24 +43,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from MorseCore.commands.batch import run_batch
-    from MorseCore.commands.inputs import find_cases
     from MorseCore.commands.segment import settings_of
     from MorseCore.service.supervisor import SupervisedWorker
     from MorseSegmentLib.worker.launch import workerCommand
 
     with SupervisedWorker(workerCommand()) as worker:  # Slicer's own Python need not have torch
-        code = run_batch(
+        return run_batch(
             options.input, options.output, settings_of(options), hang_limit=options.hang_limit,
             worker=worker,
             on_result=partial(_saveScene, options) if options.scene else None,
         )  # fmt: skip
-    if options.scene:
-        code = max(code, _saveMissingScenes(options, find_cases(options.input)))
-    return code
 
 
-def _saveScene(options: argparse.Namespace, name: str, image: Path, folder: Path) -> None:
-    """One case as Slicer opens it: scan, masks, points."""
+def _saveScene(options: argparse.Namespace, name: str, scan: Any, folder: Path) -> None:
+    """One case as Slicer opens it: scan, masks, points; unless that is there already.
+
+    :param scan: a ``Scan`` of :mod:`MorseCore.commands.inputs`.
+    """
+    scene, report = folder / SCENE, folder / "report.json"
+    if scene.is_file() and scene.stat().st_mtime_ns >= report.stat().st_mtime_ns:
+        return
     import slicer
 
     from MorseCore.images.imageio import ReadOptions, read_volume
@@ -67,32 +70,13 @@ def _saveScene(options: argparse.Namespace, name: str, image: Path, folder: Path
     from MorseCore.system.acceptance import Acceptance
     from MorseSegmentLib.scene.bundle import saveBundle
 
-    reading = ReadOptions(options.series, options.volume, Acceptance(options.accept))
-    volume, result = read_volume(image, reading), read_result(folder)
+    series = scan.series or options.series
+    reading = ReadOptions(series, options.volume, Acceptance(options.accept))
+    volume, result = read_volume(scan.path, reading), read_result(folder)
     saveBundle(
-        slicer.mrmlScene, folder / SCENE, result, image=volume.array, geometry=volume.geometry,
+        slicer.mrmlScene, scene, result, image=volume.array, geometry=volume.geometry,
         name=name,
     )  # fmt: skip
-
-
-def _saveMissingScenes(options: argparse.Namespace, cases: dict[str, Path]) -> int:
-    """Scenes of cases that an earlier run finished without them; 1 if one fails, else 0."""
-    from MorseCore.errors import MorseError
-
-    failed = 0
-    for name, image in cases.items():
-        report = options.output / name / "report.json"
-        scene = report.with_name(SCENE)
-        if not report.is_file():  # the case failed, and the batch has said so
-            continue
-        if scene.is_file() and scene.stat().st_mtime_ns >= report.stat().st_mtime_ns:
-            continue
-        try:
-            _saveScene(options, name, image, report.parent)
-        except (MorseError, OSError) as error:
-            logging.getLogger(__name__).error("%s: %s", name, error)
-            failed = 1
-    return failed
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,8 @@ RESULT_FILES = {
     "coarse.nii.gz", "refined.nii.gz", "uncertainty.nii.gz", "points.csv", "points.mrk.json",
     "report.json",
 }  # fmt: skip
+COHORT_FILES = {"summary.csv", "volumes.csv", "report.html", "pictures"}
+"""What a batch leaves in its folder beside the cases."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ TAGS: Mapping[str, int] = {
     "NominalScannedPixelSpacing": 0x00182010, "DiffusionBValue": 0x00189087,
     "DiffusionGradientOrientation": 0x00189089, "EffectiveEchoTime": 0x00189082,
     "FrameType": 0x00089007, "StudyInstanceUID": 0x0020000D, "SeriesInstanceUID": 0x0020000E,
+    "SeriesNumber": 0x00200011,
     "AcquisitionNumber": 0x00200012, "InstanceNumber": 0x00200013,
     "ImagePositionPatient": 0x00200032, "ImageOrientationPatient": 0x00200037,
     "FrameOfReferenceUID": 0x00200052, "TemporalPositionIdentifier": 0x00200100,

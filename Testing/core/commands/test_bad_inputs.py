@@ -245,7 +245,7 @@ def test_a_full_disk_under_the_table_of_scores_is_one_sentence(
 def test_two_inputs_of_one_name_are_refused_before_anything_is_written(
     command: CommandLine, tmp_path: Path
 ) -> None:
-    a, b = write_scan(tmp_path / "1" / "x.nii.gz"), write_scan(tmp_path / "2" / "X.nii.gz")
+    a, b = write_scan(tmp_path / "X.nii.gz"), write_scan(tmp_path / "x.nii")
     done = command.segment(a, b, output=tmp_path / "out")
     assert done.code == 2
     assert "would both be written to 'X'" in done.sentence

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cli_client import (
+    COHORT_FILES,
     RESULT_FILES,
     CommandLine,
     names,
@@ -22,7 +23,7 @@ from cli_client import (
 )
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY, BatchTable
-from MorseCore.commands.inputs import find_cases
+from MorseCore.commands.inputs import Scan, find_cases
 from MorseCore.errors import Cancelled, OutputError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
@@ -56,7 +57,7 @@ def output(mixed_output: Path, tmp_path: Path) -> Path:
 
 
 def test_one_bad_scan_does_not_stop_the_others(mixed_output: Path) -> None:
-    assert names(mixed_output) == {"a", "c", SUMMARY}
+    assert names(mixed_output) == {"a", "c"} | COHORT_FILES
     assert names(mixed_output / "a") == names(mixed_output / "c") == RESULT_FILES
 
 
@@ -82,7 +83,8 @@ def test_a_finished_case_is_left_alone(command: CommandLine, mixed: Path, output
     assert "1 of 3 cases failed" in done.err
     after = snapshot(output)
     assert after.keys() == before.keys()
-    assert all(after[name] == before[name] for name in before if name != SUMMARY)
+    of_cases = [name for name in before if Path(name).parts[0] not in COHORT_FILES]
+    assert all(after[name] == before[name] for name in of_cases)
     statuses = [row["status"] for row in read_table(output / SUMMARY)]
     assert statuses == ["failed", "done before", "done before"]
 
@@ -171,7 +173,8 @@ def test_a_table_that_cannot_be_written_costs_no_results(mixed: Path, tmp_path: 
 
     def block_the_table(name: str, *_: object) -> None:
         if name == "a":
-            (output / SUMMARY).mkdir(parents=True)  # as if another program held it
+            (output / SUMMARY).unlink()
+            (output / SUMMARY).mkdir()  # as if another program held it
 
     with pytest.raises(OutputError, match="summary"):
         run_batch(
@@ -183,9 +186,9 @@ def test_a_table_that_cannot_be_written_costs_no_results(mixed: Path, tmp_path: 
 def test_results_are_handed_over_once_they_are_written(mixed: Path, tmp_path: Path) -> None:
     seen = []
 
-    def note(name: str, image: Path, folder: Path) -> None:
+    def note(name: str, scan: Scan, folder: Path) -> None:
         assert names(folder) == RESULT_FILES
-        seen.append((name, image.name, folder))
+        seen.append((name, scan.path.name, folder))
 
     run_batch([mixed], tmp_path, CaseSettings(model="phantom-tiny", passes=0), on_result=note)
     assert seen == [(name, f"{name}.nii.gz", tmp_path / name) for name in ("a", "c")]
@@ -199,7 +202,7 @@ def test_cancelling_keeps_finished_cases_and_writes_nothing_else(
 
     with pytest.raises(Cancelled):
         run_batch([mixed], tmp_path, CaseSettings(model="phantom-tiny"), should_stop=is_second)
-    assert names(tmp_path) == {"a", SUMMARY}
+    assert names(tmp_path) == {"a", "pictures", SUMMARY}
     assert names(tmp_path / "a") == RESULT_FILES
 
 
@@ -211,8 +214,8 @@ def test_cases_are_named_by_their_files_and_folders(
     assert list(find_cases([tmp_path])) == ["a", "b", "c.tar", "e"]
     (tmp_path / "case" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "case" / "inner")
-    assert find_cases([".."]) == {"case": Path("..")}
-    assert find_cases(["."]) == {"inner": Path(".")}
+    assert find_cases([".."]) == {"case": Scan(Path(".."))}
+    assert find_cases(["."]) == {"inner": Scan(Path("."))}
     assert list(find_cases([".nii.gz"])) == [".nii.gz"]
     assert list(find_cases(["x.nii", Path.cwd() / "x.nii"])) == ["x"]
 

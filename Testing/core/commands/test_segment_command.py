@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 
 from cli_client import (
+    COHORT_FILES,
     RESULT_FILES,
     SHAPE,
     CommandLine,
@@ -44,7 +45,7 @@ MATRICES = {
 
 def test_a_case_has_exactly_the_files_that_are_promised(finished: Path) -> None:
     assert names(finished) == RESULT_FILES
-    assert names(finished.parent) == {"phantom"}  # one case needs no table
+    assert names(finished.parent) == {"phantom"} | COHORT_FILES
 
 
 @pytest.mark.parametrize("name", MATRICES)
@@ -190,7 +191,7 @@ def test_results_may_lie_in_the_folder_of_the_scans(command: CommandLine, tmp_pa
     again = command.segment(tmp_path, output=tmp_path)
     assert (again.code, again.sentence) == (0, "a: already done")
     assert snapshot(tmp_path).items() > before.items()
-    assert names(tmp_path) == {"a.nii.gz", "a"}
+    assert names(tmp_path) == {"a.nii.gz", "a"} | COHORT_FILES
 
 
 def test_voxels_without_a_value_are_warned_about_and_taken_as_background(

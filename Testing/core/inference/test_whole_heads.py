@@ -341,7 +341,14 @@ def test_where_both_sides_claim_a_voxel_the_surer_one_has_it(hippocampus: Volume
         array = np.array(labels, np.uint8).reshape(1, 1, 3)
         from MorseCore.result import RenderedPoints
 
-        report = {"points": {"evaluated": 1}, "windows": 1, "parameters": {"roi": None}}
+        report = {
+            "points": {"evaluated": 1}, "windows": 1, "parameters": {"roi": None},
+            "structures": [
+                {"value": n, "coarse_probability_ml": n + max(uncertainty),
+                 "refined_probability_ml": 2.0}
+                for n in (1, 2)
+            ],
+        }  # fmt: skip
         return Segmentation(
             grid, structures, array, array, np.array(uncertainty, np.float32).reshape(1, 1, 3),
             RenderedPoints.empty(), report,
@@ -353,6 +360,8 @@ def test_where_both_sides_claim_a_voxel_the_surer_one_has_it(hippocampus: Volume
     )
     assert merged.refined.ravel().tolist() == [1, 4, 4]
     assert merged.report["windows"] == 2
+    sums = [row["coarse_probability_ml"] for row in merged.report["structures"]]
+    assert sums == [1.9, 2.9, 1.2, 2.2]  # each side's own
     assert len(sided_structures(structures)) == 4
 
 

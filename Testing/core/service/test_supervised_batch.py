@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_client import ROOT, names, read_table, start, write_scan
+from cli_client import COHORT_FILES, ROOT, names, read_table, start, write_scan
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY
 from MorseCore.errors import Cancelled, DeviceError, ModelError
@@ -81,7 +81,7 @@ def test_a_crash_a_hang_and_lack_of_memory_cost_one_case_each(
     good = {"a", "d", "g"}
     expected = {name: "done" if name in good else "failed" for name in cases}
     assert statuses(output) == expected
-    assert names(output) == good | {SUMMARY}
+    assert names(output) == good | COHORT_FILES
     found = messages(output)
     assert found["broken"] == "unexpected RuntimeError: the reader broke"
     assert "signal 11" in found["c-crash"]
@@ -113,7 +113,7 @@ def test_a_worker_that_is_ended_or_stopped_from_outside_costs_one_case(
         )  # fmt: skip
     assert code == 1
     assert statuses(output) == {"a": "done", "b": "failed", "c": "done"}
-    assert names(output) == {"a", "c", SUMMARY}
+    assert names(output) == {"a", "c"} | COHORT_FILES
 
 
 def test_a_worker_that_ended_between_two_cases_costs_nothing(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_batch_is_cancelled_while_its_worker_hangs(
             progress=stop_soon, should_stop=stop.is_set,
         )  # fmt: skip
     assert faulty_worker.pid is None
-    assert names(tmp_path / "out") == {"a", SUMMARY}
+    assert names(tmp_path / "out") == {"a", "pictures", SUMMARY}
 
 
 def children_of(pid: int) -> set[int]:

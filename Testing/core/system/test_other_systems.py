@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 
 from cli_client import ROOT
-from MorseCore.commands.inputs import check_places, find_cases
+from MorseCore.commands.inputs import Scan, check_places, find_cases
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.images import itkpath
 from MorseCore.images.imageio import read_volume
@@ -81,7 +81,7 @@ def test_a_pattern_that_no_shell_expands_names_its_files(
     (tmp_path / "study [2020]" / "c.nii.gz").touch()
     assert list(find_cases(["study [2020]/*.nii.gz"])) == ["c"]
     (tmp_path / "what?.nii.gz").touch()  # there are such names outside of Windows
-    assert find_cases(["what?.nii.gz"]) == {"what?": Path("what?.nii.gz")}
+    assert find_cases(["what?.nii.gz"]) == {"what?": Scan(Path("what?.nii.gz"))}
 
 
 def test_a_case_has_no_name_that_windows_would_change() -> None:
@@ -96,8 +96,8 @@ def test_results_do_not_go_beside_their_input_by_another_spelling(
     (tmp_path / "scans").symlink_to(tmp_path / "Scans")  # as a disk that knows no capitals has it
     monkeypatch.setattr(Path, "resolve", lambda self, strict=False: self)
     with pytest.raises(ConfigError, match="into the folder of its own input"):
-        check_places({"ct01": folder}, tmp_path / "scans")
-    check_places({"ct01": folder}, tmp_path / "results")
+        check_places({"ct01": Scan(folder)}, tmp_path / "scans")
+    check_places({"ct01": Scan(folder)}, tmp_path / "results")
 
 
 @pytest.fixture

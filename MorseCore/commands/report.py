@@ -1,0 +1,65 @@
+"""``morsesegment report``: a cohort's tables and page, made again from its results."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from MorseCore.commands.batchtable import BatchTable
+from MorseCore.errors import ConfigError
+from MorseCore.quality.cohort import read_cohort
+from MorseCore.quality.pages import REPORT_PAGE, write_pages
+from MorseCore.quality.volumes import read_decisions, write_volumes
+
+__all__ = ["add", "check_tables", "run", "write_cohort"]
+
+_OURS = "<title>MorseSegment"
+log = logging.getLogger(__name__)
+
+
+def add(commands: Any) -> None:
+    """The command and its options."""
+    parser = commands.add_parser(
+        "report", help="make a cohort's tables and page again",
+        epilog="example: morsesegment report out",
+    )  # fmt: skip
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="the folder of a batch")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make tables and page; returns the exit code."""
+    folder: Path = options.output
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder '{folder}'.")
+    check_tables(folder)
+    print(write_cohort(folder))
+    return 0
+
+
+def write_cohort(folder: Path) -> Path:
+    """Write ``summary.csv``, ``volumes.csv`` and ``report.html``; returns the page.
+
+    :raises ConfigError: if there are neither results nor failed cases in the folder.
+    :raises OutputError: if one of them cannot be written.
+    """
+    cases = read_cohort(folder)
+    table = BatchTable.merged(folder)
+    for case in cases:
+        table.refresh(case.name, case.report)
+    if not table.rows:
+        raise ConfigError(f"'{folder}' holds no results of 'morsesegment segment'.")
+    table.write()
+    write_volumes(folder, cases)
+    return write_pages(folder, cases, table.rows)
+
+
+def check_tables(folder: Path) -> None:
+    """:raises ConfigError: if a table or page of somebody else's would be overwritten."""
+    read_decisions(folder)
+    page = folder / REPORT_PAGE
+    if page.exists() and _OURS not in page.read_text(encoding="utf-8", errors="replace"):
+        raise ConfigError(
+            f"'{page}' is not a page of an earlier run and would be overwritten; move it away, or "
+            "choose another output folder."
+        )
