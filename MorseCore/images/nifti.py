@@ -122,6 +122,20 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
             f"'{path.name}.gz'."
         )
     header = read_nifti_header(path)
+    _check_fields(path, header)
+    pair = pair_of(path)
+    notes = _check_kind(path, header, is_pair=pair is not None, accepted=accepted)
+    notes += _check_positions(path, header, accepted) + _note_scale(path, header)
+    end, voxels = header.data_end, pair[1] if pair else path
+    found_bytes = (
+        unpacked_length(voxels, expected=end) if is_gzip(voxels) else voxels.stat().st_size
+    )
+    check_size(voxels.name, found=found_bytes, expected=end)
+    return notes + note_surplus(voxels.name, found=found_bytes, expected=end)
+
+
+def _check_fields(path: Path, header: NiftiHeader) -> None:
+    """Where the voxels begin, how many bits they have, and how large they are."""
     least = _FIRST if header.magic == _ONE_FILE else 0
     if not (header.offset >= least and header.offset.is_integer()):
         raise ImageError(
@@ -140,15 +154,6 @@ def check_nifti(path: Path, accepted: Acceptance = NOTHING) -> list[str]:
         raise GeometryError(
             f"{path.name} has voxels of {found} mm; each size must be a positive number."
         )
-    pair = pair_of(path)
-    notes = _check_kind(path, header, is_pair=pair is not None, accepted=accepted)
-    notes += _check_positions(path, header, accepted) + _note_scale(path, header)
-    end, voxels = header.data_end, pair[1] if pair else path
-    found_bytes = (
-        unpacked_length(voxels, expected=end) if is_gzip(voxels) else voxels.stat().st_size
-    )
-    check_size(voxels.name, found=found_bytes, expected=end)
-    return notes + note_surplus(voxels.name, found=found_bytes, expected=end)
 
 
 def _check_kind(
