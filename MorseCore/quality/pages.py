@@ -28,7 +28,7 @@ _LONGEST = 200  # bytes of a file's name, of the 255 that a disk takes
 _TEMPLATES = Path(__file__).parent / "templates"
 _LEVELS = ("failed", "implausible", "check", "not judged", "ok", "waiting")
 """Worst first."""
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/:;,'\"<>|\n]+)+[\\/](?=[^\\/\s])")
+_PATH = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:)?(?:[\\/][^\\/:;,'\"<>|\n]+)+[\\/](?=[^\\/\s])")
 """The folders of a full path in a message."""
 Summary = Mapping[str, Mapping[str, Any]]
 """Case -> its line of ``summary.csv``."""
