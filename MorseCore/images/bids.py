@@ -10,7 +10,8 @@ from MorseCore.images.names import name_without_suffix
 __all__ = ["bids_entities", "bids_images", "derivative_path"]
 
 _PLACES = ("sub-*/anat", "sub-*/ses-*/anat")
-_SUFFIXES = {"T1": "T1w", "T2": "T2w"}
+_SUFFIXES = {"T1": ("T1w",), "T2": ("T2w",), None: ("T1w", "T2w", "FLAIR", "PDw")}
+"""Of the images that a model of a contrast is for; the first of which there are some counts."""
 _FORMATS = (".nii", ".nii.gz")
 _ENTITY = re.compile(r"(?:^|_)(sub|ses)-([A-Za-z0-9]+)(?=_|$)")
 
@@ -20,7 +21,7 @@ def bids_images(
 ) -> list[Path] | None:
     """The anatomical images of a BIDS data set; None if the folder is none.
 
-    :param contrast: ``T1`` or ``T2``, of the model; a model without takes T1.
+    :param contrast: ``T1`` or ``T2``, of the model; one of any contrast takes T1 if there is some.
     :param every: of any contrast.
     :raises ConfigError: if the data set has no image of that kind.
     """
@@ -34,14 +35,13 @@ def bids_images(
         return None
     if every:
         return files
-    suffix = _SUFFIXES[contrast or "T1"]
-    images = [file for file in files if _suffix(file) == suffix]
-    if not images:
-        raise ConfigError(
-            f"The BIDS data set '{folder}' has no image anat/*_{suffix}.nii.gz, which the model is "
-            f"for; found *_{', *_'.join(sorted({_suffix(file) for file in files}))}."
-        )
-    return images
+    for suffix in _SUFFIXES[contrast]:
+        if images := [file for file in files if _suffix(file) == suffix]:
+            return images
+    raise ConfigError(
+        f"The BIDS data set '{folder}' has no image anat/*_{_SUFFIXES[contrast][0]}.nii.gz, which "
+        f"the model is for; found *_{', *_'.join(sorted({_suffix(file) for file in files}))}."
+    )
 
 
 def bids_entities(case: str) -> tuple[str, str]:

@@ -195,13 +195,7 @@ def _tile(
     at = np.ix_(
         np.arange(height) * image.shape[0] // height, np.arange(width) * image.shape[1] // width
     )
-    low, high = window
-    shade = np.clip((image[at].astype(np.float64) - low) / (high - low), 0, 1)
-    picture = np.repeat(np.nan_to_num(shade)[..., None] * 255, 3, axis=2)
-    after, before = refined[at], coarse[at]
-    picture[after > 0] = (1 - _FILL) * picture[after > 0] + _FILL * colors[after[after > 0]]
-    edge = _edges(before)
-    picture[edge] = colors[before[edge]]
+    picture = _painted(image[at], coarse[at], refined[at], window, colors)
     here = np.flatnonzero(upright.points[:, axis] == number)[:_MOST_POINTS]
     _dot(
         picture,
@@ -214,6 +208,23 @@ def _tile(
     tile[:height, left : left + width] = np.rint(picture)
     tile[:, -1] = _DARK
     return tile
+
+
+def _painted(
+    image: np.ndarray,
+    coarse: np.ndarray,
+    refined: np.ndarray,
+    window: tuple[float, float],
+    colors: np.ndarray,
+) -> np.ndarray:
+    """A slice (H, W) with fill and outline: float (H, W, 3), 0..255."""
+    low, high = window
+    shade = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+    picture = np.repeat(np.nan_to_num(shade)[..., None] * 255, 3, axis=2)
+    inside, edge = refined > 0, _edges(coarse)
+    picture[inside] = (1 - _FILL) * picture[inside] + _FILL * colors[refined[inside]]
+    picture[edge] = colors[coarse[edge]]
+    return picture
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ _LONGEST = 200  # bytes of a file's name, of the 255 that a disk takes
 _TEMPLATES = Path(__file__).parent / "templates"
 _LEVELS = ("failed", "implausible", "check", "not judged", "ok", "waiting")
 """Worst first."""
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/:;,'\"<>|\n]+)+[\\/](?=[^\\/\s])")
+_PATH = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:)?(?:[\\/][^\\/:;,'\"<>|\n]+)+[\\/](?=[^\\/\s])")
 """The folders of a full path in a message."""
 Summary = Mapping[str, Mapping[str, Any]]
 """Case -> its line of ``summary.csv``."""
@@ -78,43 +78,54 @@ def _items(
     about: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
     """What the cohort's page says of each case, worst first."""
-    by_name = {case.name: case for case in cases}
-    outliers: dict[str, list[str]] = {}
-    for row in volume_rows(cases, {}):
-        if row["outlier"]:
-            words = (
-                f"{row['structure']} {row['refined_ml']:.2f} ml is an outlier of this cohort "
-                f"({row['outlier']})."
-            )
-            outliers.setdefault(row["case"], []).append(words)
-    items: list[dict[str, Any]] = []
+    by_name, outliers = {case.name: case for case in cases}, _outliers(cases)
+    items = []
     for name in dict.fromkeys([*summary, *by_name]):
-        line, case = summary.get(name, {}), by_name.get(name)
-        reasons = [*(case.reasons() if case else []), *outliers.get(name, [])]
-        message = str(line.get("message", ""))
-        level = "failed"
-        if case is not None:
-            level = case.verdict if case.verdict in _LEVELS else "not judged"
-        elif line.get("status") != "failed":
-            level = "waiting"
-        picture = picture_path(folder, name)
-        items.append({
-            "name": name,
-            "level": level,
-            "why": _without_paths(" ".join(reasons) or message),
-            "reasons": [_without_paths(text) for text in [*reasons, *([message] * bool(message))]],
-            "about": _about(case, about),
-            "attention": case.report.get("attention") if case else None,
-            "seconds": _number(line.get("seconds")),
-            "memory": _number(line.get("peak_memory_mb")),
-            "page": f"{PICTURES}/{quote(_stem(name))}.html" if case else "",
-            "picture": f"{PICTURES}/{quote(_stem(name))}.jpg" if case and picture.is_file() else "",
-            "outliers": len(outliers.get(name, [])),
-        })  # fmt: skip
+        item = _item(summary.get(name, {}), by_name.get(name), outliers.get(name, []), about)
+        has_picture = item["page"] and picture_path(folder, name).is_file()
+        item["picture"] = f"{PICTURES}/{quote(_stem(name))}.jpg" if has_picture else ""
+        items.append({"name": name, **item})
     items.sort(key=_urgency)
     for rank, item in enumerate(items):
         item["rank"] = rank
     return items
+
+
+def _item(
+    line: Mapping[str, Any],
+    case: CohortCase | None,
+    outliers: Sequence[str],
+    about: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """What is said of one case, but for its name and picture."""
+    reasons = [*(case.reasons() if case else []), *outliers]
+    message = str(line.get("message", ""))
+    level = "failed" if line.get("status") == "failed" else "waiting"
+    if case is not None:
+        level = case.verdict if case.verdict in _LEVELS else "not judged"
+    return {
+        "level": level,
+        "why": _without_paths(" ".join(reasons) or message),
+        "reasons": [_without_paths(text) for text in [*reasons, *([message] * bool(message))]],
+        "about": _about(case, about),
+        "attention": case.report.get("attention") if case else None,
+        "seconds": _number(line.get("seconds")),
+        "memory": _number(line.get("peak_memory_mb")),
+        "page": f"{PICTURES}/{quote(_stem(case.name))}.html" if case else "",
+        "outliers": len(outliers),
+    }
+
+
+def _outliers(cases: Sequence[CohortCase]) -> dict[str, list[str]]:
+    """Case -> a sentence for each of its volumes that is an outlier of the cohort."""
+    found: dict[str, list[str]] = {}
+    for row in volume_rows(cases, {}):
+        if row["outlier"]:
+            found.setdefault(row["case"], []).append(
+                f"{row['structure']} {row['refined_ml']:.2f} ml is an outlier of this cohort "
+                f"({row['outlier']})."
+            )
+    return found
 
 
 def _urgency(item: Mapping[str, Any]) -> tuple[int, int, float]:
