@@ -25,6 +25,7 @@ from MorseSegmentLib.logic.inputs import regionText
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters, writeParameters
 from MorseSegmentLib.logic.waiting import segmentAndWait
 from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.regions import addRegions
 from MorseSegmentLib.scene.result import SceneWriter
 
 __all__ = [
@@ -139,6 +140,8 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
     ) -> SceneResult:
         """Show a result in the scene and in the panel; see SceneWriter."""
         shown = SceneWriter(slicer.mrmlScene).show(result, inputVolumeNode, name=name)
+        if inputVolumeNode is not None:
+            addRegions(slicer.mrmlScene, shown, inputVolumeNode)
         node = parameterNode(slicer.mrmlScene)
         writeParameters(node, replace(readParameters(node), result=shown.record))
         return shown

@@ -21,7 +21,7 @@ SECOND = " the second"
 """Ends the name of a model that is quick with the first image."""
 MODELS = (
     "quick", "slow", "deaf", "dies", "out of memory", "refuses", "doubts", "slow from the second",
-    "refuses the second",
+    "refuses the second", "finds",
 )  # fmt: skip
 
 lock = threading.Lock()
@@ -66,10 +66,10 @@ def segment(request: dict[str, Any]) -> None:
         time.sleep(0.01)
     if number in cancelled:
         send(event="error", id=number, message="Stopped.", detail="", kind="Cancelled")
-    elif model == "doubts":
+    elif model == "doubts" and "flat-image" not in request["accept"]:
         send(event="error", id=number, kind="ImageError", detail="where",
              message="Too flat, or take it as it is with --accept flat-image.",
-             plain="Too flat.")  # fmt: skip
+             plain="Too flat.", accept="flat-image")  # fmt: skip
     elif model == "refuses":
         send(event="error", id=number, message="Too dark.", detail="trace", kind="ImageError")
     elif request["image"]:
@@ -104,6 +104,9 @@ def bright_voxels(request: dict[str, Any]) -> dict[str, Any]:
         "structures": [change],
         "asked": {k: request.get(k) for k in ("roi", "points", "passes")},
     }
+    if request["model"] == "finds" and not request.get("roi"):
+        box = {"lower": [3, 2, 1], "upper": [8, 7, 6], "frame": "ijk"}
+        report["found"] = {"regions": [{"name": "bright thing", "roi": box}]}
     shade = (image / image.max()).astype(np.float32)
     result = Segmentation(geometry, structures, coarse, refined, shade, points, report)
     return save_segmentation(Path(request["output"]), result)

@@ -27,8 +27,8 @@ from MorseCore.commands.demo_run import HEAD, run_demo
 from MorseCore.system.files import prepare_output_directory
 
 CAPTION = "The module's panel after a run, drawn on stand-ins for Slicer's widgets"
-MODEL = "hippocampus-t1"
-_WIDTH = 740  # pixels, as wide as the tables want
+MODEL = "brain-mr"
+_WIDTH = 480  # pixels, about as wide as Slicer's own module panel
 _MARGIN = 8
 
 

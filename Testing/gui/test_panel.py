@@ -18,7 +18,7 @@ from MorseCore.inference.files import write_result
 from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.panels.costs import costText
-from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.record import SceneResult, findResults
 from MorseSegmentLib.scene.voxels import labelsOf
 from MorseSegmentLib.worker.catalog import Model
 from MorseSegmentLib.worker.runtimes import RunTimes
@@ -208,7 +208,7 @@ def test_the_table_shows_what_the_rendering_changed(a_widget: Any, a_volume: Any
     wait_until_idle(a_widget)
     table = a_widget.ui.structureTable
     texts = [table.item(0, column).text() for column in range(table.columnCount)]
-    assert texts == ["Bright", "1.000", "1.500", "+0.500", "+50.0", "0.25 (1.50)"]
+    assert texts == ["Bright", "1.000", "1.500", "+50.0", "0.25 (1.50)"]
 
 
 def visible(scene: Any) -> tuple[bool, bool]:
@@ -262,14 +262,18 @@ def test_a_result_folder_is_shown_by_one_call(
 
 
 def test_a_result_folder_is_shown_by_the_button(
-    a_widget: Any, a_volume: Any, a_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    a_widget: Any, a_volume: Any, a_result: Segmentation, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     dialog = types.SimpleNamespace(getExistingDirectory=lambda parent, title: str(tmp_path / "c7"))
     monkeypatch.setattr(qt, "QFileDialog", dialog, raising=False)
     asked: list[Any] = []
-    monkeypatch.setattr(
-        a_widget.logic, "showResultFolder", lambda folder, volume: asked.append((folder, volume))
-    )
+
+    def show(folder: Path, volume: Any) -> SceneResult:
+        asked.append((folder, volume))
+        return a_widget.logic.showResult(a_result, volume)
+
+    monkeypatch.setattr(a_widget.logic, "showResultFolder", show)
     a_widget.ui.volumeSelector.setCurrentNode(a_volume)
     a_widget.ui.loadResultButton.click()
     assert asked == [(tmp_path / "c7", a_volume)]

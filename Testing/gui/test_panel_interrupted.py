@@ -60,7 +60,6 @@ def test_after_a_cancel_the_next_run_works(a_widget: Any, a_volume: Any, a_scene
         ("dies", "exit code 3"),
         ("out of memory", "signal 9"),
         ("refuses", "Too dark"),
-        ("doubts", "Too flat."),
     ],
 )
 def test_an_error_is_one_sentence_and_the_scene_is_as_it_was(
@@ -83,6 +82,38 @@ def test_an_error_is_one_sentence_and_the_scene_is_as_it_was(
     assert dialogs[0][1]
     assert nodes(a_scene) == before
     assert a_widget.ui.segmentButton.text == "Segment"
+
+
+def test_a_refusal_can_be_overruled_for_one_run(
+    a_widget: Any, a_volume: Any, a_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogs: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: dialogs.append(text))
+    ui = a_widget.ui
+    press_segment(a_widget, a_volume, "doubts")
+    wait_until_idle(a_widget)
+    assert ui.messageLabel.text == "Too flat."
+    assert not ui.acceptButton.isHidden()
+    ui.acceptButton.click()
+    assert ui.acceptButton.isHidden()
+    wait_until_idle(a_widget)
+    assert len(findResults(a_scene)) == 1
+    ui.segmentButton.click()
+    wait_until_idle(a_widget)
+    assert ui.messageLabel.text == "Too flat.", "it was overruled for that run only"
+    assert len(findResults(a_scene)) == 1
+    assert not dialogs
+
+
+def test_what_was_refused_is_not_overruled_for_something_else(
+    a_widget: Any, a_volume: Any, a_scene: Any
+) -> None:
+    press_segment(a_widget, a_volume, "doubts")
+    wait_until_idle(a_widget)
+    assert not a_widget.ui.acceptButton.isHidden()
+    other = slicer.util.addVolumeFromArray(np.ones((3, 3, 3), np.int16), name="Other")
+    a_widget.ui.volumeSelector.setCurrentNode(other)
+    assert a_widget.ui.acceptButton.isHidden()
 
 
 def test_removing_the_volume_during_a_run_ends_it_without_a_dialog(

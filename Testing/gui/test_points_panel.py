@@ -22,7 +22,7 @@ def test_the_worst_points_are_listed_worst_first(a_widget: Any, shown: SceneResu
     assert ranks(a_widget) == [1, 2, 3, 4]
     table = a_widget.ui.pointTable
     line = [table.item(1, column).text() for column in range(table.columnCount)]
-    assert line == ["2", "0.700", "Background (0.50)", "Tail (0.90)", "yes", ""]
+    assert line == ["2", "0.700", "0.50 Background", "0.90 Tail", "yes", ""]
     assert "4 points" in a_widget.ui.pointLabel.text
 
 

@@ -59,7 +59,7 @@ def test_every_frame_is_of_the_modality_of_the_volume_that_shows_it(
 def shown(job: AllFrames, a_result: Segmentation) -> SceneResult:
     for number in range(job.count):
         job.take(number, result_of(number, a_result))
-    return job.finish()
+    return finished(job.finishInSteps())
 
 
 def content(scene: Any) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_failure_at_the_end_leaves_the_scene_as_it_was(
 
     monkeypatch.setattr("MorseSegmentLib.logic.jobs.addExtra", fails)
     with pytest.raises(OSError, match="no more"):
-        job.finish()
+        finished(job.finishInSteps())
     assert content(a_scene) == before
     frames.show(0)
     assert content(a_scene) == before
@@ -168,7 +168,7 @@ def test_a_sequence_that_went_or_changed_takes_no_result(
     frames.sequence.RemoveDataNodeAtValue("0.0")
     assert not job.isInScene()
     with pytest.raises(MorseError, match="no longer in the scene"):
-        job.finish()
+        finished(job.finishInSteps())
 
 
 def test_removing_the_result_leaves_the_input_sequence_alone(
@@ -178,7 +178,7 @@ def test_removing_the_result_leaves_the_input_sequence_alone(
     before = content(a_scene)
     for number in range(job.count):
         job.take(number, result_of(number, a_result))
-    SceneWriter(a_scene).remove(job.finish())
+    SceneWriter(a_scene).remove(finished(job.finishInSteps()))
     frames.show(0)
     assert content(a_scene) == before
     assert readVolume(a_moving_volume).array.max() == 0

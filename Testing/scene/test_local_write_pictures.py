@@ -9,6 +9,7 @@ import pytest
 from MorseCore.result import Segmentation
 from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.localwrite import LocalWriter
+from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
 from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.result import SceneWriter
@@ -68,3 +69,23 @@ def test_the_3d_view_follows_a_write_and_an_undo(a_scene: Any, a_result: Segment
         assert differing(after, view.pixels()) == 0, "as if Slicer had made the surfaces"
         undo.undo()
         assert differing(before, view.pixels()) == 0
+
+
+def test_the_3d_view_shows_the_surfaces_that_are_made_one_by_one(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    shown, writer = SceneWriter(a_scene).show(a_result), SceneWriter(a_scene)
+    node = a_scene.GetNodeByID(shown.refined)
+    for node_id in (shown.coarse, *shown.points):
+        a_scene.GetNodeByID(node_id).GetDisplayNode().SetVisibility(False)
+    with closing(ThreeDView("1")) as view:
+        view.fit()
+        empty = view.pixels()
+        queue = SurfaceQueue(a_scene, later=None)
+        queue.show(node)
+        view.fit()
+        ours = view.pixels()
+        assert differing(empty, ours) > 1000
+        node.RemoveClosedSurfaceRepresentation()
+        writer.createSurface(node)
+        assert differing(ours, view.pixels()) == 0, "as if Slicer had made the surfaces"

@@ -211,7 +211,7 @@ def test_two_results_are_removed_one_by_one(a_scene: Any, a_result: Segmentation
     writer.remove(first)
 
 
-@pytest.mark.parametrize("step", ["showAsOutline", "addPoints", "_attach", "SceneResult"])
+@pytest.mark.parametrize("step", ["showAsOutline", "addPointsInSteps", "_attach", "SceneResult"])
 def test_a_failure_midway_leaves_the_scene_as_it_was(
     a_scene: Any,
     a_result: Segmentation,

@@ -12,13 +12,16 @@ import numpy as np
 import slicer
 import vtk
 
+import MorseCore
 from MorseCore.errors import ConfigError, ImageError, MorseError
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.scene.geometry import geometryOf, toLocal, toWorld
 from MorseSegmentLib.scene.record import findResults
+from MorseSegmentLib.scene.regions import showOutline
 from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = [
+    "SAMPLE",
     "InputVolume",
     "activeVolumeID",
     "fitBox",
@@ -27,6 +30,9 @@ __all__ = [
     "regionText",
     "writeInSteps",
 ]
+
+SAMPLE = Path(MorseCore.__file__).parent / "samples" / "head-t1.nii.gz"
+"""A head to try things on; its source stands beside it."""
 
 _PIECE = 8 << 20  # bytes; a few milliseconds
 
@@ -151,7 +157,7 @@ def fitBox(roiNode: vtk.vtkObject, volumeNode: vtk.vtkObject, share: float = 0.5
     pairs = list(zip(bounds[::2], bounds[1::2], strict=True))
     roiNode.SetXYZ(*((low + high) / 2 for low, high in pairs))
     roiNode.SetRadiusXYZ(*(share * (high - low) / 2 for low, high in pairs))
-    roiNode.CreateDefaultDisplayNodes()
+    showOutline(roiNode)
 
 
 def activeVolumeID(scene: vtk.vtkObject) -> str:

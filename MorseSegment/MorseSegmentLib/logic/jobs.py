@@ -11,18 +11,19 @@ from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.inputs import InputVolume, modalityOf, readVolume
 from MorseSegmentLib.logic.sequences import SequenceFrames
 from MorseSegmentLib.scene.nodes import NodeLedger
-from MorseSegmentLib.scene.record import SceneResult, addExtra
+from MorseSegmentLib.scene.record import SEQUENCE, SceneResult, addExtra
+from MorseSegmentLib.scene.regions import addRegions
 from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = ["AllFrames", "Job", "OneVolume"]
 
-_KIND = "sequence"
 _SINGLE = ("coarse", "refined", "uncertainty", "pointTable", "record")
 _EDITED = ("coarse", "refined", "pointTable")  # by a person, who wants to keep that in each frame
 
 
 class Job(Protocol):
-    """Images in order. The scene changes in :meth:`finish` only, completely or not at all."""
+    """Images in order. The scene changes in :meth:`finishInSteps` only, wholly or not at all."""
 
     name: str
     count: int
@@ -40,13 +41,13 @@ class Job(Protocol):
         """Which one that is, for a person."""
 
     def isInScene(self) -> bool:
-        """Whether all is there that :meth:`read` and :meth:`finish` need."""
+        """Whether all is there that :meth:`read` and :meth:`finishInSteps` need."""
 
     def take(self, number: int, result: Segmentation) -> None:
         """Keep the result of an image, outside of the scene."""
 
-    def finish(self) -> SceneResult:
-        """Show what was taken."""
+    def finishInSteps(self) -> Steps[SceneResult]:
+        """Show what was taken. Closed before their end, the steps leave no trace."""
 
 
 class OneVolume:
@@ -80,17 +81,19 @@ class OneVolume:
         """Keep the result; its arrays may be files that last as long as this call's caller."""
         self._result = result
 
-    def finish(self) -> SceneResult:
+    def finishInSteps(self) -> Steps[SceneResult]:
         """Show it."""
         if self._result is None:
             raise MorseError("There is no result.")
         volumeNode = self._scene.GetNodeByID(self._volumeID)
         result, self._result = self._result, None  # its files go, if nothing holds them
-        return SceneWriter(self._scene).show(result, volumeNode, name=self.name)
+        shown = yield from SceneWriter(self._scene).showInSteps(result, volumeNode, name=self.name)
+        addRegions(self._scene, shown, volumeNode)
+        return shown
 
 
 class AllFrames:
-    """A result for every frame, or none: the scene does not change before :meth:`finish`.
+    """A result for every frame, or none: the scene does not change before :meth:`finishInSteps`.
 
     The nodes that show the result in the scene – masks, uncertainty, points, their table and the
     record – become proxies of sequences of their own in the input's browser. So whatever
@@ -101,7 +104,7 @@ class AllFrames:
         job = AllFrames(scene, findSequence(scene, volumeNode), volumeNode)
         for number in range(job.count):
             job.take(number, segment(job.read(number)))
-        shown = job.finish()
+        shown = finished(job.finishInSteps())
     """
 
     keepsField = False  # the worker holds the field of one frame, and the result has all
@@ -150,21 +153,21 @@ class AllFrames:
         writer.remove(shown)
         self._last = result
 
-    def finish(self) -> SceneResult:
+    def finishInSteps(self) -> Steps[SceneResult]:
         """Add the sequences to the scene, with the nodes that show the frame that is seen."""
         if self._last is None or not self.isInScene():
             raise MorseError("The sequence is no longer in the scene as it was.")
         volumeNode = self._scene.GetNodeByID(self._volumeID)
         writer, browser = SceneWriter(self._scene), self._frames.browser
         last, self._last = self._last, None  # its files go, if nothing holds them
-        shown = writer.show(last, volumeNode, name=self.name)
+        shown = yield from writer.showInSteps(last, volumeNode, name=self.name)
         del last
         with NodeLedger(self._scene) as ledger:
             ledger.onError(lambda: writer.remove(shown))
             for role, nodeID in _roles(shown).items():
                 sequence = ledger.add(self._sequences[role])
                 ledger.onError(lambda s=sequence: browser.RemoveSynchronizedSequenceNode(s.GetID()))
-                addExtra(self._scene, shown, _KIND, sequence)
+                addExtra(self._scene, shown, SEQUENCE, sequence)
                 _synchronise(
                     browser, sequence, self._scene.GetNodeByID(nodeID), save=role in _EDITED
                 )

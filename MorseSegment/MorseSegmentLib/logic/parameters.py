@@ -57,6 +57,8 @@ class Parameters:
     model: str = ""
     """Name of the model; empty: none is chosen yet."""
     device: str = "auto"
+    leftOut: str = ""
+    """Groups of structures that are not imported, with commas; see scene/groups.py."""
     frames: str = _choice("current", "all")
     """Of a volume that is a frame of a sequence."""
     quality: int = _number(3, 0, QUALITY_LEVELS)

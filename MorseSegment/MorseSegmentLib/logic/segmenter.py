@@ -1,7 +1,9 @@
 """One run: from a volume in the scene to a result in the scene, or to one error message. No Qt."""
 
+import shutil
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +14,13 @@ import vtk
 from MorseCore.errors import MorseError
 from MorseCore.service.exchange import load_segmentation
 from MorseCore.service.protocol import Segment
+from MorseCore.system.files import replace_patiently
 from MorseSegmentLib.logic.inputs import readVolume, writeInSteps
 from MorseSegmentLib.logic.jobs import AllFrames, Job, OneVolume
 from MorseSegmentLib.logic.sequences import findSequence
+from MorseSegmentLib.scene.groups import withoutGroups
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.scene.stepping import Steps
+from MorseSegmentLib.scene.stepping import StepRunner, Steps
 from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
 from MorseSegmentLib.worker.signals import Signals
@@ -42,10 +46,19 @@ class _OngoingRun:
     job: Job
     options: Mapping[str, Any]
     started: float
+    leftOut: Collection[str] = ()
+    """Groups of structures that are not imported."""
     number: int = 0
     """Of the image, from 0."""
     task: Task | None = None
     """The worker's; None between two images."""
+    folder: Path | None = None
+    """Holds the arrays of the answer that is being looked at."""
+
+    def dropFolder(self) -> None:
+        """Remove what the worker wrote."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def overall(self, percent: float, secondsLeft: float | None) -> tuple[float, float | None]:
         """Progress of all images, as far as the time of those before tells."""
@@ -87,6 +100,7 @@ class Segmenter:
         later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._scene, self._runner, self._later = scene, runner, later
+        self._showing = StepRunner(later)
         self.signals = Signals("progress", "log", "finished", "failed")
         self._run: _OngoingRun | None = None
         self._fieldWorker: int | None = None  # that holds the last image's field
@@ -126,6 +140,7 @@ class Segmenter:
         options: Mapping[str, Any],
         *,
         allFrames: bool = False,
+        leftOut: Collection[str] = (),
     ) -> None:
         """Segment a volume.
 
@@ -133,6 +148,7 @@ class Segmenter:
             ``passes``.
         :param allFrames: of a volume that shows a frame of a sequence: segment every frame. Either
             all of them get a result, or none does.
+        :param leftOut: groups of structures that do not come into the scene.
         :raises MorseError: if the volume cannot be segmented or a run is going on.
         """
         if self.isBusy:
@@ -143,7 +159,7 @@ class Segmenter:
         else:
             job = AllFrames(self._scene, sequence, volumeNode)
         self._fieldWorker = None  # the worker keeps one
-        self._begin(_OngoingRun(job, dict(options), time.monotonic()))
+        self._begin(_OngoingRun(job, dict(options), time.monotonic(), leftOut))
 
     def _begin(self, run: _OngoingRun) -> None:
         """Hand the run's next image over, and ask the worker."""
@@ -166,13 +182,12 @@ class Segmenter:
         run = self._run
         if run is not None and run.task is not None:
             self._runner.cancel(run.task)
-        elif run is not None:  # between two frames
+        elif run is not None:  # between two frames, or while the result is put into the scene
             self._abort(CANCELLED)
 
     def close(self) -> None:
         """End the run silently, and stop listening."""
-        self._run = None
-        self._runner.stop()
+        self._drop()
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
@@ -196,10 +211,17 @@ class Segmenter:
 
     def _abort(self, failure: Failure) -> None:
         """End the worker and the run at once."""
-        run, self._run = self._run, None
-        self._runner.stop()
+        run = self._run
+        self._drop()
         if run is not None:
             self.signals.emit("failed", failure)
+
+    def _drop(self) -> None:
+        run, self._run = self._run, None
+        self._showing.stop()
+        self._runner.stop()
+        if run is not None:
+            run.dropFolder()
 
     def _onNodeRemoved(self, *_event: Any) -> None:
         run = self._run
@@ -229,7 +251,12 @@ class Segmenter:
     def _onResult(self, run: _OngoingRun, message: Mapping[str, Any], folder: Path) -> None:
         """Take the image's result; after the last one, show all."""
         run.task = None
-        run.job.take(run.number, load_segmentation(folder, message))
+        run.dropFolder()  # of the frame before
+        # The runner removes its folder when this returns; the masks are still read from it.
+        run.folder = folder.with_name(f"{folder.name}-answer")
+        replace_patiently(folder, run.folder)
+        result = load_segmentation(run.folder, message)
+        run.job.take(run.number, withoutGroups(result, run.leftOut))
         if run.job.count > 1:
             self.signals.emit("log", "info", f"{run.job.title(run.number)} is done.")
         if run.number + 1 < run.job.count:
@@ -237,11 +264,23 @@ class Segmenter:
             # Not now: this is within a slot of the worker, which has a folder to clear.
             self._later(lambda: self._continue(run))
             return
-        shown = run.job.finish()
+        self.signals.emit("progress", "show", 100.0, None)
+        self._showing.start(
+            run.job.finishInSteps(), partial(self._onShown, run), partial(self._onNotShown, run)
+        )
+
+    def _onShown(self, run: _OngoingRun, shown: SceneResult) -> None:
         self._run = None
+        run.dropFolder()
         if run.job.keepsField:
             self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
         self.signals.emit("finished", shown)
+
+    def _onNotShown(self, run: _OngoingRun, error: Exception) -> None:
+        self._run = None
+        run.dropFolder()
+        detail = "".join(traceback.format_exception(error))
+        self.signals.emit("failed", Failure(f"The result could not be shown: {error}", detail))
 
     def _continue(self, run: _OngoingRun) -> None:
         if self._run is not run:
@@ -256,6 +295,7 @@ class Segmenter:
         if self._run is not run:
             return  # it was ended here, and the worker with it
         self._run = None
+        run.dropFolder()
         if failure.kind == CANCELLED.kind:
             self._runner.stop()
         self.signals.emit("failed", run.explained(failure))

@@ -30,9 +30,10 @@ def segmentAndWait(
     segmenter.signals.connect("failed", failures.append)
     try:
         segmenter.start(volumeNode, options)
-        while waiting:
-            waiting.pop()()
-        runner.wait()
+        while segmenter.isBusy:
+            while waiting:
+                waiting.pop()()
+            runner.wait()
     finally:
         segmenter.close()
     if not shown:

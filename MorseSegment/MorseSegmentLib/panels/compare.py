@@ -11,19 +11,19 @@ from slicer.i18n import tr as _
 from MorseCore.errors import MorseError
 from MorseCore.result import Structure
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.widgets import blocked, connect, fillCombo
+from MorseSegmentLib.panels.widgets import blocked, cell, connect, fillCombo, setColumns
 from MorseSegmentLib.scene.changes import COLUMNS, ChangeTable
 from MorseSegmentLib.scene.difference import DifferenceView
 from MorseSegmentLib.scene.masks import (
     VIEWS,
     Masks,
     flippedView,
-    jumpTo,
     masksInSteps,
     showView,
 )
 from MorseSegmentLib.scene.record import SceneResult, readRecord
 from MorseSegmentLib.scene.stepping import StepRunner, Steps
+from MorseSegmentLib.scene.views import jumpTo
 from MorseSegmentLib.scene.watch import MaskWatch
 
 __all__ = ["ComparePanel"]
@@ -279,11 +279,10 @@ class ChangeTableView:
         self.rows: list[dict[str, Any]] = []
         """What is shown, as dicts with the keys of the report."""
         headers = (
-            _("Structure"), _("Coarse, ml"), _("Refined, ml"), _("Change, ml"), _("Change, %"),
-            _("Shift, mm (95 %)"),
+            _("Structure"), _("Coarse,\nml"), _("Refined,\nml"), _("Change,\n%"),
+            _("Shift, mm\n(95 %)"),
         )  # fmt: skip
-        table.setColumnCount(len(headers))
-        table.setHorizontalHeaderLabels(list(headers))
+        setColumns(table, headers, elastic=(0,))
         # The first is also the keyboard's; the second, a click on the line that is the current one.
         connect(table, "currentCellChanged(int,int,int,int)", self._choose)
         connect(table, "cellClicked(int,int)", self._choose)
@@ -299,7 +298,6 @@ class ChangeTableView:
             for n, structure in enumerate(structures):
                 row = numbers.get(structure.name)
                 self._fill(n, (structure.name,) if row is None else _texts(row))
-        self._table.resizeColumnsToContents()
 
     def select(self, value: int) -> None:
         """Mark the line of a structure; 0: of none."""
@@ -322,7 +320,7 @@ class ChangeTableView:
 
     def _fill(self, row: int, texts: Sequence[str]) -> None:
         for column, text in enumerate(texts):
-            self._table.setItem(row, column, qt.QTableWidgetItem(text))
+            self._table.setItem(row, column, cell(text))
 
     def _choose(self, row: int, *_columnAndFormer: int) -> None:
         if 0 <= row < len(self._values):
@@ -337,12 +335,16 @@ def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Text for a table, of one of the report's ``structures``; an undefined change is a dash."""
     return (
         str(row["name"]),
-        f"{row['coarse_ml']:.3f}",
-        f"{row['refined_ml']:.3f}",
-        f"{row['change_ml']:+.3f}",
+        _millilitres(row["coarse_ml"]),
+        _millilitres(row["refined_ml"]),
         "-" if row["change_percent"] is None else f"{row['change_percent']:+.1f}",
         f"{row['shift_mean_mm']:.2f} ({row['shift_p95_mm']:.2f})",
     )
+
+
+def _millilitres(volume: float) -> str:
+    """Four figures or more; a brain needs no microlitres, a hippocampus does."""
+    return f"{volume:.{3 if volume < 10 else 2 if volume < 100 else 1}f}"
 
 
 def _openInSegmentEditor(segmentation: Any, volume: Any) -> None:

@@ -8,13 +8,16 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MorseSegmentLib.logic.inputs import activeVolumeID
+from MorseSegmentLib.logic.inputs import SAMPLE, activeVolumeID
 from MorseSegmentLib.logic.sequences import findSequence
 from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.widgets import NodeSelector, blocked, connect, fillCombo, placeNewBoxes
+from MorseSegmentLib.scene.regions import RegionWatch, regionIDs
 from MorseSegmentLib.worker.catalog import Catalog, Model
 
 __all__ = ["InputPanel"]
+
+_SAMPLE_MODEL = "brain-mr"
 
 
 class InputPanel:
@@ -40,9 +43,11 @@ class InputPanel:
             NodeSelector(ui.regionSelector, state, "roi"),
         )
         placeNewBoxes(ui.regionSelector, state)
+        self._regions = RegionWatch(state.scene, self._onMoved)
         connect(ui.framesSelector, "currentIndexChanged(int)", self._onFrames)
         connect(ui.modelSelector, "currentIndexChanged(int)", self._onModel)
         connect(ui.importModelButton, "clicked()", self._onImport)
+        connect(ui.sampleButton, "clicked()", self._onSample)
         connect(ui.loadResultButton, "clicked()", self._onLoadFolder)
         state.signals.connect("changed", self.refresh)
         self.refresh()
@@ -85,6 +90,7 @@ class InputPanel:
         self._lastModel = parameters.model
         with blocked(ui.modelSelector):
             ui.modelSelector.currentIndex = ui.modelSelector.findData(parameters.model)
+        self._regions.look(regionIDs(self._state.scene, self._state.shown))
         ui.modelSelector.enabled = bool(self._catalog.models)
         chosen = next((m for m in self._catalog.models if m.name == parameters.model), None)
         ui.modelCardLabel.text = "" if chosen is None else chosen.problem or chosen.card
@@ -101,6 +107,14 @@ class InputPanel:
             entries.append((_("All {count} frames").format(count=len(sequence)), "all"))
         fillCombo(selector, entries, parameters.frames)
         selector.enabled = sequence is not None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._regions.look([])
+
+    def _onMoved(self, roiNode: Any) -> None:
+        """A found region that a person moves is where they want to segment."""
+        self._state.set(replace(self._state.parameters, roi=roiNode.GetID()))
 
     def _onFrames(self, row: int) -> None:
         frames = self._ui.framesSelector.itemData(row)
@@ -119,6 +133,14 @@ class InputPanel:
         )
         if path:
             self._importModel(path)
+
+    def _onSample(self) -> None:
+        """Load the head that comes along; *Segment* is the next thing to press."""
+        volumeNode = slicer.util.loadVolume(str(SAMPLE), {"name": _("Head, T1")})
+        parameters = replace(self._state.parameters, inputVolume=volumeNode.GetID(), roi="")
+        if self._catalog.model(_SAMPLE_MODEL) is not None:
+            parameters = replace(parameters, model=_SAMPLE_MODEL)
+        self._state.set(parameters)
 
     def _onLoadFolder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(

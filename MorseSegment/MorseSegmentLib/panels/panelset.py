@@ -16,8 +16,10 @@ from MorseSegmentLib.panels.input import InputPanel
 from MorseSegmentLib.panels.points import PointsPanel
 from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
+from MorseSegmentLib.panels.structures import StructuresPanel
 from MorseSegmentLib.refine.refiner import Refiner
 from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.views import goTo
 from MorseSegmentLib.worker.catalog import Catalog, Describer
 from MorseSegmentLib.worker.launch import Failure, workerCommand
 from MorseSegmentLib.worker.modelimport import ModelImport
@@ -48,7 +50,10 @@ class PanelSet:
         self._models.signals.connect("imported", self._onImported)
         self._models.signals.connect("failed", self._onNotImported)
         self.input = InputPanel(ui, self.state, self._models.start, self._onLoadFolder)
-        self.run = RunPanel(ui, self.state, self.segmenter, lambda: self.input.model, self.tell)
+        self.run = RunPanel(
+            ui, self.state, self.segmenter, lambda: self.input.model, self.tell, self._present
+        )
+        self.structures = StructuresPanel(ui, self.state, lambda: self.input.model)
         self.compare = ComparePanel(ui, self.state)
         self.points = PointsPanel(ui, self.state)
         # After 1 ms: what the person does, and the views that draw it, come first.
@@ -82,6 +87,7 @@ class PanelSet:
     def close(self) -> None:
         """End the worker and listen to nothing any more."""
         self.exit()
+        self.input.close()
         self.run.close()
         self.compare.close()
         self.points.close()
@@ -93,14 +99,23 @@ class PanelSet:
     def tell(self, text: str, failure: Failure | None, about: SceneResult | None = None) -> None:
         """Show a sentence above the panels; an error also in a dialog with its details.
 
+        Beside a refusal that can be overruled stands a button instead, see :class:`RunPanel`.
+
         :param about: a result, with which the sentence goes.
         """
         self._subject = about
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)
-        if failure is not None and failure.kind not in _BY_THE_PERSON:
+        canOverrule = failure is not None and bool(failure.accept)
+        self._ui.acceptButton.visible = canOverrule
+        if failure is not None and failure.kind not in _BY_THE_PERSON and not canOverrule:
             # Later: a dialog runs an event loop, and this may be within a slot of the process.
             qt.QTimer.singleShot(0, lambda: _showError(failure))
+
+    def _present(self, shown: SceneResult) -> None:
+        """Let the views go to a new result, and 3D show its surfaces with the points."""
+        goTo(self.state.scene, shown)
+        self.refiner.showSurfaces(shown)
 
     def _onChanged(self) -> None:
         about = self._subject
@@ -112,6 +127,7 @@ class PanelSet:
         self.environment.setFailure(None)
         self.input.setCatalog(catalog)
         self.run.setCatalog(catalog)
+        self.structures.refresh()
         self.environment.setCatalog(catalog)
 
     def _onNotDescribed(self, failure: Failure) -> None:
@@ -129,6 +145,7 @@ class PanelSet:
     def _onLoadFolder(self, folder: str) -> None:
         volume = slicer.mrmlScene.GetNodeByID(self.state.parameters.inputVolume)
         shown = self._logic.showResultFolder(Path(folder), volume)
+        self._present(shown)
         self.tell(_("Shown: {name}").format(name=Path(folder).name), None, shown)
 
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.widgets import blocked, connect, fillCombo
+from MorseSegmentLib.panels.widgets import blocked, cell, connect, fillCombo, setColumns
 from MorseSegmentLib.scene.picking import Click3D, ViewClicks, nearestProjected
 from MorseSegmentLib.scene.pointfilter import PointCriteria, PointRow, PointsFilter
 from MorseSegmentLib.scene.review import Review
@@ -235,10 +235,9 @@ class PointLines:
             "undecided": "", "accepted": _("accepted"), "flagged": _("flagged"),
         }  # fmt: skip
         headers = (
-            _("Rank"), _("Uncertainty"), _("Coarse"), _("Refined"), _("Changed"), _("Review")
+            _("Rank"), _("Unsure"), _("Coarse"), _("Refined"), _("Changed"), _("Review")
         )  # fmt: skip
-        table.setColumnCount(len(headers))
-        table.setHorizontalHeaderLabels(list(headers))
+        setColumns(table, headers, elastic=(2, 3))
         connect(table, "currentCellChanged(int,int,int,int)", self._onCurrent)
         connect(table, "cellPressed(int,int)", self._onPress)
 
@@ -253,7 +252,6 @@ class PointLines:
             for line, point in enumerate(points):
                 self._fill(line, point)
             self._forget()
-        self._table.resizeColumnsToContents()
 
     def update(self, point: PointRow) -> None:
         """Show what has become of a point, if it is listed."""
@@ -285,13 +283,13 @@ class PointLines:
         texts = (
             str(point.rank),
             f"{point.uncertainty:.3f}",
-            f"{point.coarse} ({point.coarseProbability:.2f})",
-            f"{point.refined} ({point.refinedProbability:.2f})",
+            f"{point.coarseProbability:.2f} {point.coarse}",
+            f"{point.refinedProbability:.2f} {point.refined}",
             _("yes") if point.changed else "",
             self._words[point.review],
         )
         for column, text in enumerate(texts):
-            self._table.setItem(line, column, qt.QTableWidgetItem(text))
+            self._table.setItem(line, column, cell(text))
 
     def _onCurrent(self, line: int, *_columnAndFormer: int) -> None:
         if 0 <= line < len(self._rows):

@@ -99,13 +99,14 @@ class RefinePanel:
         """Look at the result."""
         self._segmenter.keepField(shown)
         self._look(shown)
+        self._refiner.showSurfaces(shown)
         self._ui.refineLabel.text = text
 
     def _onFailed(self, failure: Failure) -> None:
         """Show the error; the scene is unchanged."""
         self.refresh()
         self._ui.refineLabel.text = failure.message
-        self._tell(failure.message, failure)
+        self._tell(failure.message, replace(failure, accept=""))  # that is for whole runs
 
     def _listStructures(self, shown: SceneResult | None) -> None:
         record = "" if shown is None else shown.record

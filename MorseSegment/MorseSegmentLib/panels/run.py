@@ -13,7 +13,9 @@ from MorseSegmentLib.logic.segmenter import Segmenter, whyNot
 from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.costs import costText, frameCount, planned
 from MorseSegmentLib.panels.widgets import blocked, connect, fillCombo
+from MorseSegmentLib.scene.groups import groupOf
 from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.regions import showOutline
 from MorseSegmentLib.scene.watch import NodeWatch
 from MorseSegmentLib.worker.catalog import Catalog, Model
 from MorseSegmentLib.worker.launch import Failure
@@ -29,6 +31,7 @@ class RunPanel:
 
     :param chosenModel: gives the model, if one is chosen that can be used.
     :param tell: shows a sentence above the panels; see :meth:`PanelSet.tell`.
+    :param present: shows a new result in the views.
     """
 
     def __init__(
@@ -38,11 +41,15 @@ class RunPanel:
         segmenter: Segmenter,
         chosenModel: Callable[[], Model | None],
         tell: Callable[..., None],
+        present: Callable[[SceneResult], None],
     ) -> None:
         self._ui, self._state, self._segmenter = ui, state, segmenter
-        self._chosenModel, self._tell = chosenModel, tell
+        self._chosenModel, self._tell, self._present = chosenModel, tell, present
         self._cancelling = False
         self._asked = ("", "")  # model and device of the run
+        self._accepted: tuple[str, ...] = ()  # refusals that a person overruled, for this run
+        self._refusal = ""  # the one that it ended with
+        self._refused = ("", "", "")  # volume, region and model of that run
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         connect(self._timer, "timeout()", self._refreshCost)
@@ -50,6 +57,7 @@ class RunPanel:
         connect(ui.deviceSelector, "currentIndexChanged(int)", self._onDevice)
         connect(ui.qualitySlider, "valueChanged(double)", self._onQuality)
         connect(ui.segmentButton, "clicked()", self._onButton)
+        connect(ui.acceptButton, "clicked()", self._onAccept)
         connect(ui.copyLogButton, "clicked()", self._onCopy)
         segmenter.signals.connect("progress", self._onProgress)
         segmenter.signals.connect("log", self._onLog)
@@ -83,6 +91,9 @@ class RunPanel:
         ui.reasonLabel.visible = bool(ui.reasonLabel.text)
         if self._state.shown is None and not busy:
             ui.stageLabel.text = ""
+        if self._subject() != self._refused:  # the refusal was of something else
+            ui.acceptButton.visible = False
+        ui.acceptButton.enabled = ui.segmentButton.enabled and not busy
         ui.runProgressBar.visible = busy
         ui.copyLogButton.enabled = bool(ui.logEdit.plainText)
 
@@ -106,7 +117,10 @@ class RunPanel:
     def _onProgress(self, stage: str, percent: float, secondsLeft: float | None) -> None:
         """Show how far the run is."""
         self._ui.runProgressBar.value = int(percent)
-        name = {"prepare": _("Preparing"), "network": _("Computing"), "restore": _("Finishing")}
+        name = {
+            "prepare": _("Preparing"), "network": _("Computing"), "restore": _("Finishing"),
+            "show": _("Showing the result"),
+        }  # fmt: skip
         text = name.get(stage, stage)
         if self._segmenter.frame is not None:
             number, count = self._segmenter.frame
@@ -131,10 +145,12 @@ class RunPanel:
         rememberRun(slicer.app.userSettings(), *self._asked, record.report)
         self._ended(_("Done."))
         self._state.set(replace(self._state.parameters, result=shown.record))
+        self._present(shown)
         self._tell(_("The result is in the scene."), None, shown)
 
     def _onFailed(self, failure: Failure) -> None:
         """Show the error; the scene is unchanged."""
+        self._refusal = failure.accept
         self._ended("")
         self._onLog("info", failure.message)
         self._tell(failure.message, failure)
@@ -153,7 +169,14 @@ class RunPanel:
     def _whyNot(self, model: Model | None) -> str:
         parameters = self._state.parameters
         problem = whyNot(self._state.scene.GetNodeByID(parameters.inputVolume))
-        return problem or (_("Choose a model.") if model is None else "")
+        if problem or model is None:
+            return problem or _("Choose a model.")
+        groups = {groupOf(name) for name in model.structures}
+        if groups and groups <= set(parameters.leftOut.split(",")):
+            return _(
+                "Choose under Structures what to import; all that the model finds is left out."
+            )
+        return ""
 
     def _onDevice(self, row: int) -> None:
         device = self._ui.deviceSelector.itemData(row)
@@ -169,9 +192,17 @@ class RunPanel:
             self.refresh()
             self._segmenter.cancel()
         else:
-            self._start()
+            self._start(())
 
-    def _start(self) -> None:
+    def _subject(self) -> tuple[str, str, str]:
+        parameters = self._state.parameters
+        return parameters.inputVolume, parameters.roi, parameters.model
+
+    def _onAccept(self) -> None:
+        """Run again in spite of the refusal, and of those that were overruled on the way to it."""
+        self._start((*self._accepted, self._refusal))
+
+    def _start(self, accepted: tuple[str, ...]) -> None:
         model, parameters, scene = self._chosenModel(), self._state.parameters, self._state.scene
         volumeNode = scene.GetNodeByID(parameters.inputVolume)
         reason = self._whyNot(model)
@@ -180,16 +211,24 @@ class RunPanel:
             return
         points, passes = model.rendering(parameters.quality)
         options = {
-            "model": model.name, "device": parameters.device, "points": points, "passes": passes
+            "model": model.name, "device": parameters.device, "points": points, "passes": passes,
+            "accept": accepted,
         }  # fmt: skip
         roiNode = scene.GetNodeByID(parameters.roi) if parameters.roi else None
         if roiNode is not None:
+            showOutline(roiNode)
             options["roi"] = regionText(roiNode, volumeNode)
         self._asked = (model.name, parameters.device)
+        self._accepted, self._refusal, self._refused = accepted, "", self._subject()
         self._tell("", None)
         self._ui.logEdit.plainText = ""
         self._ui.stageLabel.text = _("Starting")
-        self._segmenter.start(volumeNode, options, allFrames=parameters.frames == "all")
+        self._segmenter.start(
+            volumeNode,
+            options,
+            allFrames=parameters.frames == "all",
+            leftOut=parameters.leftOut.split(","),
+        )
         self.refresh()
 
     def _onCopy(self) -> None:

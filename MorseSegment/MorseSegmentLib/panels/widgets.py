@@ -1,6 +1,6 @@
 """Widgets: connected so that a failing slot shows a message; and kept as the settings are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,9 @@ from slicer.i18n import tr as _
 from MorseSegmentLib.logic.inputs import fitBox
 from MorseSegmentLib.logic.state import ModuleState
 
-__all__ = ["NodeSelector", "blocked", "connect", "fillCombo", "placeNewBoxes"]
+__all__ = [
+    "NodeSelector", "blocked", "cell", "connect", "fillCombo", "placeNewBoxes", "setColumns",
+]  # fmt: skip
 
 
 def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
@@ -47,6 +49,26 @@ def fillCombo(combo: Any, entries: list[tuple[str, Any]], current: Any) -> None:
         for text, data in entries:
             combo.addItem(text, data)
         combo.currentIndex = max(0, combo.findData(current))
+
+
+def setColumns(table: Any, headers: Sequence[str], *, elastic: Sequence[int]) -> None:
+    """Give a QTableWidget columns that always fit into it.
+
+    :param elastic: columns of names, which share what the others leave.
+    """
+    table.setColumnCount(len(headers))
+    table.setHorizontalHeaderLabels(list(headers))
+    header, kind = table.horizontalHeader(), qt.QHeaderView
+    for column in range(len(headers)):
+        mode = kind.Stretch if column in elastic else kind.ResizeToContents
+        header.setSectionResizeMode(column, mode)
+
+
+def cell(text: str) -> Any:
+    """A QTableWidgetItem; where the column is too narrow for its text, the tool tip has it all."""
+    item = qt.QTableWidgetItem(text)
+    item.setToolTip(text)
+    return item
 
 
 def placeNewBoxes(selector: Any, state: ModuleState) -> None:

@@ -1,6 +1,7 @@
 """Renders a box or everything again, or makes a surface, from the last image's field. No Qt."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from MorseSegmentLib.refine.requests import Answer, Apply, RefineRequest
 from MorseSegmentLib.refine.surface import SurfaceWriter, extractInSteps
 from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
 from MorseSegmentLib.refine.undo import UndoStack
-from MorseSegmentLib.scene.record import SceneResult, readRecord
+from MorseSegmentLib.scene.cropping import keepPoints
+from MorseSegmentLib.scene.record import SEQUENCE, SceneResult, extraIDs, readRecord
 from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps
 from MorseSegmentLib.worker.launch import Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
@@ -77,12 +79,11 @@ class Refiner:
 
         def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
             block = load_segmentation(folder, message)
+            imported = readRecord(self._scene, shown).structures
+            found = keepPoints(block.points, (s.value for s in imported))
             writer = LocalWriter(self._scene, shown, self.undo, self._surfaces)
-            count = yield from writer.writeInSteps(
-                block.refined, block.geometry, points=block.points
-            )
-            found = len(block.points)
-            return f"{count} voxels were changed; {found} points were rendered.", shown
+            count = yield from writer.writeInSteps(block.refined, block.geometry, points=found)
+            return f"{count} voxels were changed; {len(found)} points were rendered.", shown
 
         self._send(
             shown,
@@ -98,11 +99,11 @@ class Refiner:
         record = readRecord(self._scene, shown)
 
         def apply(message: Mapping[str, Any], folder: Path) -> Steps[Answer]:
-            yield
             result = load_segmentation(folder, message)
+            result = replace(result, structures=record.structures)  # those that were imported
             volumeNode = self._scene.GetNodeByID(record.input) if record.input else None
             name = f"{record.name} x{scale}"
-            new = ResultReplacer(self._scene, self.undo).replace(
+            new = yield from ResultReplacer(self._scene, self.undo).replaceInSteps(
                 shown, result, volumeNode, name=name
             )
             return f"'{name}' is shown instead.", new
@@ -132,6 +133,12 @@ class Refiner:
             ),
             apply,
         )
+
+    def showSurfaces(self, shown: SceneResult) -> None:
+        """Let 3D views show the refined mask. Masks that follow a sequence are passed over."""
+        node = self._scene.GetNodeByID(shown.refined)
+        if node is not None and not extraIDs(self._scene, shown, SEQUENCE):
+            self._surfaces.show(node)
 
     def takeBack(self) -> None:
         """Undo the last step.

@@ -7,6 +7,7 @@ import numpy as np
 import vtk
 
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult
@@ -42,12 +43,25 @@ class ResultReplacer:
         name: str = "MorseSegment",
         title: str = "Whole result again",
     ) -> SceneResult:
-        """Show a result as :meth:`SceneWriter.show` does and hide the nodes of ``shown``.
+        """Do :meth:`replaceInSteps` at once."""
+        steps = self.replaceInSteps(shown, result, inputVolumeNode, name=name, title=title)
+        return finished(steps)
+
+    def replaceInSteps(
+        self,
+        shown: SceneResult,
+        result: Segmentation,
+        inputVolumeNode: vtk.vtkObject | None = None,
+        *,
+        name: str = "MorseSegment",
+        title: str = "Whole result again",
+    ) -> Steps[SceneResult]:
+        """Show a result as :class:`SceneWriter` does and hide the nodes of ``shown``.
 
         :param title: for the undo button.
         """
         writer = SceneWriter(self._scene)
-        new = writer.show(result, inputVolumeNode, name=name)
+        new = yield from writer.showInSteps(result, inputVolumeNode, name=name)
         visible = {}
         for nodeID in (shown.coarse, shown.refined, *shown.points):
             node = self._scene.GetNodeByID(nodeID)

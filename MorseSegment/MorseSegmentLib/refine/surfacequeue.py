@@ -54,6 +54,21 @@ class SurfaceQueue:
         if self._waiting:
             self._stepper.start(self._work(), lambda _: None, self._failed)
 
+    def show(self, node: vtk.vtkObject) -> None:
+        """Make the surfaces that a segmentation lacks, one after the other."""
+        segmentation = node.GetSegmentation()
+        lacking = [
+            segmentID
+            for segmentID in segmentation.GetSegmentIDs()
+            if segmentation.GetSegment(segmentID).GetRepresentation(SURFACE) is None
+        ]
+        for segmentID in lacking:  # Slicer takes it that all segments have the same kinds
+            segmentation.GetSegment(segmentID).AddRepresentation(SURFACE, vtk.vtkPolyData())
+        if lacking:
+            segmentation.InvokeEvent(slicer.vtkSegmentation.ContainedRepresentationNamesModified)
+            node.GetDisplayNode().SetVisibility3D(True)
+            self.add(node, lacking)
+
     def clear(self) -> None:
         """Drop all waiting work."""
         self._stepper.stop()

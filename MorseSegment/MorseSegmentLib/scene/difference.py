@@ -6,7 +6,8 @@ import numpy as np
 import vtk
 
 from MorseCore.result import Structure
-from MorseSegmentLib.scene.masks import Box, Masks, boxesOf, masksInSteps, slabs
+from MorseSegmentLib.scene.cropping import slabs
+from MorseSegmentLib.scene.masks import Box, Masks, boxesOf, masksInSteps
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra, extraIDs, readRecord, removeExtra
 from MorseSegmentLib.scene.segments import addSegmentation, showAsFill

@@ -12,14 +12,16 @@ from MorseCore.result import RenderedPoints
 from MorseSegmentLib.scene.geometry import toWorld
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.palette import BIN_EDGES, binColors, binOf
+from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = [
     "MAXIMUM_POINTS",
     "MEASUREMENT",
     "SHOWN_FROM",
     "SHOWN_IN_3D_FROM",
-    "addPoints",
+    "addPointsInSteps",
     "fillPoints",
+    "placementKept",
     "worstPoints",
 ]
 
@@ -41,9 +43,9 @@ def worstPoints(points: RenderedPoints) -> np.ndarray:
     return np.argsort(-points.uncertainty, kind="stable")[:MAXIMUM_POINTS]
 
 
-def addPoints(
+def addPointsInSteps(
     ledger: NodeLedger, name: str, points: RenderedPoints, *, glyphSize: float
-) -> list[vtk.vtkObject]:
+) -> Steps[list[vtk.vtkObject]]:
     """Make five vtkMRMLMarkupsFiducialNodes, from the least to the most uncertain.
 
     A range without points gives an empty node. A control point's label is its rank in the
@@ -52,19 +54,13 @@ def addPoints(
 
     :param glyphSize: diameter of a point in mm.
     """
-    with _placementKept(ledger.scene):
-        return _addBins(ledger, name, points, glyphSize)
-
-
-def _addBins(
-    ledger: NodeLedger, name: str, points: RenderedPoints, glyphSize: float
-) -> list[vtk.vtkObject]:
     shown = worstPoints(points)
     bins = binOf(points.uncertainty[shown])
     nodes = []
     for number, color in enumerate(binColors()):
         low, high = BIN_EDGES[number : number + 2]
-        node = ledger.make("vtkMRMLMarkupsFiducialNode", f"{name} {low:.1f}-{high:.1f}")
+        with placementKept(ledger.scene):
+            node = ledger.make("vtkMRMLMarkupsFiducialNode", f"{name} {low:.1f}-{high:.1f}")
         node.SetLocked(True)
         node.CreateDefaultDisplayNodes()
         _style(node.GetDisplayNode(), color, glyphSize)
@@ -73,15 +69,16 @@ def _addBins(
         chosen = shown[bins == number]
         fillPoints(node, points.take(chosen), chosen + 1)
         nodes.append(node)
+        yield
     return nodes
 
 
 @contextmanager
-def _placementKept(scene: vtk.vtkObject) -> Iterator[None]:
+def placementKept(scene: vtk.vtkObject) -> Iterator[None]:
     """Whatever point list a person places points in stays the one.
 
-    Slicer makes every new point list the active one, locked or not: the next landmark would become
-    one of ours, and go with the next change of the filter.
+    Slicer makes every new markups node the active one, locked or not: the next landmark would
+    become one of ours, and go with the next change of the filter.
     """
     selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
     if selection is None:

@@ -1,14 +1,14 @@
 """The masks of a result: read into arrays as they are now, and shown in the views."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-import slicer
 import vtk
 
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
+from MorseSegmentLib.scene.cropping import slabs
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.segments import referenceGeometry, segmentIDs
 from MorseSegmentLib.scene.stepping import imported
@@ -20,13 +20,10 @@ __all__ = [
     "Masks",
     "boxesOf",
     "flippedView",
-    "jumpTo",
     "masksInSteps",
     "showView",
-    "slabs",
 ]
 
-_SLAB = 1 << 20  # voxels read in one step, some ten milliseconds
 Box = tuple[slice, ...]
 VIEWS = ("coarse", "both", "refined")
 """Which masks are shown."""
@@ -78,13 +75,6 @@ def masksInSteps(scene: vtk.vtkObject, shown: SceneResult) -> Generator[None, No
     return Masks(*maps, start, geometry, boxes)
 
 
-def slabs(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First and last slice (excluded) of pieces that take some ten milliseconds to look at."""
-    thickness = max(1, _SLAB // max(1, shape[1] * shape[2]))
-    for first in range(0, shape[0], thickness):
-        yield first, min(first + thickness, shape[0])
-
-
 def boxesOf(labels: np.ndarray, first: int, boxes: dict[int, Box]) -> None:
     """Let the boxes grow to hold the labels of a slab that begins at slice ``first``."""
     from scipy import ndimage  # not at start: a module may cost 50 ms there
@@ -112,17 +102,3 @@ def showView(scene: vtk.vtkObject, shown: SceneResult, view: str) -> None:
 def flippedView(view: str) -> str:
     """What the key shows next: before and after in turn; from both, what was before."""
     return "refined" if view == "coarse" else "coarse"
-
-
-def jumpTo(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> bool:
-    """Centre every slice view on a structure; False if neither mask has a voxel of it."""
-    for nodeID in (shown.refined, shown.coarse):
-        node = scene.GetNodeByID(nodeID)
-        segmentID = None if node is None else segmentIDs(node).get(structure)
-        center = None if segmentID is None else node.GetSegmentCenterRAS(segmentID)
-        if center is not None:
-            slicer.vtkMRMLSliceNode.JumpAllSlices(
-                scene, *center, slicer.vtkMRMLSliceNode.CenteredJumpSlice
-            )
-            return True
-    return False

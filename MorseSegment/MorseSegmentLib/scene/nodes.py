@@ -82,22 +82,18 @@ def removeNodes(scene: vtk.vtkObject, nodeIDs: Iterable[str]) -> None:
 
 
 def letGoOfVoxels(node: vtk.vtkObject) -> None:
-    """Empty a segmentation: else Slicer erases segment by segment in the image they share.
+    """Empty a segmentation, before it *or its item* is removed; other nodes are left alone.
 
-    That took 0.2 s for eight structures of a 512 x 512 x 200 CT. To be called before the node *or
-    its item* is removed: in the application each segment has an item, and goes with it. Other
-    nodes are left alone, and so are segments without voxels: once the item is gone, the application
-    writes an error into its log for every segment that changes.
+    Else Slicer erases segment by segment in the image they share: 0.2 s for eight structures of a
+    512 x 512 x 200 CT. In the application each segment has an item that goes with its
+    segmentation's, and Slicer then looks in vain for that: an error in its log for every segment.
     """
     if not node.IsA("vtkMRMLSegmentationNode"):
         return
     segmentation = node.GetSegmentation()
     for segmentID in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentID)
-        names: list[str] = []
-        segment.GetContainedRepresentationNames(names)
-        if names:
-            segment.RemoveAllRepresentations()
+        segmentation.GetSegment(segmentID).RemoveAllRepresentations()
+    segmentation.RemoveAllSegments()
 
 
 def _companions(node: vtk.vtkObject) -> list[vtk.vtkObject]:

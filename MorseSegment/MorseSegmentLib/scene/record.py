@@ -24,6 +24,7 @@ from MorseSegmentLib.scene.nodes import (
 )
 
 __all__ = [
+    "SEQUENCE",
     "ResultRecord",
     "SceneResult",
     "addExtra",
@@ -40,6 +41,8 @@ _VERSION = 1
 _SINGLE = ("coarse", "refined", "uncertainty", "uncertaintyColors", "pointTable")
 _ESSENTIAL = ("coarse", "refined", "pointTable")
 _EXTRA = "MorseSegment.extra."
+SEQUENCE = "sequence"
+"""Kind of the extra nodes that hold the results of all frames."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import vtk
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
+from MorseSegmentLib.scene.cropping import CERTAIN, Piece, cropInSteps, keepPoints
 from MorseSegmentLib.scene.geometry import geometryOf
-from MorseSegmentLib.scene.markups import addPoints
+from MorseSegmentLib.scene.markups import addPointsInSteps
 from MorseSegmentLib.scene.nodes import (
     NodeLedger,
     fileInto,
@@ -19,12 +21,12 @@ from MorseSegmentLib.scene.nodes import (
 from MorseSegmentLib.scene.palette import uncertaintyColors
 from MorseSegmentLib.scene.pointtable import addPointTable
 from MorseSegmentLib.scene.record import SceneResult, addRecord, extraIDs, recordNodes, removeExtra
-from MorseSegmentLib.scene.segments import addSegmentation, showAsFill, showAsOutline
+from MorseSegmentLib.scene.segments import addSegmentationInSteps, showAsFill, showAsOutline
+from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = ["SceneWriter"]
 
 _GLYPH_VOXELS = 0.5  # diameter of a point, in voxels of the finest axis
-_HIDDEN_BELOW = 0.05  # an overlay should not paint what the network is sure of
 
 
 class SceneWriter:
@@ -50,32 +52,65 @@ class SceneWriter:
         *,
         name: str = "MorseSegment",
     ) -> SceneResult:
+        """Do :meth:`showInSteps` at once."""
+        return finished(self.showInSteps(result, inputVolumeNode, name=name))
+
+    def showInSteps(
+        self,
+        result: Segmentation,
+        inputVolumeNode: vtk.vtkObject | None = None,
+        *,
+        name: str = "MorseSegment",
+    ) -> Steps[SceneResult]:
         """Add both masks, the uncertainty and the at most 8192 most uncertain points.
 
         Everything stands under the input's parent transform and, in the subject hierarchy, in a
-        folder under the input. If anything fails, the scene is left as it was.
+        folder under the input. If anything fails, or the steps are closed, the scene is left as it
+        was. Maps are cut to what is not empty; what is of no structure of ``result`` is left out.
 
         :param inputVolumeNode: vtkMRMLVolumeNode that was segmented, if it is in the scene.
         """
+        pieces = yield from cropInSteps(result)
         with NodeLedger(self._scene) as ledger:
+            nodes = []
+
+            def place(node: vtk.vtkObject) -> vtk.vtkObject:
+                nodes.append(node)
+                if inputVolumeNode is not None:
+                    _attach(node, result.geometry, inputVolumeNode)
+                return node
+
             # Slicer draws in this order: the outline over the fill, the points over both.
-            refined = self._addMask(ledger, f"{name} refined", result, result.refined)
-            showAsFill(refined)
-            coarse = self._addMask(ledger, f"{name} coarse", result, result.coarse)
-            showAsOutline(coarse)
-            uncertainty, colors = _addUncertainty(ledger, f"{name} uncertainty", result)
+            masks = {}
+            for role, style in (("refined", showAsFill), ("coarse", showAsOutline)):
+                node = yield from addSegmentationInSteps(
+                    ledger, f"{name} {role}", pieces[role].values,
+                    geometry=result.geometry, structures=result.structures,
+                    start=pieces[role].start,
+                )  # fmt: skip
+                masks[role] = place(node)
+                style(node)
+                yield
+            uncertainty, colors = _addUncertainty(
+                ledger, f"{name} uncertainty", pieces["uncertainty"], result.geometry
+            )
+            place(uncertainty)
+            yield
+            chosen = keepPoints(result.points, (s.value for s in result.structures))
             glyphSize = _GLYPH_VOXELS * min(result.geometry.spacing)
-            points = addPoints(ledger, f"{name} points", result.points, glyphSize=glyphSize)
-            table = addPointTable(ledger, f"{name} point table", result.points).node
+            points = yield from addPointsInSteps(
+                ledger, f"{name} points", chosen, glyphSize=glyphSize
+            )
+            for node in points:
+                place(node)
+            table = addPointTable(ledger, f"{name} point table", chosen).node
+            yield
             record = addRecord(ledger, name, result)
-            placed = [refined, coarse, uncertainty, *points]
-            if inputVolumeNode is not None:
-                _attach(placed, result.geometry, inputVolumeNode)
-            filed = [*placed, table, record]
+            filed = [*nodes, table, record]
             folder = self._file(ledger, filed, name=name, under=inputVolumeNode)
             shown = SceneResult(
-                coarse=coarse.GetID(),
-                refined=refined.GetID(),
+                coarse=masks["coarse"].GetID(),
+                refined=masks["refined"].GetID(),
                 uncertainty=uncertainty.GetID(),
                 uncertaintyColors=colors.GetID(),
                 points=tuple(node.GetID() for node in points),
@@ -102,14 +137,6 @@ class SceneWriter:
         segmentationNode.CreateClosedSurfaceRepresentation()
         segmentationNode.GetDisplayNode().SetVisibility3D(True)
 
-    @staticmethod
-    def _addMask(
-        ledger: NodeLedger, name: str, result: Segmentation, labels: np.ndarray
-    ) -> vtk.vtkObject:
-        return addSegmentation(
-            ledger, name, labels, geometry=result.geometry, structures=result.structures
-        )
-
     def _file(
         self,
         ledger: NodeLedger,
@@ -129,37 +156,37 @@ class SceneWriter:
         return folder
 
 
-def _attach(nodes: list[vtk.vtkObject], geometry: Geometry, volume: vtk.vtkObject) -> None:
-    """Give the nodes the volume's parent transform; masks refer to it, as DICOM export needs."""
-    onItsGrid = geometry.is_close(geometryOf(volume))
-    for node in nodes:
-        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-        if not node.IsA("vtkMRMLSegmentationNode"):
-            continue
-        if onItsGrid:
-            node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        else:  # a finer result keeps its own grid
-            node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volume.GetID())
+def _attach(node: vtk.vtkObject, geometry: Geometry, volume: vtk.vtkObject) -> None:
+    """Give a node the volume's parent transform; a mask refers to it, as DICOM export needs."""
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return
+    if geometry.is_close(geometryOf(volume)):
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    else:  # a finer result keeps its own grid
+        node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volume.GetID())
 
 
 def _addUncertainty(
-    ledger: NodeLedger, name: str, result: Segmentation
+    ledger: NodeLedger, name: str, piece: Piece, geometry: Geometry
 ) -> tuple[vtk.vtkObject, vtk.vtkObject]:
-    """A scalar volume (0..1) and its own colour table."""
+    """A scalar volume (0..1) of a part of the grid, and its own colour table."""
     colors = ledger.make("vtkMRMLColorTableNode", f"{name} colors")
     colors.SetTypeToUser()
     colors.SetNumberOfColors(256)
     for n, color in enumerate(uncertaintyColors(np.linspace(0.0, 1.0, 256))):
         colors.SetColor(n, f"{n / 255:.3f}", *color, 1.0)
+    stop = [a + n for a, n in zip(piece.start, piece.values.shape, strict=True)]
+    grid = geometry.crop(piece.start, stop)
     volume = ledger.make("vtkMRMLScalarVolumeNode", name)
-    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(result.geometry.ijk_to_ras))
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.ijk_to_ras))
     # Before the voxels: else Slicer first finds out a window of its own, half a second for a CT.
     volume.CreateDefaultDisplayNodes()
     display = volume.GetDisplayNode()
     display.AutoWindowLevelOff()
     display.SetAndObserveColorNodeID(colors.GetID())
-    slicer.util.updateVolumeFromArray(volume, result.uncertainty.astype(np.float32, copy=False))
+    slicer.util.updateVolumeFromArray(volume, piece.values.astype(np.float32, copy=False))
     display.SetWindowLevelMinMax(0.0, 1.0)
-    display.SetThreshold(_HIDDEN_BELOW, 1.0)
+    display.SetThreshold(CERTAIN, 1.0)
     display.SetApplyThreshold(True)
     return volume, colors

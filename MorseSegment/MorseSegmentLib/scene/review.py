@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import slicer
 import vtk
 
+from MorseSegmentLib.scene import views
 from MorseSegmentLib.scene.geometry import toWorld
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult
@@ -67,11 +67,9 @@ class Review:
         self.current = row
         position = self._world(np.array([row]))[0]
         r, a, s = position.tolist()
-        slicer.vtkMRMLSliceNode.JumpAllSlices(
-            self._scene, r, a, s, slicer.vtkMRMLSliceNode.CenteredJumpSlice
-        )
+        views.showSlices(self._scene, (r, a, s))
         if aimCameras:
-            self._aimCameras(position)
+            views.aimCameras(self._scene, position)
         self._showCrosshair(position)
         return r, a, s
 
@@ -116,17 +114,6 @@ class Review:
         positions = self._table.points.positions[rows]
         refined = self._scene.GetNodeByID(self._shown.refined)
         return positions if refined is None else toWorld(refined, positions)
-
-    def _aimCameras(self, position: np.ndarray) -> None:
-        """Move each 3D view's camera sideways, so that it keeps its direction and distance."""
-        for n in range(self._scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
-            camera = self._scene.GetNthNodeByClass(n, "vtkMRMLCameraNode")
-            shift = position - np.asarray(camera.GetFocalPoint())
-            wasModifying = camera.StartModify()
-            camera.SetPosition(*(np.asarray(camera.GetPosition()) + shift))
-            camera.SetFocalPoint(*position)
-            camera.ResetClippingRange()
-            camera.EndModify(wasModifying)
 
     def _showCrosshair(self, position: np.ndarray) -> None:
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")

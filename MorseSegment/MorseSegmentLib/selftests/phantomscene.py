@@ -106,12 +106,20 @@ def checkPlace(
     for nodeID in (shown.coarse, shown.refined):
         node = scene.GetNodeByID(nodeID)
         test.assertTrue(referenceGeometry(node).is_close(grid), node.GetName())
-    uncertainty = scene.GetNodeByID(shown.uncertainty)
-    test.assertTrue(geometryOf(uncertainty).is_close(grid))
+    start, stop = _boxOf(scene.GetNodeByID(shown.uncertainty), grid)
+    part = geometryOf(scene.GetNodeByID(shown.uncertainty))
+    test.assertTrue(part.is_close(grid.crop(start, stop)))
     for nodeID in (shown.coarse, shown.refined, shown.uncertainty, *shown.points):
         node = scene.GetNodeByID(nodeID)
         test.assertEqual(node.GetTransformNodeID(), volumeNode.GetTransformNodeID())
     _checkPoints(test, shown, grid, onCentres)
+
+
+def _boxOf(volumeNode: Any, grid: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where a volume lies within a grid: start and stop, (K, J, I)."""
+    part = geometryOf(volumeNode)
+    first = grid.to_index(part.to_world(np.zeros((1, 3))))[0].round().astype(int)[::-1]
+    return tuple(first.tolist()), tuple((first + part.shape).tolist())
 
 
 def _checkPoints(
@@ -119,7 +127,11 @@ def _checkPoints(
 ) -> None:
     """Every point stands in a voxel that the network was unsure of."""
     scene = slicer.mrmlScene
-    unsure = slicer.util.arrayFromVolume(scene.GetNodeByID(shown.uncertainty)) > 0
+    uncertainty = scene.GetNodeByID(shown.uncertainty)
+    start, stop = _boxOf(uncertainty, grid)
+    unsure = np.zeros(grid.shape, bool)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    unsure[box] = slicer.util.arrayFromVolume(uncertainty) > 0
     nodes = [scene.GetNodeByID(nodeID) for nodeID in shown.points]
     positions = np.concatenate(
         [

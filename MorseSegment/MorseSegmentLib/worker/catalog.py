@@ -37,6 +37,8 @@ class Model:
     """Whether points that are certain are left out, unless more are asked for than its own."""
     findsPlace: bool = False
     """Whether it needs no region in a whole scan."""
+    structures: tuple[str, ...] = ()
+    """Names of what it finds."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
 
@@ -64,6 +66,7 @@ class Model:
             entry.get("overlap", 0.0),
             entry.get("leaves_certain", False),
             entry.get("finds_place", False),
+            tuple(entry.get("structures", ())),
         )
 
     @property
