@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from MorseCore.commands.terminal import terminal_progress
 from MorseCore.service.protocol import CaseSettings
 
 __all__ = ["add", "add_settings", "add_sharing", "settings_of"]
@@ -139,6 +138,7 @@ def run(options: argparse.Namespace) -> int:
     """Segment every input; returns the exit code."""
     from MorseCore.commands.batch import run_batch
     from MorseCore.commands.inputs import output_beside
+    from MorseCore.commands.terminal import terminal_progress  # Slicer has no tqdm
 
     with terminal_progress() as progress:
         settings = settings_of(options)

@@ -7,7 +7,8 @@ import slicer
 import vtk
 
 from MorseCore.result import RenderedPoints, Segmentation
-from MorseSegmentLib.scene.markups import MAXIMUM_POINTS, addPoints, worstPoints
+from MorseCore.system.steps import finished
+from MorseSegmentLib.scene.markups import MAXIMUM_POINTS, addPointsInSteps, worstPoints
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.palette import binColors, binOf, uncertaintyColors
 from MorseSegmentLib.scene.result import SceneWriter
@@ -15,7 +16,7 @@ from MorseSegmentLib.scene.result import SceneWriter
 
 def add(scene: Any, points: RenderedPoints) -> list[Any]:
     with NodeLedger(scene) as ledger:
-        return addPoints(ledger, "points", points, glyphSize=0.5)
+        return finished(addPointsInSteps(ledger, "points", points, glyphSize=0.5))
 
 
 def test_a_rendered_point_lands_on_its_voxel_under_a_moved_volume(

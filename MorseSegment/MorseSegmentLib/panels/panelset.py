@@ -113,9 +113,17 @@ class PanelSet:
             qt.QTimer.singleShot(0, lambda: _showError(failure))
 
     def _present(self, shown: SceneResult) -> None:
-        """Let the views go to a new result, and 3D show its surfaces with the points."""
-        goTo(self.state.scene, shown)
-        self.refiner.showSurfaces(shown)
+        """Let the views go to a new result, and 3D show its surfaces with the points.
+
+        In the next turn: the panels have just read the result, which takes a tenth of a second.
+        """
+
+        def go() -> None:
+            if self.state.isOpen and self.state.scene.GetNodeByID(shown.record) is not None:
+                goTo(self.state.scene, shown)
+                self.refiner.showSurfaces(shown)
+
+        qt.QTimer.singleShot(0, go)
 
     def _onChanged(self) -> None:
         about = self._subject

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from MorseCore.errors import MorseError
 from MorseSegmentLib.logic.state import ModuleState
 from MorseSegmentLib.panels.widgets import blocked, cell, connect, setColumns
-from MorseSegmentLib.scene.groups import GROUPS, OTHERS, groupOf, isGroupShown, showGroup
+from MorseSegmentLib.scene.groups import OTHERS, groupOf, isGroupShown, showGroup
 from MorseSegmentLib.scene.record import readRecord
 from MorseSegmentLib.worker.catalog import Model
 
@@ -51,7 +51,7 @@ class StructuresPanel:
         known = self._membersOfResult()
         model = self._chosenModel()
         ofModel = [] if model is None else [groupOf(name) for name in model.structures]
-        groups = [g for g in (*GROUPS, OTHERS) if g in known or g in ofModel]
+        groups = [g for g in self._titles if g in known or g in ofModel]
         with blocked(self._ui.groupTable):
             if groups != self._groups:
                 self._list(groups)

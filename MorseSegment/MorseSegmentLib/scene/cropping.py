@@ -9,10 +9,7 @@ from MorseCore.result import RenderedPoints, Segmentation
 from MorseSegmentLib.scene.segments import boundingBox
 from MorseSegmentLib.scene.stepping import Steps
 
-__all__ = ["CERTAIN", "Piece", "cropInSteps", "keepPoints", "slabs"]
-
-CERTAIN = 0.05
-"""Uncertainties below are not shown: an overlay should not paint what the network is sure of."""
+__all__ = ["Piece", "cropInSteps", "keepPoints", "slabs"]
 
 _SLAB = 1 << 20  # voxels looked at in one step, some ten milliseconds
 
@@ -45,11 +42,11 @@ def cropInSteps(result: Segmentation) -> Steps[dict[str, Piece]]:
 
 
 def _croppedInSteps(array: np.ndarray, table: np.ndarray | None) -> Steps[Piece]:
-    """A map's box; labels are looked up in ``table``, other values are kept from CERTAIN on."""
+    """The box of what is not 0; labels are looked up in ``table``."""
     low, high = np.array(array.shape), np.zeros(3, int)
     for first, last in slabs(array.shape):
         slab = array[first:last]
-        found = slab >= CERTAIN if table is None else table[slab] > 0
+        found = (slab if table is None else table[slab]) > 0
         if found.any():
             box = boundingBox(found)
             low = np.minimum(low, [box[0].start + first, box[1].start, box[2].start])

@@ -7,7 +7,7 @@ import vtk
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseCore.system.steps import finished
-from MorseSegmentLib.scene.cropping import CERTAIN, Piece, cropInSteps, keepPoints
+from MorseSegmentLib.scene.cropping import Piece, cropInSteps, keepPoints
 from MorseSegmentLib.scene.geometry import geometryOf
 from MorseSegmentLib.scene.markups import addPointsInSteps
 from MorseSegmentLib.scene.nodes import (
@@ -27,6 +27,7 @@ from MorseSegmentLib.scene.stepping import Steps
 __all__ = ["SceneWriter"]
 
 _GLYPH_VOXELS = 0.5  # diameter of a point, in voxels of the finest axis
+_HIDDEN_BELOW = 0.05  # an overlay should not paint what the network is sure of
 
 
 class SceneWriter:
@@ -187,6 +188,6 @@ def _addUncertainty(
     display.SetAndObserveColorNodeID(colors.GetID())
     slicer.util.updateVolumeFromArray(volume, piece.values.astype(np.float32, copy=False))
     display.SetWindowLevelMinMax(0.0, 1.0)
-    display.SetThreshold(CERTAIN, 1.0)
+    display.SetThreshold(_HIDDEN_BELOW, 1.0)
     display.SetApplyThreshold(True)
     return volume, colors

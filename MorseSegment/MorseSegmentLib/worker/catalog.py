@@ -15,6 +15,7 @@ __all__ = ["Catalog", "Describer", "Model"]
 _COARSE = 0
 _FACTORS = (0, 0.25, 0.5, 1, 2, 4, 4)  # points at each level of quality
 _MORE_PASSES_FROM = 6
+_NAMED = 4  # structures on a model's card; the panel lists groups of all
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,13 @@ class Model:
         if "broken" in entry:
             return cls(entry["name"], entry["name"], "", problem=entry["broken"])
         modality = entry.get("modality", "any")
+        names = tuple(entry.get("structures", ()))
+        some = ", ".join(names[:_NAMED])
+        if len(names) > _NAMED:
+            some = f"{some} and {len(names) - _NAMED} more"
         lines = [
             entry["task"],
-            f"{', '.join(entry.get('structures', ()))} ({modality if modality != 'any' else '-'})",
+            f"{some} ({modality if modality != 'any' else '-'})",
             entry.get("licence", ""),
         ]
         card = "\n".join(line for line in lines if line)
@@ -66,7 +71,7 @@ class Model:
             entry.get("overlap", 0.0),
             entry.get("leaves_certain", False),
             entry.get("finds_place", False),
-            tuple(entry.get("structures", ())),
+            names,
         )
 
     @property
