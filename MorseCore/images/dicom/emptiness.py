@@ -20,7 +20,7 @@ _LOST_ROWS = 0.25  # of all rows
 def check_filling(
     filling: Filling, names: Sequence[str], folder: str, accepted: Acceptance
 ) -> list[str]:
-    """Refuse a stack in which slices, or their lower parts, are zeros between others that are not.
+    """Refuse a stack in which slices show nothing, or end in zeros, between others that do not.
 
     At the ends that may be right: a scan that was masked ends so, and its last slices hold little.
     Where the slices before are as full as all others, a sentence says it.
@@ -39,10 +39,10 @@ def check_filling(
     notes = []
     if empty or cut:
         odd = empty or cut
-        where = "" if empty else f" below row {filling.rows[cut[0]]}"
+        what = "shows nothing" if empty else f"holds zeros below row {filling.rows[cut[0]]}"
         error = ImageError(
-            f"{_named(names, odd)} holds nothing but zeros{where}, unlike the slices beside it in "
-            f"'{folder}'; it may be damaged: copy it again."
+            f"{_named(names, odd)} {what}, unlike the slices beside it in '{folder}'; it may be "
+            "damaged: copy it again."
         )
         notes = [accepted.refuse("empty-slice", error)]
     usual = _ABRUPT * float(np.median(filling.share[full]))
@@ -51,7 +51,7 @@ def check_filling(
         *(range(last + 1, len(names)) if filling.share[last] >= usual else ()),
     ]
     if ends:
-        sentence = f"{_named(names, ends)} at the end of '{folder}' holds nothing but zeros."
+        sentence = f"{_named(names, ends)} at the end of '{folder}' shows nothing."
         logger.warning("%s", sentence)
         notes.append(sentence)
     return notes

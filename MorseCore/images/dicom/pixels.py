@@ -27,7 +27,7 @@ class Filling:
     """How much of each slice holds something, to find those that were lost."""
 
     share: np.ndarray
-    """(K,) of the pixels that are stored as another number than 0."""
+    """(K,) of the pixels that are stored as another number than 0; 0 if all are one number."""
     rows: np.ndarray
     """(K,) up to the last row with such a pixel."""
 
@@ -38,10 +38,18 @@ class Filling:
 
     def note(self, n: int, filled: np.ndarray) -> None:
         """Take down a slice: (J, I), other than zero or false where something is stored."""
+        if _is_flat(filled):
+            return
         self.share[n] = np.count_nonzero(filled) / filled.size
         is_whole = filled[-1].any()  # nearly always; the rows are counted if it is not
         rows = [len(filled) - 1] if is_whole else np.flatnonzero(filled.any(axis=1))[-1:]
         self.rows[n] = 1 + int(rows[0]) if len(rows) else 0
+
+
+def _is_flat(values: np.ndarray) -> bool:
+    """Whether a slice shows nothing: every pixel is as the first."""
+    first = values.flat[0]  # the middle row is looked at first, as it nearly always says no
+    return bool((values[len(values) // 2] == first).all() and (values == first).all())
 
 
 def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, Filling]:
