@@ -18,7 +18,7 @@ from MorseCore.images.modelgrid import (
     model_grid,
     tilt,
 )
-from MorseCore.images.resampling import ObliqueSampler, chunks, make_sampler, smooth
+from MorseCore.images.resampling import ObliqueInterpolator, chunks, make_interpolator, smooth
 
 __all__ = [
     "AxisMap",
@@ -66,14 +66,16 @@ def to_model_grid(
 
 def _resample(image: Tensor, source: Geometry, target: Geometry) -> Tensor:
     """Linear interpolation of (K, J, I), smoothed first along axes that become much coarser."""
-    sampler = make_sampler(source, target)
+    interpolator = make_interpolator(source, target)
     image = smooth(image, _antialiasing(source, target))
     result = torch.empty(target.shape, dtype=image.dtype)
     for box in chunks(target.shape):
         part = result[box[0][0] : box[1][0]]
-        part.copy_(sampler.sample(image, box))
-        if isinstance(sampler, ObliqueSampler):  # the axis sampler was given the same extent
-            part.masked_fill_(~sampler.inside(box), 0)
+        part.copy_(interpolator.sample(image, box))
+        if isinstance(
+            interpolator, ObliqueInterpolator
+        ):  # the axis interpolator was given the same extent
+            part.masked_fill_(~interpolator.inside(box), 0)
     return result
 
 
@@ -88,8 +90,8 @@ def _antialiasing(source: Geometry, target: Geometry) -> tuple[float, float, flo
 
 def inside_source(source: Geometry, target: Geometry) -> np.ndarray:
     """Bool (K, J, I) of ``target``: the voxel's centre lies within ``source``'s outer faces."""
-    sampler = make_sampler(source, target)
-    parts = [sampler.inside(box) for box in chunks(target.shape)]
+    interpolator = make_interpolator(source, target)
+    parts = [interpolator.inside(box) for box in chunks(target.shape)]
     return torch.cat(parts).numpy()
 
 

@@ -14,11 +14,11 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.resampling import (
     EDGE,
     Box,
-    ObliqueSampler,
-    Sampler,
+    Interpolator,
+    ObliqueInterpolator,
     chunks,
     index_transform,
-    make_sampler,
+    make_interpolator,
 )
 
 __all__ = ["to_input_grid_labels", "to_input_grid_scalar"]
@@ -46,14 +46,14 @@ def to_input_grid_labels(
     moved = _voxel_on_voxel(model_geometry, input_geometry)
     if moved is not None:
         return _paste(_most_probable(probabilities).astype(dtype), moved, input_geometry.shape)
-    sampler = make_sampler(model_geometry, input_geometry)
-    if isinstance(sampler, ObliqueSampler) and min(model_geometry.shape) > 1:
-        return _label_turned(probabilities, sampler, input_geometry.shape, dtype)
-    reaches = [_reach(probabilities, c, sampler) for c in range(1, len(probabilities))]
+    interpolator = make_interpolator(model_geometry, input_geometry)
+    if isinstance(interpolator, ObliqueInterpolator) and min(model_geometry.shape) > 1:
+        return _label_turned(probabilities, interpolator, input_geometry.shape, dtype)
+    reaches = [_reach(probabilities, c, interpolator) for c in range(1, len(probabilities))]
     labels = np.zeros(input_geometry.shape, dtype=dtype)
     for slab in chunks(input_geometry.shape):
         boxes = [None if reach is None else _common(reach, slab) for reach in reaches]
-        _label_slab(labels, probabilities, sampler, boxes)
+        _label_slab(labels, probabilities, interpolator, boxes)
     return labels
 
 
@@ -74,11 +74,13 @@ def to_input_grid_scalar(
     moved = _voxel_on_voxel(model_geometry, input_geometry)
     if moved is not None:
         return _paste(values.cpu().numpy(), moved, input_geometry.shape, outside=outside)
-    sampler = make_sampler(model_geometry, input_geometry)
+    interpolator = make_interpolator(model_geometry, input_geometry)
     result = np.empty(input_geometry.shape, dtype=np.float32)
     for box in chunks(input_geometry.shape):
-        part = sampler.sample(values, box).cpu()
-        result[box[0][0] : box[1][0]] = part.masked_fill_(~sampler.inside(box), outside).numpy()
+        part = interpolator.sample(values, box).cpu()
+        result[box[0][0] : box[1][0]] = part.masked_fill_(
+            ~interpolator.inside(box), outside
+        ).numpy()
     return result
 
 
@@ -94,7 +96,7 @@ def _most_probable(probabilities: Tensor) -> np.ndarray:
     return probabilities.max(dim=0).indices.cpu().numpy()
 
 
-def _reach(probabilities: Tensor, label: int, sampler: Sampler) -> Box | None:
+def _reach(probabilities: Tensor, label: int, interpolator: Interpolator) -> Box | None:
     """The part of the input where a class can win, or None.
 
     An interpolated probability is a weighted mean of its neighbours', so a class can exceed the
@@ -109,7 +111,7 @@ def _reach(probabilities: Tensor, label: int, sampler: Sampler) -> Box | None:
             return None
         lower.append(max(int(hit[0]) - _MARGIN, 0))
         upper.append(min(int(hit[-1]) + 1 + _MARGIN, rises.shape[axis]))
-    reach = sampler.reach(((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])))
+    reach = interpolator.reach(((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])))
     return reach if _common(reach, reach) else None
 
 
@@ -120,7 +122,7 @@ def _common(a: Box, b: Box) -> Box | None:
 
 
 def _label_slab(
-    labels: np.ndarray, probabilities: Tensor, sampler: Sampler, boxes: list[Box | None]
+    labels: np.ndarray, probabilities: Tensor, interpolator: Interpolator, boxes: list[Box | None]
 ) -> None:
     """Fill one slab of ``labels``: a running maximum, so that two maps are held, not C."""
     held = [box for box in boxes if box is not None]
@@ -129,22 +131,25 @@ def _label_slab(
     k0, j0, i0 = (min(box[0][n] for box in held) for n in range(3))
     k1, j1, i1 = (max(box[1][n] for box in held) for n in range(3))
     union = ((k0, j0, i0), (k1, j1, i1))
-    best = sampler.sample(probabilities[0].float(), union)
+    best = interpolator.sample(probabilities[0].float(), union)
     winner = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
     for label, box in enumerate(boxes, start=1):
         if box is None:
             continue
         where = tuple(slice(a - o, b - o) for a, b, o in zip(*box, union[0], strict=True))
-        value = sampler.sample(probabilities[label].float(), box)
+        value = interpolator.sample(probabilities[label].float(), box)
         wins = value > best[where]
         best[where] = torch.maximum(best[where], value)
         winner[where].masked_fill_(wins, label)
-    winner = winner.cpu().masked_fill_(~sampler.inside(union), 0)
+    winner = winner.cpu().masked_fill_(~interpolator.inside(union), 0)
     labels[k0:k1, j0:j1, i0:i1] = winner.numpy()
 
 
 def _label_turned(
-    probabilities: Tensor, sampler: ObliqueSampler, shape: tuple[int, int, int], dtype: np.dtype
+    probabilities: Tensor,
+    interpolator: ObliqueInterpolator,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
 ) -> np.ndarray:
     """Label a grid that is turned against the model's, where every voxel has to be looked up.
 
@@ -159,10 +164,10 @@ def _label_turned(
         return labels
     k, j, i = hit.min(0).values.tolist()
     last_k, last_j, last_i = (hit.max(0).values + 2).tolist()
-    (k0, j0, i0), (k1, j1, i1) = sampler.reach(((k, j, i), (last_k, last_j, last_i)))
+    (k0, j0, i0), (k1, j1, i1) = interpolator.reach(((k, j, i), (last_k, last_j, last_i)))
     for (a, _, _), (b, _, _) in chunks((k1 - k0, max(j1 - j0, 1), max(i1 - i0, 1))):
         box = (k0 + a, j0, i0), (k0 + b, j1, i1)
-        labels[k0 + a : k0 + b, j0:j1, i0:i1] = _label_box(sampler, box, cells).numpy()
+        labels[k0 + a : k0 + b, j0:j1, i0:i1] = _label_box(interpolator, box, cells).numpy()
     return labels
 
 
@@ -192,9 +197,9 @@ def _over_cells(values: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> T
     return values
 
 
-def _label_box(sampler: ObliqueSampler, box: Box, cells: _Cells) -> Tensor:
+def _label_box(interpolator: ObliqueInterpolator, box: Box, cells: _Cells) -> Tensor:
     """The labels of one box of the target."""
-    places, decided = sampler.positions(box), cells.decided
+    places, decided = interpolator.positions(box), cells.decided
     inside = torch.ones(places[0].shape, dtype=torch.bool)
     cell = torch.zeros(places[0].shape, dtype=torch.int64)
     for place, size in zip(reversed(places), decided.shape, strict=True):  # k, j, i

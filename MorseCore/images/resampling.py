@@ -1,7 +1,7 @@
 """Linear interpolation from one voxel grid at the centres of another, a box of voxels at a time.
 
-A *sampler* is prepared once for two grids and then asked for any box of the target, one channel at
-a time; a box gives the same bits as the same part of the whole. Legend: boxes are
+An *interpolator* is prepared once for two grids and then asked for any box of the target, one
+channel at a time; a box gives the same bits as the same part of the whole. Legend: boxes are
 ``((k0, j0, i0), (k1, j1, i1))``, upper end excluded.
 """
 
@@ -17,13 +17,13 @@ from MorseCore.geometry import Geometry
 
 __all__ = [
     "EDGE",
-    "AxisSampler",
+    "AxisInterpolator",
     "Box",
-    "ObliqueSampler",
-    "Sampler",
+    "ObliqueInterpolator",
+    "Interpolator",
     "chunks",
     "index_transform",
-    "make_sampler",
+    "make_interpolator",
     "smooth",
 ]
 
@@ -35,7 +35,7 @@ EDGE = 1e-3  # voxels beyond the outer face that rounding may put a point
 _CHUNK = 1 << 22  # voxels sampled at a time
 
 
-class Sampler(Protocol):
+class Interpolator(Protocol):
     """Values of a source grid at the voxel centres of a target grid."""
 
     def sample(self, channel: Tensor, box: Box) -> Tensor:
@@ -56,8 +56,8 @@ def index_transform(source: Geometry, target: Geometry) -> np.ndarray:
     return np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
 
 
-def make_sampler(source: Geometry, target: Geometry) -> Sampler:
-    """The cheapest sampler that is right for two grids: along the axes if these are parallel."""
+def make_interpolator(source: Geometry, target: Geometry) -> Interpolator:
+    """The cheapest one that is right for two grids: along the axes if these are parallel."""
     matrix = index_transform(source, target)
     linear = matrix[:3, :3]
     order = np.abs(linear).argmax(
@@ -68,11 +68,11 @@ def make_sampler(source: Geometry, target: Geometry) -> Sampler:
     # The limit is on what the neglected part can add up to from one end of the grid to the other.
     drift = np.abs(rest) @ np.asarray(target.shape[::-1])
     if sorted(order.tolist()) == [0, 1, 2] and drift.max() < _ALIGNED * max(target.shape):
-        return AxisSampler(source, target)
-    return ObliqueSampler(source, target)
+        return AxisInterpolator(source, target)
+    return ObliqueInterpolator(source, target)
 
 
-class AxisSampler:
+class AxisInterpolator:
     """Grids with parallel axes: the interpolation is done along one axis after the other."""
 
     def __init__(self, source: Geometry, target: Geometry) -> None:
@@ -91,7 +91,7 @@ class AxisSampler:
         self._sequence = sorted(range(3), key=lambda n: target.shape[n] / self._size[n])
 
     def sample(self, channel: Tensor, box: Box) -> Tensor:
-        """See :class:`Sampler`."""
+        """See :class:`Interpolator`."""
         values = channel.permute(self._order)
         for axis in self._sequence:
             values = self._along(values, axis, box[0][axis], box[1][axis])
@@ -115,7 +115,7 @@ class AxisSampler:
         return mixed.addcmul_(values.index_select(axis, upper), weight)
 
     def inside(self, box: Box) -> Tensor:
-        """See :class:`Sampler`."""
+        """See :class:`Interpolator`."""
         k, j, i = (
             (p[a:b] >= -0.5 - EDGE) & (p[a:b] <= size - 0.5 + EDGE)
             for p, a, b, size in zip(self._positions, *box, self._size, strict=True)
@@ -123,7 +123,7 @@ class AxisSampler:
         return k[:, None, None] & j[None, :, None] & i[None, None, :]
 
     def reach(self, box: Box) -> Box:
-        """See :class:`Sampler`."""
+        """See :class:`Interpolator`."""
         bounds = []
         for axis, position in enumerate(self._positions):
             clamped = position.clamp(0, self._size[axis] - 1)
@@ -134,7 +134,7 @@ class AxisSampler:
         return (k0, j0, i0), (k1, j1, i1)
 
 
-class ObliqueSampler:
+class ObliqueInterpolator:
     """Grids turned against each other: every voxel centre is looked up."""
 
     def __init__(self, source: Geometry, target: Geometry) -> None:
@@ -154,7 +154,7 @@ class ObliqueSampler:
         return x, y, z
 
     def sample(self, channel: Tensor, box: Box) -> Tensor:
-        """See :class:`Sampler`."""
+        """See :class:`Interpolator`."""
         grid = torch.stack(
             [
                 2 * p / max(n - 1, 1) - 1 if n > 1 else torch.zeros_like(p)
@@ -174,7 +174,7 @@ class ObliqueSampler:
         return values[0, 0]
 
     def inside(self, box: Box) -> Tensor:
-        """See :class:`Sampler`."""
+        """See :class:`Interpolator`."""
         i, j, k = (
             (p >= -0.5 - EDGE) & (p <= n - 0.5 + EDGE)
             for p, n in zip(self.positions(box), reversed(self._size), strict=True)
@@ -182,7 +182,7 @@ class ObliqueSampler:
         return i & j & k
 
     def reach(self, box: Box) -> Box:
-        """See :class:`Sampler`; a little generous, as the corners of the turned box are bounded."""
+        """See :class:`Interpolator`; a little generous: the turned box's corners are bounded."""
         bounds = []
         for low, high, n in zip(*box, self._size, strict=True):
             # What touches the source's border is also drawn on from the half voxel beyond it.

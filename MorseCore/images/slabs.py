@@ -12,7 +12,7 @@ from torch import Tensor
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
-from MorseCore.images.resampling import AxisSampler, index_transform, make_sampler
+from MorseCore.images.resampling import AxisInterpolator, index_transform, make_interpolator
 
 __all__ = ["SlabRestorer", "can_come_in_slabs"]
 
@@ -21,7 +21,7 @@ _DRIFT = 1e-6  # of a voxel: rounding must not leave out the scan's row that lie
 
 def can_come_in_slabs(model_geometry: Geometry, input_geometry: Geometry) -> bool:
     """Whether the axes of both grids are parallel."""
-    return isinstance(make_sampler(model_geometry, input_geometry), AxisSampler)
+    return isinstance(make_interpolator(model_geometry, input_geometry), AxisInterpolator)
 
 
 class SlabRestorer:

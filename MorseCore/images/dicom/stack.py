@@ -64,7 +64,7 @@ def stack_frames(
     step = _check_steps(chosen, positions, normal, name)
     notes = _note_scales(chosen, name)
     if len(chosen) == len(frames):
-        notes += _note_gaps(chosen, step, name)
+        notes += _check_numbers(chosen, step, name)
     spacing, more = _spacing(chosen[0], accepted)
     geometry = _grid(chosen[0], len(chosen), spacing, positions[0], axes, step)
     return Stack(chosen, geometry, notes + more)
@@ -156,7 +156,7 @@ def _note_scales(frames: Sequence[Frame], name: str) -> list[str]:
     )
 
 
-def _note_gaps(frames: Sequence[Frame], step: float, name: str) -> list[str]:
+def _check_numbers(frames: Sequence[Frame], step: float, name: str) -> list[str]:
     """Slices that are missing at the ends, or every second one, leave gaps in the numbers only."""
     try:
         numbers = {int(frame.label("InstanceNumber")) for frame in frames}

@@ -10,7 +10,7 @@ from MorseCore.images import resampling
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imageio import Volume
 from MorseCore.images.inverse_resampling import to_input_grid_labels, to_input_grid_scalar
-from MorseCore.images.resampling import make_sampler
+from MorseCore.images.resampling import make_interpolator
 from turned_grids import centred, one_hot, turned
 
 
@@ -30,7 +30,7 @@ def test_skipping_classes_changes_no_label(degrees: float, monkeypatch: pytest.M
     scores = random_scores(model.shape, 6)
     monkeypatch.setattr(resampling, "_CHUNK", 700)  # one or two slices at a time
     labels = to_input_grid_labels(scores, model_geometry=model, input_geometry=scan)
-    sampler = make_sampler(model, scan)
+    sampler = make_interpolator(model, scan)
     whole = ((0, 0, 0), scan.shape)
     naive = torch.stack([sampler.sample(channel, whole) for channel in scores]).argmax(0)
     naive[~sampler.inside(whole)] = 0

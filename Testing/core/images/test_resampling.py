@@ -9,7 +9,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images import grids, resampling
 from MorseCore.images.grids import canonical_axes
 from MorseCore.images.inverse_resampling import to_input_grid_scalar
-from MorseCore.images.resampling import AxisSampler, ObliqueSampler, make_sampler
+from MorseCore.images.resampling import AxisInterpolator, ObliqueInterpolator, make_interpolator
 from turned_grids import centred, positions, turned
 
 
@@ -35,8 +35,10 @@ def test_the_interpolation_is_simpleitks(degrees: float) -> None:
 def test_parallel_grids_are_sampled_along_axes_and_turned_ones_point_by_point() -> None:
     straight = Geometry((4, 5, 6), np.eye(4))
     swapped = canonical_axes(Geometry((6, 5, 4), np.eye(4)[[2, 1, 0, 3]])).geometry(straight)
-    assert isinstance(make_sampler(straight, swapped), AxisSampler)
-    assert isinstance(make_sampler(straight, Geometry((4, 5, 6), turned(0.1, 2))), ObliqueSampler)
+    assert isinstance(make_interpolator(straight, swapped), AxisInterpolator)
+    assert isinstance(
+        make_interpolator(straight, Geometry((4, 5, 6), turned(0.1, 2))), ObliqueInterpolator
+    )
 
 
 @pytest.mark.parametrize("degrees", [0, 15])
@@ -44,7 +46,7 @@ def test_a_part_is_sampled_to_the_same_bits_as_the_whole(degrees: float) -> None
     source = centred((9, 10, 11), (1.0, 1.3, 0.7), turned(degrees, 2))
     target = centred((12, 11, 10), (0.8, 0.8, 0.8), np.eye(4))
     channel = torch.rand(source.shape, generator=torch.Generator().manual_seed(0))
-    sampler = make_sampler(source, target)
+    sampler = make_interpolator(source, target)
     whole = sampler.sample(channel, ((0, 0, 0), target.shape))
     part = sampler.sample(channel, ((3, 2, 1), (7, 9, 8)))
     assert torch.equal(part, whole[3:7, 2:9, 1:8])

@@ -6,7 +6,7 @@ import torch
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.inverse_resampling import to_input_grid_labels
-from MorseCore.images.resampling import ObliqueSampler
+from MorseCore.images.resampling import ObliqueInterpolator
 
 MODEL = Geometry((20, 24, 22), np.diag([2.0, 2.0, 2.0, 1.0]))
 
@@ -21,7 +21,7 @@ def turned_scan(angle: float, shift: float) -> Geometry:
 
 def looked_up_everywhere(probabilities: torch.Tensor, scan: Geometry) -> np.ndarray:
     """Every class interpolated at every voxel."""
-    sampler = ObliqueSampler(MODEL, scan)
+    sampler = ObliqueInterpolator(MODEL, scan)
     box = ((0, 0, 0), scan.shape)
     values = torch.stack([sampler.sample(channel, box) for channel in probabilities])
     return values.max(0).indices.masked_fill_(~sampler.inside(box), 0).numpy()
