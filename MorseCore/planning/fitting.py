@@ -27,7 +27,7 @@ from MorseCore.system.memory import gigabytes
 from MorseCore.training.dataset import PreparedCase, open_dataset, prepare_case
 from MorseCore.training.distributed import World
 
-__all__ = ["Bar", "fit_to_hours"]
+__all__ = ["Bar", "few_steps", "fit_to_hours"]
 
 _TRIED = 2  # cases of a trial
 _TRIAL_STEPS = 1000  # of the configuration while the hours have not decided
@@ -111,6 +111,16 @@ def _decided(
     return replace(plan, training=draft.training, why=draft.why)
 
 
+def few_steps(steps: int, seconds: float) -> list[str]:
+    """A sentence about a training that is too short to learn much."""
+    if steps >= ENOUGH:
+        return []
+    return [
+        f"{steps:,} steps are few and will teach little; {ENOUGH:,} take about "
+        f"{ENOUGH * seconds / 3600:.1f} h on this machine."
+    ]
+
+
 def _touches(key: str, fixed: set[str]) -> bool:
     return any(key == f or key.startswith(f"{f}.") or f.startswith(f"{key}.") for f in fixed)
 
@@ -167,6 +177,7 @@ def _with_expectations(
         *plan.warnings,
         *thin_structures(fingerprint, plan.training["preparation"]["spacing"]),
     ]
+    warnings += few_steps(steps, result.seconds)
     if there is not None and needed > there:
         warnings.append(
             f"The training needs {gigabytes(needed)} of memory and {gigabytes(there)} is there: "
