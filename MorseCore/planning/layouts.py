@@ -108,6 +108,11 @@ def _of_json(path: Path) -> Found:
     if not is_dataset(data):
         raise DatasetError(f"'{path}' lists no cases; {_EXPECTED}.")
     names = {v: n for v, n in named_labels(data, path, may_skip=True).items() if v}
+    if "ignore" in map(str.lower, names.values()):
+        raise DatasetError(
+            f"'{path}' has nnU-Net's label 'ignore', which is not read; say of each case which "
+            "structures are not annotated there, and take it out of the labels."
+        )
     subjects = subjects_of(path)
     cases = [
         FoundCase(c.name, c.image, (LabelFile(c.label, names, says_all=True),),
@@ -160,9 +165,10 @@ def _of_two_folders(folder: Path, images: Path, labels: Path) -> Found:
 def _of_bids(folder: Path) -> Found:
     """Images of ``sub-*``, label maps of ``derivatives`` (or beside the images)."""
     files = [path for path in folder.rglob("sub-*") if _is_image(path)]
-    labels = [p for p in files if _entities(p)["suffix"] in ("dseg", "mask", "probseg", "seg")]
-    labels = [p for p in labels if _entities(p)["suffix"] != "probseg"]
-    images = [p for p in files if p not in labels and "derivatives" not in p.parts]
+    labels = [p for p in files if _entities(p)["suffix"] in ("dseg", "mask", "seg")]
+    images = [
+        p for p in files if p not in labels and "derivatives" not in p.relative_to(folder).parts
+    ]
     kinds = Counter(_entities(path)["suffix"] for path in images)
     by_visit: dict[tuple[str, str], list[Path]] = {}
     for path in labels:
@@ -180,6 +186,9 @@ def _of_bids(folder: Path) -> Found:
     if len(kinds) > 1:
         others = ", ".join(f"{k} ({n})" for k, n in sorted(kinds.items()) if k != kind)
         notes.append(f"The images called {kind} are read; there are also {others}.")
+    several = [case.name for case in cases if len(case.labels) > 1]
+    if several:
+        notes.append(f"All label maps of a visit are taken together, as in {_few(several)}.")
     return Found("BIDS", folder.resolve().name, tuple(cases), notes=tuple(notes))
 
 

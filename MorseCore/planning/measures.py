@@ -37,7 +37,7 @@ class StructureMeasures:
     """Mean length in mm of the lines along R, A, S that run through it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseMeasures:
     """One case."""
 
@@ -58,8 +58,8 @@ class CaseMeasures:
     structures: Mapping[str, StructureMeasures]
     """Those that are there."""
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    intensities: tuple[float, ...] = ()
-    """Of some of its foreground voxels."""
+    intensities: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    """(N,) float32, of some of its foreground voxels."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Fingerprint:
 
     def foreground(self) -> tuple[float, ...]:
         """The 0.5th, 50th and 99.5th percentile of all structures' intensities."""
-        values = [value for case in self.cases for value in case.intensities]
-        return tuple(float(x) for x in np.percentile(values, _PERCENTILES)) if values else ()
+        values = np.concatenate([case.intensities for case in self.cases])
+        return tuple(float(x) for x in np.percentile(values, _PERCENTILES)) if len(values) else ()
 
     def summary(self) -> dict[str, Any]:
         """For the plan's file."""
@@ -180,11 +180,12 @@ def _measure(labels: np.ndarray, value: int, spacing: tuple[float, ...]) -> Stru
     return StructureMeasures(count, ml, (x, y, z), (r, a, s))
 
 
-def _sampled(image: Volume, labels: np.ndarray) -> tuple[float, ...]:
+def _sampled(image: Volume, labels: np.ndarray) -> np.ndarray:
     values = image.array[labels > 0]
     values = values[has_value(values)]
     step = max(1, len(values) // _SAMPLED)
-    return tuple(float(v) for v in values[::step])
+    sampled: np.ndarray = values[::step].astype(np.float32)
+    return sampled
 
 
 def _modality(said: str, cases: Sequence[CaseMeasures]) -> str:

@@ -147,7 +147,8 @@ def match_names(
             meant = wanted.get(key_of(part.name), part.name)
             if not meant:
                 continue
-            key = codes.get(part.code) or key_of(meant)
+            key = codes.get(part.code) if meant == part.name else None
+            key = key or key_of(meant)
             group = groups.setdefault(key, Structure(len(groups) + 1, meant))
             group.spellings.setdefault(part.name, []).append(case.name)
             number = "mask" if part.is_mask else str(part.value)

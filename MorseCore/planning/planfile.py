@@ -78,6 +78,8 @@ class Plan:
     licence: str
     hours: float
     """What the person gave."""
+    asked: tuple[str, ...]
+    """What the person said of the data, as ``key=value``."""
     device: str
     """Where the trial was made."""
     expected: dict[str, Any]

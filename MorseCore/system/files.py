@@ -25,6 +25,7 @@ from MorseCore.system.signals import uninterrupted
 __all__ = [
     "atomic_path",
     "finish_replacing",
+    "is_training_in",
     "only_training_in",
     "output_error",
     "prepare_output_directory",
@@ -320,6 +321,18 @@ def only_training_in(folder: Path) -> Iterator[None]:
     finally:
         for one in held:
             one.release()
+
+
+def is_training_in(folder: Path) -> bool:
+    """Whether a process trains in this folder now."""
+    path = folder / _TRAINING
+    if not path.is_file():
+        return False
+    held: list[Any] = []
+    is_free = _hold(path, held)
+    for one in held:
+        one.release()
+    return not is_free
 
 
 def _hold(path: Path, held: list[Any], *, patience: float = 0.0) -> bool:

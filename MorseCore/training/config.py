@@ -103,6 +103,9 @@ class OptimisationConfig:
     whose end is not known yet keeps learning fast until then."""
     warmup: int = 0
     """First steps, in which the rate rises linearly; transformers trained from scratch need it."""
+    continued_from: int = 0
+    """Iterations after which a finished training was made longer: there the schedule of all
+    ``iterations`` begins again to rise linearly, over a tenth of the rest, 200 steps at most."""
     momentum: float = 0.9
     """Of ``sgd``."""
     nesterov: bool = False
@@ -148,6 +151,11 @@ class OptimisationConfig:
             raise ConfigError(
                 "'nesterov' needs the 'optimizer' sgd and a 'momentum' above 0; "
                 f"found {self.optimizer} and {self.momentum}."
+            )
+        if not 0 <= self.continued_from < self.iterations:
+            raise ConfigError(
+                "'continued_from' must lie in [0, 'iterations'); "
+                f"found {self.continued_from} of {self.iterations}."
             )
         if self.final_learning_rate > self.learning_rate:
             raise ConfigError("'final_learning_rate' must not exceed 'learning_rate'.")

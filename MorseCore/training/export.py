@@ -36,12 +36,14 @@ def export_model(
     *,
     command: str,
     steps: int | None = None,
+    is_ended: bool = False,
 ) -> None:
     """Write a network's model folder.
 
     :param command: what was typed to train it.
     :param steps: done so far; None: the training is finished. Otherwise the model is called
         preliminary.
+    :param is_ended: a person ended the training there: nothing goes on.
     :raises OutputError: if the folder cannot be written.
     """
     options = config.optimisation
@@ -53,7 +55,7 @@ def export_model(
         "command": command,
         "steps": done,
         "learning_rate": learning_rate(max(0, done - 1), options),
-        "preliminary": done < options.iterations,
+        "preliminary": done < options.iterations and not is_ended,
         "accepted": list(facts.accepted),
         "config": encode(config),
         "versions": {
@@ -156,6 +158,16 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
         lines.append(
             f"- **Preliminary**: {training['steps']} of {config.optimisation.iterations} "
             "iterations are done; the training goes on."
+        )
+    elif training["steps"] < config.optimisation.iterations:
+        lines.append(
+            f"- Ended by the person who trained it after {training['steps']} of "
+            f"{config.optimisation.iterations} iterations."
+        )
+    if config.optimisation.continued_from:
+        lines.append(
+            f"- Made longer: {config.optimisation.continued_from} iterations were planned first; "
+            "there the learning rate rose again."
         )
     if facts.accepted:
         more = f" (and {len(facts.accepted) - 1} more)" if len(facts.accepted) > 1 else ""

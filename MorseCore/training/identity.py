@@ -15,7 +15,7 @@ _DECISIVE = (
     "preparation", "network", "sampler", "augmentation", "generation", "optimisation",
     "initialise", "train", "seed",
 )  # fmt: skip
-_MAY_GROW = "optimisation.iterations"
+_MAY_GROW = ("optimisation.iterations", "optimisation.continued_from")
 
 
 def fingerprint(config: RunConfig, digest: str, *, processes: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} (was {json.dumps(old[key])}, is {json.dumps(value)})"
         for key, value in sorted(new.items())
-        if key in old and old[key] != value and not (key == _MAY_GROW and value > old[key])
+        if key in old and old[key] != value and not (key in _MAY_GROW and value > old[key])
     ]
 
 

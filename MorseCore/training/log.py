@@ -3,19 +3,21 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from MorseCore.errors import OutputError
-from MorseCore.system.files import write_text
+from MorseCore.system.files import write_json, write_text
 from MorseCore.training.validation import Figures
 
-__all__ = ["ProgressTeller", "RunLog", "training_progress"]
+__all__ = ["PROGRESS", "ProgressTeller", "RunLog", "reading_progress", "training_progress"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 _AFTER = {"validation", "monitor"}  # what is written after the training step
@@ -128,7 +130,21 @@ def _lines_until(path: Path, step: int, *, validated: bool) -> list[str]:
     return kept
 
 
+PROGRESS = "progress.json"
 _PAUSE = 60.0  # seconds between two lines
+_READING_PAUSE = 10.0  # seconds between two lines while cases are read
+_WRITTEN = 5.0  # seconds between two records of the progress
+
+
+def reading_progress(cases: Sequence[T], part: str, *, enabled: bool) -> Iterator[T]:
+    """The cases one by one, with a bar on a terminal and a line now and then elsewhere."""
+    bar = tqdm(cases, desc=part, unit="case", leave=False, disable=None if enabled else True)
+    last = time.monotonic()
+    for number, case in enumerate(bar):
+        if enabled and bar.disable and time.monotonic() - last >= _READING_PAUSE:
+            last = time.monotonic()
+            log.info("%s: %d of %d cases read", part, number, len(cases))
+        yield case
 
 
 class ProgressTeller(Protocol):
@@ -140,24 +156,31 @@ class ProgressTeller(Protocol):
 
 @contextmanager
 def training_progress(
-    name: str, *, start: int, total: int, enabled: bool
+    name: str, *, start: int, total: int, enabled: bool, folder: Path
 ) -> Iterator[ProgressTeller]:
     """Yield a function that tells steps, losses and the time left.
 
     :param start: steps that were done before.
+    :param folder: of the run, where ``progress.json`` says the same to ``train RUN --status``.
     """
     # ``disable=None`` is tqdm's word for "only on a terminal".
     bar = tqdm(
         total=total, initial=start, desc=name, unit="it", mininterval=1, dynamic_ncols=True,
         disable=None if enabled else True,
     )  # fmt: skip
-    began = last = time.monotonic()
+    began = last = written = time.monotonic()
 
     def tell(step: int, losses: Mapping[str, float]) -> None:
-        nonlocal last
+        nonlocal last, written
         bar.set_postfix({key: f"{value:.3f}" for key, value in losses.items()}, refresh=False)
         bar.update()
         now = time.monotonic()
+        if enabled and (now - written >= _WRITTEN or step == total or step == start + 1):
+            written = now
+            speed = (now - began) / (step - start)
+            found = {key: round(value, 6) for key, value in losses.items()}
+            record = {"step": step, "total": total, "seconds_a_step": speed, "losses": found}
+            write_json(folder / PROGRESS, record)
         if enabled and bar.disable and now - last >= _PAUSE:
             last = now
             left = (now - began) / (step - start) * (total - step)

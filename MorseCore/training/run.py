@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from MorseCore.config import encode
 from MorseCore.network import Network
 from MorseCore.system.devices import resolve_precision
 from MorseCore.system.files import only_training_in, prepare_output_directory, write_json
@@ -25,20 +26,27 @@ from MorseCore.training.initialise import load_initial, with_warm_up
 from MorseCore.training.monitor import Monitor, open_monitor
 from MorseCore.training.needs import check_needs
 from MorseCore.training.sources import Source, open_source
-from MorseCore.training.trainer import Trainer
+from MorseCore.training.trainer import FINISH, Trainer
 
-__all__ = ["build_network", "run"]
+__all__ = ["CONFIG", "build_network", "run"]
+
+CONFIG = "config.json"
+"""The file in a run's folder with its configuration."""
 
 log = logging.getLogger("train")
 
 
-def run(config: RunConfig, *, command: str, export: bool = False) -> int:
+def run(
+    config: RunConfig, *, command: str, export: bool = False, finish: bool = False
+) -> int:  # fmt: skip
     """Train, then write the model folder with figures on the validation and the test split.
 
     :param export: do not train; write the model folder of the last checkpoint.
+    :param finish: likewise, and call the training ended.
     """
     config = with_warm_up(config)
     world, accepted = join_world(config.device), config.acceptance()
+    export = export or finish
     if not export:
         check_needs(config, world.device, accepted)
         if config.initialise:  # found now, not after the data were read
@@ -49,6 +57,8 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
         if world.is_main:
             prepare_output_directory(folder)
             held.enter_context(only_training_in(folder))
+            write_json(folder / CONFIG, encode(config))  # ``train RUN`` goes on by it
+            (folder / FINISH).unlink(missing_ok=True)
         held.enter_context(logging_to(folder, world))
         source = open_source(config, world, accepted)
         network = build_network(config, len(source.labels))
@@ -59,12 +69,18 @@ def run(config: RunConfig, *, command: str, export: bool = False) -> int:
             monitor=monitor,
         )  # fmt: skip
         steps = trainer.load() if export else None
-        is_finished = export or trainer.run()
+        is_finished = export or trainer.run() or trainer.is_asked_to_finish
+        finish = finish or trainer.is_asked_to_finish
+        steps = trainer.step if finish else steps
         world.leave()
         if is_finished and world.is_main:
             network.load_state_dict(trainer.chosen_weights())
             facts = source.facts(network, folder)
-            export_model(folder / "model", config, facts, network, command=command, steps=steps)
+            export_model(
+                folder / "model", config, facts, network, command=command, steps=steps,
+                is_ended=finish,
+            )  # fmt: skip
+            (folder / FINISH).unlink(missing_ok=True)
             watched = {"watched": monitor.look(network, world.device)} if monitor else {}
             write_json(folder / "figures.json", facts.figures | watched)
             log.info("model folder: %s", folder / "model")

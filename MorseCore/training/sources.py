@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from tqdm import tqdm
 
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
@@ -33,6 +32,7 @@ from MorseCore.training.generated.label_maps import (
     table_for,
 )
 from MorseCore.training.generated.validation import GeneratedValidation
+from MorseCore.training.log import reading_progress
 from MorseCore.training.samples import CropDataset, Samples
 from MorseCore.training.validation import CaseValidation, DataFacts, Validation, Validator
 
@@ -93,7 +93,7 @@ class ImageSource:
 
     def validation(self) -> Validation | None:
         """The validation split, scored by the predictor's own path."""
-        return CaseValidation(self._validator, self._val) if self._val else None
+        return CaseValidation(self._validator, self._val, self.labels) if self._val else None
 
     def facts(self, network: Network, folder: Path) -> DataFacts:
         """Scores on both splits, also as ``scores-validation.csv`` and ``scores-test.csv``."""
@@ -113,9 +113,7 @@ class ImageSource:
         world, config = self._world, self._config
         cases = self._data.splits[part] if world.is_main or part != "test" else ()
         log.info("%s: %d cases", part, len(cases))
-        bar = tqdm(
-            cases, desc=part, unit="case", leave=False, disable=None if world.is_main else True
-        )
+        bar = reading_progress(cases, part, enabled=world.is_main)
         return [
             replace(
                 prepare_case(

@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_REWARMED = 200  # steps in which the rate of a training that was made longer rises again
+
+
 class Objective(nn.Module):
     """Network and losses in one forward pass, so that ``DistributedDataParallel`` can wrap it."""
 
@@ -126,7 +129,12 @@ def learning_rate(step: int, options: OptimisationConfig) -> float:
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "constant": 1.0,
     }[options.decay]
-    return last + (first - last) * share
+    rate = last + (first - last) * share
+    since = step - options.continued_from
+    if not options.continued_from or since < 0:
+        return rate
+    rising = min(_REWARMED, (options.iterations - options.continued_from) // 10)
+    return rate * min(1.0, (since + 1) / (rising + 1))
 
 
 class WeightAverage:

@@ -31,7 +31,10 @@ from MorseCore.training.samples import Minibatch, Samples, StepSampler
 from MorseCore.training.step import Batches, Stepper, is_trained, learning_rate
 from MorseCore.training.validation import Figures, Validation
 
-__all__ = ["Trainer"]
+__all__ = ["FINISH", "Trainer"]
+
+FINISH = "finish"
+"""The file in a run's folder by which ``train RUN --finish`` asks the training to end."""
 
 _PATIENCE = 20  # steps in a row without a finite loss before the run gives up
 log = logging.getLogger(__name__)
@@ -76,6 +79,7 @@ class Trainer:
         self._is_validated = True  # the validation that the present step asks for is done
         self._is_tried = False  # a step of this process went through
         self._stop, self._interruption = False, Interruption()
+        self._request = folder / FINISH
 
     def run(self) -> bool:
         """Train from where the last checkpoint stands; False if asked to stop on the way.
@@ -91,6 +95,11 @@ class Trainer:
         finally:
             self._log.close()
         return self.step >= self.config.optimisation.iterations and self._is_validated
+
+    @property
+    def is_asked_to_finish(self) -> bool:
+        """Whether a person asked, by a file in the run's folder, to end with what is there."""
+        return self._request.exists()
 
     def chosen_weights(self) -> dict[str, Tensor]:
         """The weights for the model folder: the best, or the last if none were chosen.
@@ -122,7 +131,11 @@ class Trainer:
         with (
             closing(self._batches()) as batches,
             training_progress(
-                self.config.name, start=self.step, total=total, enabled=self.world.is_main
+                self.config.name,
+                start=self.step,
+                total=total,
+                enabled=self.world.is_main,
+                folder=self.store.folder,
             ) as tell,
         ):
             while self.step < total and not self._stop:
@@ -137,13 +150,15 @@ class Trainer:
             if self.step > saved:
                 self._save()
             log.warning(
-                "asked to stop: saved at step %d of %d; run it again to go on", self.step, total
-            )
+                "asked to %s: saved at step %d of %d; run it again to go on",
+                "finish" if self.is_asked_to_finish else "stop", self.step, total,
+            )  # fmt: skip
 
     def _train_step(self, batches: Batches) -> Mapping[str, float]:
         """One step, written down; its losses."""
         with self._first_explained():
-            result = self._stepper.step(self.step, batches, asked=self._interruption.asked)
+            asked = self._interruption.asked or self.is_asked_to_finish
+            result = self._stepper.step(self.step, batches, asked=asked)
         self._is_tried = True
         self._stop = result.stop
         self.step += 1

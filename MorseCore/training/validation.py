@@ -1,6 +1,6 @@
 """Segment the cases of a split and score both masks of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, get_args
 
@@ -183,6 +183,8 @@ class CaseValidation:
 
     validator: Validator
     cases: Sequence[PreparedCase]
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Of the structures whose DSC is written down, by value; those without a name are left out."""
 
     def measure(
         self,
@@ -199,7 +201,12 @@ class CaseValidation:
             for stage, summary in summaries.items()
         }
         missed = {stage: summary.mean.n_missed for stage, summary in summaries.items()}
-        return Figures(means, missed)
+        found = summaries[STAGES[-1]].structures
+        structures = {
+            self.names[value]: round(part.dice.mean, 5)
+            for value, part in found.items() if value in self.names
+        }  # fmt: skip
+        return Figures(means, missed, structures)
 
 
 def on_drawn_grid(

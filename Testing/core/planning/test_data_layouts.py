@@ -10,9 +10,11 @@ import SimpleITK
 
 from MorseCore.errors import DatasetError
 from MorseCore.images.imageio import read_volume, write_labels, write_volume
-from MorseCore.planning.layouts import find_cases
-from MorseCore.planning.names import Matching, key_of, match_names, parts_of
+from MorseCore.images.segmentationfile import read_segments, write_segmentation_nrrd
+from MorseCore.planning.layouts import FoundCase, find_cases
+from MorseCore.planning.names import Matching, Part, key_of, match_names, parts_of
 from MorseCore.planning.reading import read_case_labels
+from MorseCore.result import Structure
 from own_data import ORGANS, body, geometry, write_folders, write_segmentation
 
 
@@ -51,6 +53,13 @@ def test_nnunets_raw_folder(tmp_path: Path):
     found = find_cases(tmp_path)
     assert (found.layout, found.modality, len(found.cases)) == ("nnU-Net (dataset.json)", "CT", 4)
     assert names_of(tmp_path) == ["liver", "spleen"]
+
+
+def test_nnunets_label_for_unlabelled_voxels_is_refused(tmp_path: Path):
+    data = {"dataset": {}, "labels": {"background": 0, "liver": 1, "ignore": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(DatasetError, match="label 'ignore', which is not read"):
+        find_cases(tmp_path)
 
 
 def test_bids_with_derivatives_knows_subjects_and_the_table_of_names(tmp_path: Path):
@@ -182,3 +191,33 @@ def test_where_segments_overlap_the_priority_decides(tmp_path: Path):
     assert np.count_nonzero(found.labels == 2) == 64
     other = read_case_labels(case, scan, parts, priority=(1, 2))
     assert np.count_nonzero(other.labels == 2) == 0
+
+
+def test_names_in_two_languages_are_one_by_their_code_unless_the_code_says_too_little():
+    cases = [FoundCase(name, Path(name), ()) for name in ("a", "b")]
+
+    def together(code: str) -> list[str]:
+        found = {
+            "a": ((Part(0, 1, "liver", code=code),), False),
+            "b": ((Part(0, 1, "Leber", code=code),), False),
+        }
+        return [s.name for s in match_names(cases, found, names={}, unannotated={}).structures]
+
+    assert together("SCT^10200004") == ["liver"]
+    assert together("SCT^85756007") == ["liver", "Leber"]  # "Tissue", which Slicer gives to all
+    assert together("") == ["liver", "Leber"]
+
+
+def test_the_code_of_a_segment_is_read_from_slicers_tags(tmp_path: Path):
+    entry = (
+        "Segmentation category and type~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~"
+        "SCT^7771000^Left~Anatomic codes~^^~^^"
+    )
+    labels = np.ones((4, 5, 6), np.uint8)
+    write_segmentation_nrrd(
+        tmp_path / "a.seg.nrrd", labels, geometry((4, 5, 6)),
+        structures=[Structure(1, "Niere", (1.0, 0.0, 0.0), entry)],
+    )  # fmt: skip
+    (segment,) = read_segments(tmp_path / "a.seg.nrrd")
+    assert (segment.name, segment.value, segment.layer) == ("Niere", 1, 0)
+    assert segment.code == "SCT^64033007 SCT^7771000"

@@ -283,13 +283,13 @@ def test_only_the_main_process_writes_a_log(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_log_without_a_terminal_tells_the_time_left(monkeypatch, caplog):
+def test_a_log_without_a_terminal_tells_the_time_left(tmp_path: Path, monkeypatch, caplog):
     monkeypatch.setattr("MorseCore.training.log._PAUSE", 0.0)
     from MorseCore.training.log import training_progress
 
     with (
         caplog.at_level(logging.INFO),
-        training_progress("run", start=10, total=20, enabled=True) as tell,
+        training_progress("run", start=10, total=20, enabled=True, folder=tmp_path) as tell,
     ):
         tell(11, {"total": 0.5})
     assert "step 11 of 20: total 0.500;" in caplog.text
