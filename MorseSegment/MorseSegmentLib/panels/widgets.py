@@ -16,6 +16,8 @@ __all__ = [
     "NodeSelector", "blocked", "cell", "connect", "fillCombo", "placeNewBoxes", "setColumns",
 ]  # fmt: skip
 
+_FITS = 12  # letters
+
 
 def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
     """Connect a signal, named with its types; errors of the slot are shown to the person.
@@ -65,9 +67,10 @@ def setColumns(table: Any, headers: Sequence[str], *, elastic: Sequence[int]) ->
 
 
 def cell(text: str) -> Any:
-    """A QTableWidgetItem; where the column is too narrow for its text, the tool tip has it all."""
+    """A QTableWidgetItem; a name that may not fit into its column is its tool tip, too."""
     item = qt.QTableWidgetItem(text)
-    item.setToolTip(text)
+    if len(text) > _FITS:  # a call for each of 600 cells would be noticed
+        item.setToolTip(text)
     return item
 
 
