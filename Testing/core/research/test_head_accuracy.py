@@ -23,7 +23,7 @@ from Training.research.head_accuracy import (
     map_table,
     quick_ones,
 )
-from Training.research.study.head_changes import CHANGES, labels_on, smaller_head, thick_slices
+from Training.research.study.head_changes import CHANGES, smaller_head, thick_slices
 from Training.research.study.head_trials import (
     CONTRASTS,
     MAP_CHANGES,
@@ -54,8 +54,9 @@ def test_labels_come_back_to_where_they_were_in_the_patient(change: str) -> None
     volume, brain = scan()
     labels = replace(volume, array=brain.astype(np.uint8))
     changed = CHANGES[change](labels, lambda: brain)
-    back = labels_on(changed.volume.array, changed.volume.geometry, changed.moved(volume.geometry))
+    back, seen = changed.answer(changed.volume.array, volume.geometry)
     assert (back == brain).all()
+    assert seen.all()
     if change.startswith("stored"):
         steps = np.diag(changed.volume.geometry.direction)
         assert "".join("-+"[int(s > 0)] + a for s, a in zip(steps, "RAS", strict=True)) in change
@@ -69,6 +70,15 @@ def test_eight_orders_are_told_apart_and_four_of_them_are_mirror_images() -> Non
     flips = {canonical_axes(geometry).flip for geometry in stored}
     mirrored = [np.linalg.det(geometry.ijk_to_ras[:3, :3]) < 0 for geometry in stored]
     assert (len(flips), sum(mirrored)) == (8, 4)
+
+
+def test_what_a_half_does_not_show_is_not_asked_of_it() -> None:
+    volume, brain = scan()
+    front = CHANGES["front half"](replace(volume, array=brain.astype(np.uint8)), lambda: brain)
+    back, seen = front.answer(front.volume.array, volume.geometry)
+    assert seen[:, 12:].all()  # j runs to the front
+    assert not seen[:, :12].any()
+    assert (back == brain * seen).all()
 
 
 def test_thick_slices_are_means_and_lie_between_those_they_came_from() -> None:

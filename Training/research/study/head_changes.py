@@ -33,9 +33,12 @@ class Changed:
     turn: np.ndarray
     """(4, 4) how the patient moved, RAS mm."""
 
-    def moved(self, geometry: Geometry) -> Geometry:
-        """Where a grid of the patient is now."""
-        return Geometry(geometry.shape, self.turn @ geometry.ijk_to_ras)
+    def answer(self, labels: np.ndarray, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
+        """The scan's labels on a grid of the patient before, and the part of it that is seen."""
+        moved = Geometry(grid.shape, self.turn @ grid.ijk_to_ras)
+        source = self.volume.geometry
+        seen = np.ones(source.shape, bool)
+        return labels_on(labels, source, moved), labels_on(seen, source, moved)
 
 
 def labels_on(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:

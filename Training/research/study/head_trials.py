@@ -22,6 +22,7 @@ from MorseCore.inference.locator import CoarseMap, mirror_labels, region_around
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.whole_scan import open_session
+from MorseCore.metrics.scores import overlap
 from MorseCore.result import brain_values
 from MorseCore.system.seeds import generator_for
 from MorseCore.training.generated.appearance import Look, add_bias, add_noise, blur, paint
@@ -155,16 +156,16 @@ class HeadTrial:
         names = [item.name for item in predictor.info.structures]
         known = {item.name: item.value for item in predictor.info.structures}
         found["references"] = {}
-        mine = labels_on(labels, changed.volume.geometry, changed.moved(volume.geometry))
+        mine, seen = changed.answer(labels, volume.geometry)
         for name, (reference, other) in references.items():
-            there = mine
+            there, view = mine, seen
             if not other.geometry.is_close(volume.geometry):
-                there = labels_on(labels, changed.volume.geometry, changed.moved(other.geometry))
-            found["references"][name] = _compare(there, other.array, reference, known)
+                there, view = changed.answer(labels, other.geometry)
+            found["references"][name] = _compare(there, other.array * view, reference, known)
         if self.change == "original":
             write_labels(self.kept / f"{self.watched.name}.nii.gz", mine, volume.geometry)
             found["regions"] = self._regions(predictor, regions, volume, references, mine)
-        first = read_volume(self.kept / f"{self.watched.name}.nii.gz").array
+        first = read_volume(self.kept / f"{self.watched.name}.nii.gz").array * seen
         found["with original"] = _named(dice_by_label(mine, first, len(names) + 1), names)
         found["exchanged"] = _exchanged(mine, first, names)
         return found
@@ -205,8 +206,7 @@ def _named(values: Sequence[float], names: Sequence[str]) -> dict[str, float]:
 
 
 def _dice(mine: np.ndarray, other: np.ndarray) -> float:
-    total = int(mine.sum()) + int(other.sum())
-    return round(2 * int((mine & other).sum()) / max(1, total), 4)
+    return round(overlap(mine, other)[0], 4)
 
 
 def _exchanged(mine: np.ndarray, other: np.ndarray, names: Sequence[str]) -> list[str]:
