@@ -5,6 +5,7 @@ The scans are read and segmented in a process that is watched; this one needs no
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from MorseCore.commands.inputs import check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
 from MorseCore.images.contents import input_files
 from MorseCore.images.roi import parse_roi
+from MorseCore.quality.verdict import LEVELS, describe
 from MorseCore.service.protocol import Case, CaseSettings, Load
 from MorseCore.service.supervisor import SupervisedWorker, WorkerLostError
 from MorseCore.system.acceptance import Acceptance
@@ -44,6 +46,8 @@ class BatchRun:
     output: Path
     settings: CaseSettings
     hang_limit: float = HANG_LIMIT
+    is_strict: bool = False
+    """An implausible result counts as failed."""
 
     def run(
         self,
@@ -65,11 +69,15 @@ class BatchRun:
         self.worker.ask(self.worker.warm_up, should_stop=stop)  # else nothing is begun
         prepare_output_directory(self.output)
         table, failed = self._table(is_wanted=len(cases) > 1), 0
+        levels: Counter[str] = Counter()
         for n, (name, path) in enumerate(cases.items(), start=1):
             row = self._row(2 * n, name, path, on_result, progress, stop)
             failed += row["status"] == "failed"
+            levels[row.get("verdict", "")] += 1
             if table is not None:
                 table.add(row)
+                if n == len(cases):
+                    table.mark_outliers()
                 try:
                     table.write()
                 except OutputError as error:
@@ -78,6 +86,8 @@ class BatchRun:
                     log.warning("%s", error)  # a table open in Excel does not cost a night
         if len(cases) > 1:
             log.info("%d of %d cases failed; see %s", failed, len(cases), self.output / SUMMARY)
+            if self.settings.verdict != "off":
+                log.info(", ".join(f"{levels[level]} {level}" for level in LEVELS))
         return failed
 
     def _table(self, *, is_wanted: bool) -> BatchTable | None:
@@ -105,6 +115,9 @@ class BatchRun:
         try:
             answer = self._ask(number, name, path, progress, should_stop)
             status, report = answer["status"], answer["report"]
+            if refusal := self._refusal(report):
+                log.error("%s: %s", shown, refusal)
+                return summary_row(name, "failed", report) | {"message": refusal}
             if on_result is not None and status == "done":
                 on_result(name, path, folder)
         except Cancelled:
@@ -115,11 +128,20 @@ class BatchRun:
         except MorseError as error:
             return _failure(name, str(error))
         if status == "done before":
-            log.info("%s: already done", shown)
+            log.info("%s: already done%s", shown, _level(report))
         else:
             seconds = time.perf_counter() - started
-            log.info("%s: done in %.1f s%s", shown, seconds, _volumes(report))
+            log.info("%s: done in %.1f s%s%s", shown, seconds, _volumes(report), _level(report))
         return summary_row(name, status, report)
+
+    def _refusal(self, report: dict[str, Any]) -> str:
+        """Why a result that was written counts as failed; nothing if it does not."""
+        verdict = report.get("verdict")
+        if not any(row["refined_ml"] for row in report.get("structures", [])):
+            return "nothing was found: the mask is empty."
+        if self.is_strict and verdict and verdict["level"] == "implausible":
+            return describe(verdict)
+        return ""
 
     def _ask(
         self,
@@ -144,6 +166,7 @@ def run_batch(
     output: Path,
     settings: CaseSettings,
     *,
+    is_strict: bool = False,
     hang_limit: float = HANG_LIMIT,
     worker: SupervisedWorker | None = None,
     on_result: OnResult | None = None,
@@ -152,8 +175,10 @@ def run_batch(
 ) -> int:
     """Segment scans into ``output/<case>/``; returns the process's exit code.
 
-    0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``).
+    0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``). An
+    empty mask is a failure.
 
+    :param is_strict: an implausible result is a failure, too; its files stay.
     :param hang_limit: seconds without progress after which a case is given up.
     :param worker: who computes; None: a process of this Python that ends with the batch.
     :raises MorseError: if nothing can be started at all: unknown model, device, output, option; or
@@ -164,7 +189,7 @@ def run_batch(
     _check(settings)
     cases = find_cases(inputs)
     with nullcontext(worker) if worker else SupervisedWorker() as computing:
-        run = BatchRun(computing, Path(output), settings, hang_limit)
+        run = BatchRun(computing, Path(output), settings, hang_limit, is_strict)
         failed = run.run(cases, on_result=on_result, progress=progress, should_stop=should_stop)
     return 1 if failed else 0
 
@@ -204,6 +229,14 @@ def _volumes(report: dict[str, Any]) -> str:
     rows = report.get("structures", [])
     shown = [f"{row['name']} {row['refined_ml']:.4g} ml" for row in rows[:4]]
     return f": {', '.join(shown)}{', …' if len(rows) > 4 else ''}" if shown else ""
+
+
+def _level(report: dict[str, Any]) -> str:
+    """``; ok``, or the level with its reasons."""
+    verdict = report.get("verdict")
+    if not verdict:
+        return ""
+    return f"; {'ok' if verdict['level'] == 'ok' else describe(verdict)}"
 
 
 def _failure(name: str, message: str) -> dict[str, Any]:
