@@ -24,7 +24,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import ReadOptions, Volume, read_volume, volume_from_itk
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import MaskFormat, write_result
-from MorseCore.inference.options import PredictOptions
+from MorseCore.inference.options import PredictOptions, Verdict
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.whole_scan import ScanSession, open_session
 from MorseCore.metrics.evaluation import evaluate_folder
@@ -191,6 +191,7 @@ class Predictor:
         series: str | None = None,
         volume: int | None = None,
         accept: Sequence[str] = (),
+        verdict: Verdict = "fast",
         progress: Callable[[str, float], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Result:
@@ -207,8 +208,9 @@ class Predictor:
             choice=ReadOptions(series, volume, Acceptance(accept)),
         )  # fmt: skip
         options = PredictOptions(
-            roi=_box(roi), points=points, passes=passes, scale=scale, accept=tuple(accept)
-        )
+            roi=_box(roi), points=points, passes=passes, scale=scale, accept=tuple(accept),
+            verdict=verdict,
+        )  # fmt: skip
         session = open_session(self._predictor, scan, options)
         return Result(session.segment(progress=progress, should_stop=should_stop), session)
 
@@ -229,6 +231,7 @@ def segment(
     series: str | None = None,
     volume: int | None = None,
     accept: Sequence[str] = (),
+    verdict: Verdict = "fast",
 ) -> Result:
     """Segment one scan; for several keep a :class:`Predictor`.
 
@@ -247,11 +250,13 @@ def segment(
     :param series: of a DICOM folder with several: the UID, its beginning or its end.
     :param volume: of a file or series with several volumes: which one, counted from 0.
     :param accept: names of refusals to overrule; a refusal says its name.
+    :param verdict: how the result is checked: ``fast``, ``full`` or ``off``; it is in
+        ``result.report["verdict"]``.
     :raises MorseError: in one sentence, whatever is wrong.
     """
     return Predictor(model, device=device, engine=engine).segment(
         image, roi=roi, points=points, passes=passes, scale=scale, spacing=spacing, origin=origin,
-        direction=direction, series=series, volume=volume, accept=accept,
+        direction=direction, series=series, volume=volume, accept=accept, verdict=verdict,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ The scans are read and segmented in processes that are watched; this one needs n
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
@@ -22,6 +23,7 @@ from MorseCore.images.contents import input_files
 from MorseCore.images.roi import parse_roi
 from MorseCore.quality.cohort import keep_participants
 from MorseCore.quality.pages import picture_path
+from MorseCore.quality.verdict import LEVELS, describe
 from MorseCore.service.cluster import Cluster, ClusterTask
 from MorseCore.service.protocol import Case, CaseSettings, Load
 from MorseCore.service.supervisor import SupervisedWorker
@@ -54,6 +56,8 @@ class BatchRun:
     output: Path
     settings: CaseSettings
     hang_limit: float = HANG_LIMIT
+    is_strict: bool = False
+    """An implausible result counts as failed."""
     part: tuple[int, int] | None = None
     """Which of how many equal parts of the cases this run does; None: all."""
     on_result: OnResult | None = None
@@ -83,6 +87,10 @@ class BatchRun:
                 log.info("%d cases took %.0f s; to look at: %s", len(cases), seconds, page)
         if len(cases) > 1:
             log.info("%d of %d cases failed; see %s", failed, len(cases), table.path)
+            if self.settings.verdict != "off":
+                rows = (table.rows[printable(name)] for name in cases)
+                levels = Counter(row.get("verdict", "") for row in rows)
+                log.info(", ".join(f"{levels[level]} {level}" for level in LEVELS))
         return failed
 
     def _table(self, cases: dict[str, Scan]) -> BatchTable | None:
@@ -182,6 +190,9 @@ class BatchRun:
         started, folder = time.perf_counter(), self.output / name
         try:
             answer = ask()
+            if refusal := self._refusal(answer["report"]):
+                log.error("%s: %s", printable(name), refusal)
+                return summary_row(name, "failed", answer["report"]) | {"message": refusal}
             if self.on_result is not None:
                 self.on_result(name, scan, folder)
         except Cancelled:
@@ -200,6 +211,15 @@ class BatchRun:
                 seconds,
             )
 
+    def _refusal(self, report: dict[str, Any]) -> str:
+        """Why a result that was written counts as failed; nothing if it does not."""
+        verdict = report.get("verdict")
+        if not any(row["refined_ml"] for row in report.get("structures", [])):
+            return "nothing was found: the mask is empty."
+        if self.is_strict and verdict and verdict["level"] == "implausible":
+            return describe(verdict)
+        return ""
+
     def _ask(self, worker: SupervisedWorker, case: Case, should_stop: ShouldStop) -> dict[str, Any]:
         def tell(event: Any) -> None:
             if self.progress is not None:
@@ -214,6 +234,7 @@ def run_batch(
     output: Path,
     settings: CaseSettings,
     *,
+    is_strict: bool = False,
     hang_limit: float = HANG_LIMIT,
     jobs: int = 1,
     part: tuple[int, int] | None = None,
@@ -226,8 +247,10 @@ def run_batch(
 ) -> int:
     """Segment scans into ``output/<case>/``; returns the process's exit code.
 
-    0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``).
+    0: all done; 1: some cases failed (each with one sentence in the log and in ``summary.csv``). An
+    empty mask is a failure.
 
+    :param is_strict: an implausible result is a failure, too; its files stay.
     :param hang_limit: seconds without progress after which a case is given up.
     :param jobs: processes that segment at the same time; they share the processor's cores.
     :param part: which of how many equal parts of the cases to do, counted from 1; None: all.
@@ -254,7 +277,7 @@ def run_batch(
             cases = dict(list(cases.items())[part[0] - 1 :: part[1]])
         keep_participants(inputs, Path(output))
         run = BatchRun(
-            workers or cluster, Path(output), settings, hang_limit, part, on_result,
+            workers or cluster, Path(output), settings, hang_limit, is_strict, part, on_result,
             progress if len(workers) == 1 else None,
         )  # fmt: skip
         failed = run.run(cases, should_stop)
@@ -315,9 +338,10 @@ def _clear(folder: Path) -> None:
 def _success(name: str, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
     status, report = answer["status"], answer["report"]
     if status == "done before":
-        log.info("%s: already done", printable(name))
+        log.info("%s: already done%s", printable(name), _level(report))
     else:
-        log.info("%s: done in %.1f s%s", printable(name), seconds, _volumes(report))
+        words = f"{_volumes(report)}{_level(report)}"
+        log.info("%s: done in %.1f s%s", printable(name), seconds, words)
     return summary_row(name, status, report)
 
 
@@ -334,3 +358,11 @@ def _volumes(report: dict[str, Any]) -> str:
     rows = report.get("structures", [])
     shown = [f"{row['name']} {row['refined_ml']:.4g} ml" for row in rows[:4]]
     return f": {', '.join(shown)}{', …' if len(rows) > 4 else ''}" if shown else ""
+
+
+def _level(report: dict[str, Any]) -> str:
+    """``; ok``, or the level with its reasons."""
+    verdict = report.get("verdict")
+    if not verdict:
+        return ""
+    return f"; {'ok' if verdict['level'] == 'ok' else describe(verdict)}"

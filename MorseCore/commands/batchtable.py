@@ -3,9 +3,11 @@
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import quantiles
 from typing import Any
 
 from MorseCore.errors import ConfigError, OutputError
+from MorseCore.quality.verdict import LEVELS
 from MorseCore.system.files import printable, replaced_together
 
 __all__ = ["SUMMARY", "BatchTable", "part_name", "summary_row"]
@@ -13,12 +15,14 @@ __all__ = ["SUMMARY", "BatchTable", "part_name", "summary_row"]
 SUMMARY = "summary.csv"
 _PARTS = "summary.part-*.csv"
 _FIRST = (
-    "case", "state", "status", "verdict", "reasons", "attention", "rendered_voxels",
+    "case", "state", "status", "verdict", "reasons", "outliers", "attention", "rendered_voxels",
     "changed_points", "seconds", "peak_memory_mb",
 )  # fmt: skip
 _LAST = "message"
 _NEEDED = {"case", "status", "attention", _LAST}  # what earlier releases wrote, too
-_LEVELS = ("implausible", "check")
+_COHORT = 10  # cases that say what is usual among them
+_FENCE = 1.5  # times the quartiles' distance
+_VOLUME = " refined_ml"
 Row = Mapping[str, Any]
 
 
@@ -58,6 +62,27 @@ class BatchTable:
         status = self.rows.get(name, {}).get("status") or "done"
         if status != "failed":
             self.rows[name] = summary_row(name, status, report)
+
+    def mark_outliers(self) -> None:
+        """Say of each case which volumes lie apart from the others', where there are ten cases.
+
+        Apart: more than 1.5 times the quartiles' distance below the first or above the third.
+        """
+        columns = {key for row in self.rows.values() for key in row if key.endswith(_VOLUME)}
+        marks: dict[str, list[str]] = {name: [] for name in self.rows}
+        for column in sorted(columns):
+            values = {name: _number(row, column) for name, row in self.rows.items()}
+            known = {name: ml for name, ml in values.items() if ml is not None}
+            if len(known) < _COHORT:
+                continue
+            first, _, third = quantiles(known.values(), n=4, method="inclusive")
+            low, high = first - _FENCE * (third - first), third + _FENCE * (third - first)
+            for name, ml in known.items():
+                if not low <= ml <= high:
+                    words = f"{column[: -len(_VOLUME)]} has {ml:.3g} ml"
+                    marks[name].append(f"{words}, the others {low:.3g} to {high:.3g}")
+        for name, found in marks.items():
+            self.rows[name] = {**self.rows[name], "outliers": "; ".join(found)}
 
     def write(self) -> None:
         """Write the table: failed cases first, then by verdict and the attention they call for.
@@ -132,8 +157,15 @@ def _urgency(row: Row) -> tuple[bool, int, float]:
     except ValueError:
         attention = -1.0
     level = row.get("verdict", "")
-    rank = _LEVELS.index(level) if level in _LEVELS else len(_LEVELS)
+    rank = -LEVELS.index(level) if level in LEVELS else 0
     return row["status"] != "failed", rank, -attention
+
+
+def _number(row: Row, column: str) -> float | None:
+    try:
+        return float(row.get(column, ""))
+    except ValueError:
+        return None
 
 
 def _plain(value: Any) -> Any:

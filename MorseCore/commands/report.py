@@ -49,6 +49,7 @@ def write_cohort(folder: Path) -> Path:
         table.refresh(case.name, case.report)
     if not table.rows:
         raise ConfigError(f"'{folder}' holds no results of 'morsesegment segment'.")
+    table.mark_outliers()
     table.write()
     write_volumes(folder, cases)
     return write_pages(folder, cases, table.rows)

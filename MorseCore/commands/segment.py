@@ -79,6 +79,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="overrule a refusal, by the name that its message gives",
     )  # fmt: skip
     add_option(
+        "--verdict", default="fast", choices=("fast", "full", "off"),
+        help="how a result is checked: fast (default) takes one coarse pass more where the model "
+        "allows it, full four more",
+    )  # fmt: skip
+    add_option("--strict", action="store_true", help="an implausible result counts as failed")
+    add_option(
         "--hang-limit", type=float, default=600.0, metavar="S",
         help="give a case up after S seconds without progress; default: 600",
     )  # fmt: skip
@@ -146,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
         if options.output is None:
             log.info("no --output given: results go to '%s'", output)
         return run_batch(
-            options.inputs, output, settings, hang_limit=options.hang_limit, jobs=options.jobs,
+            options.inputs, output, settings, is_strict=options.strict,
+            hang_limit=options.hang_limit, jobs=options.jobs,
             part=options.batch, scheduler=options.scheduler, progress=progress,
         )  # fmt: skip

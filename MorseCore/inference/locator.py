@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from MorseCore.errors import ImageError
 from MorseCore.geometry import Geometry
@@ -21,6 +22,7 @@ from MorseCore.inference.blending import Crops
 from MorseCore.inference.options import PredictOptions, RunMonitor
 from MorseCore.inference.sliding_window import predict_slabs
 from MorseCore.network import Network
+from MorseCore.quality.signals import dice_of_classes
 from MorseCore.store.model_folder import ModelInfo, WindowConfig
 
 __all__ = [
@@ -30,7 +32,8 @@ __all__ = [
     "find_window",
     "fits_window",
     "label_coarsely",
-    "mirror_agreement",
+    "mean_dice",
+    "mirror_dice",
     "mirror_labels",
     "region_around",
     "window_around",
@@ -47,7 +50,7 @@ class CoarseMap:
     """What a network says of a whole scan, on its own grid."""
 
     labels: np.ndarray
-    """(K, J, I) uint8 or int64."""
+    """(K, J, I) of whole numbers."""
     grid: Geometry
     """Of the labels: upright."""
     intensities: np.ndarray
@@ -71,7 +74,7 @@ def label_coarsely(
     monitor: RunMonitor,
     overlap: float | None = None,
 ) -> np.ndarray:
-    """The most probable class of every voxel, without rendering: (K, J, I) int64.
+    """The most probable class of every voxel, without rendering: (K, J, I) int16.
 
     :param image: (K, J, I) float32, normalised.
     :param overlap: of the windows; None: the model's.
@@ -82,7 +85,7 @@ def label_coarsely(
     if overlap is not None:
         settings = replace(settings, windows=WindowConfig(overlap, info.windows.batch))
     parts = predict_slabs(network, image, settings, monitor=monitor)
-    labels = [part.coarse.max(0).indices.clone() for part in parts]
+    labels = [part.coarse.max(0).indices.to(torch.int16) for part in parts]
     found: np.ndarray = torch.cat(labels).numpy()
     return found
 
@@ -142,32 +145,45 @@ def mirror_labels(names: Sequence[str]) -> np.ndarray | None:
     return None if swapped == list(range(len(swapped))) else np.array(swapped)
 
 
-def mirror_agreement(
-    network: Network, image: Crops, labels: np.ndarray, info: ModelInfo, *, monitor: RunMonitor
-) -> float:
-    """Mean Dice over structures between a coarse map and that of the mirror image.
+class _Mirrored:
+    """The mirror image of a scan, read part by part."""
+
+    def __init__(self, image: Crops) -> None:
+        self._image, self.shape = image, image.shape
+
+    def __getitem__(self, where: int | slice | tuple[slice, ...]) -> Tensor:
+        if isinstance(where, tuple) and len(where) == len(self.shape):
+            start, stop, _ = where[-1].indices(self.shape[-1])
+            where = (*where[:-1], slice(self.shape[-1] - stop, self.shape[-1] - start))
+        part: Tensor = self._image[where]
+        return part.flip(-1)
+
+
+def mirror_dice(
+    network: Network,
+    image: Crops,
+    labels: np.ndarray,
+    info: ModelInfo,
+    *,
+    swapped: np.ndarray,
+    monitor: RunMonitor,
+) -> np.ndarray:
+    """Dice of each structure between a coarse map and that of the mirror image.
 
     :param image: (K, J, I) float32, upright: I runs from left to right.
     :param labels: (K, J, I), what the network says of it.
-    :return: 0 to 1; 0 if neither pass finds anything, 1 if the structures have no sides.
+    :param swapped: (C,), what each label becomes in the mirror.
+    :return: (C - 1,), 0 to 1; NaN where neither pass finds the structure.
     :raises Cancelled: if the monitor wants to stop.
     """
-    swapped = mirror_labels([item.name for item in info.structures])
-    if swapped is None:
-        return 1.0
-    whole = image[tuple(slice(None) for _ in range(3))]
-    other = label_coarsely(network, whole.flip(-1), info, monitor=monitor)
-    return _mean_dice(labels, swapped[other][..., ::-1], len(swapped))
+    other = label_coarsely(network, _Mirrored(image), info, monitor=monitor)
+    return dice_of_classes(labels, swapped[other][..., ::-1], len(swapped))
 
 
-def _mean_dice(a: np.ndarray, b: np.ndarray, count: int) -> float:
-    """Over the structures that either map has; background does not count."""
-    sizes = np.bincount(a.ravel(), minlength=count) + np.bincount(b.ravel(), minlength=count)
-    common = np.bincount(a[a == b].ravel(), minlength=count)
-    seen = sizes[1:] > 0
-    if not seen.any():
-        return 0.0
-    return float((2 * common[1:][seen] / sizes[1:][seen]).mean())
+def mean_dice(dice: np.ndarray) -> float:
+    """Over the structures that either map has; 0 if there is none."""
+    seen = dice[~np.isnan(dice)]
+    return float(seen.mean()) if len(seen) else 0.0
 
 
 def region_around(found: CoarseMap, values: Sequence[int], scan: Geometry, margin: float) -> Roi:

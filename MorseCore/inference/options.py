@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, Literal, get_args
 
 from MorseCore.errors import Cancelled, ConfigError
 from MorseCore.images.roi import Roi
@@ -19,11 +19,13 @@ __all__ = [
     "RunMonitor",
     "ShouldStop",
     "StageProgress",
+    "Verdict",
     "WindowSettings",
     "points_asked",
     "renderer_parameters",
 ]
 
+Verdict = Literal["fast", "full", "off"]
 _MOST = 2**31  # points, or passes; a pass beyond the last voxel renders none
 ShouldStop = Callable[[], bool]
 """Answers yes when the caller wants the run to end."""
@@ -51,11 +53,19 @@ class PredictOptions:
     """Of the computation; ``auto`` takes what the device computes fastest."""
     accept: tuple[str, ...] = ()
     """Refusals to overrule, of :data:`MorseCore.system.acceptance.ACCEPTABLE`."""
+    verdict: Verdict = "fast"
+    """How a result is checked: ``fast`` takes one coarse pass more, of the mirror image, where the
+    model allows it; ``full`` takes four more; ``off`` gives no verdict."""
 
     def __post_init__(self) -> None:
         if self.scale not in (1, 2, 3, 4):
             raise ConfigError(f"The scale must be 1, 2, 3 or 4; found {self.scale}.")
         Acceptance(self.accept)  # knows the names
+        if self.verdict not in get_args(Verdict):
+            raise ConfigError(
+                f"The verdict must be one of {', '.join(get_args(Verdict))}; "
+                f"found '{self.verdict}'."
+            )
         if self.points is not None and self.points < 1:
             raise ConfigError(
                 f"The number of points must be positive; found {self.points}. "

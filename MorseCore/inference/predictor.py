@@ -22,13 +22,14 @@ from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import Crops, GridPrediction
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
+from MorseCore.inference.checking import Passes, ask_again, check_result, mirror_of
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
     find_window,
     fits_window,
     label_coarsely,
-    mirror_agreement,
+    mean_dice,
     window_around,
 )
 from MorseCore.inference.openvino import use_engine
@@ -65,7 +66,7 @@ class _Run:
     should_stop: ShouldStop | None
     clock: StageClock = field(default_factory=StageClock)
     coarse: list[Tensor] = field(default_factory=list)
-    """Labels before rendering, slab by slab, for a model that is checked against its mirror."""
+    """Labels before rendering, slab by slab, where further passes are compared with them."""
 
     def monitor(self, stage: str) -> RunMonitor:
         return RunMonitor.of_stage(stage, self.progress, self.should_stop)
@@ -176,20 +177,27 @@ class VolumePredictor:
             self._fill(assembler, scan, run)
         monitor = run.monitor("restore")
         monitor.check()
-        agreement = self._checked_agreement(scan, run)
+        labels = self._coarse_labels(scan, run)
+        passes = None if labels is None else self._passes(scan, labels, run)
         with run.clock("restore"), out_of_memory_explained(self.device):
             monitor.tell(0.0)
             result = assembler.result()
+            result.report.update(report_segmentation(
+                volume, scan.part, run.options, assembler, info=self.info, device=self.device,
+                engine=self.engine, seed=_SEED, warnings=scan.warnings,
+            ))  # fmt: skip
+            if run.options.verdict != "off":
+                result.report["verdict"] = check_result(
+                    result, self.info, part=scan.part, place=scan.place, passes=passes,
+                    mode=run.options.verdict,
+                    is_partial=self.sees_whole_scans and run.options.roi is not None,
+                )  # fmt: skip
             monitor.tell(1.0)
-        report = report_segmentation(
-            volume, scan.part, run.options, assembler, info=self.info, device=self.device,
-            engine=self.engine, seed=_SEED, warnings=scan.warnings,
-        )  # fmt: skip
-        result.report.update(report, seconds=run.clock.seconds)
         if "brain" in result.report:
             result.report["brain"]["by"] = self.info.name
-        if agreement is not None:
-            result.report["found"] = self._found(scan, agreement)
+        result.report["seconds"] = run.clock.seconds
+        if self._must_agree(run.options):
+            result.report["found"] = self._found(scan, passes)
         return result
 
     def coarse_map(
@@ -205,7 +213,8 @@ class VolumePredictor:
         with memory_limited(self.device, Acceptance(accept)), out_of_memory_explained(self.device):
             scan = self._focused(self._prepare(volume, options), volume, options, monitor)
             labels = label_coarsely(self.network, scan.image, self.info, monitor=monitor)
-            agreement = self._agreement(scan, labels, options, monitor)
+            passes = self._ask_again(scan, labels, options, monitor)
+        agreement = _agreement_of(passes)
         grid, structures = scan.place.grid, self.info.result_structures()
         brain: dict[str, Any] = {}
         if brain_values(structures):
@@ -234,26 +243,49 @@ class VolumePredictor:
         image = part.image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
         return replace(part, image=image, place=replace(part.place, grid=grid))
 
-    def _checked_agreement(self, scan: _Scan, run: _Run) -> float | None:
-        """Agreement with the mirror image, of a model that sees whole scans and finds its place."""
-        if not self.sees_whole_scans or run.options.roi is not None:
-            return None
-        monitor = run.monitor("restore")
-        with run.clock("network"), out_of_memory_explained(self.device):
-            if run.options.scale == 1:
-                labels = torch.cat(run.coarse).numpy()
-            else:  # what was predicted lies on a finer grid
-                quiet = RunMonitor(should_stop=run.should_stop)
-                labels = label_coarsely(self.network, scan.image, self.info, monitor=quiet)
-            return self._agreement(scan, labels, run.options, monitor)
+    def _must_agree(self, options: PredictOptions) -> bool:
+        """Whether a result that its mirror image contradicts is refused."""
+        return self.sees_whole_scans and options.roi is None
 
-    def _agreement(
+    def _asks_again(self, options: PredictOptions) -> bool:
+        """Whether further coarse passes are made; of a part of a head there is no mirror image."""
+        if self.sees_whole_scans:
+            return options.roi is None
+        if options.verdict == "fast":
+            return mirror_of(self.info) is not None
+        return options.verdict == "full"
+
+    def _coarse_labels(self, scan: _Scan, run: _Run) -> np.ndarray | None:
+        """The coarse map that further passes are compared with; None if none are made."""
+        if not self._asks_again(run.options):
+            return None
+        if run.options.scale == 1:
+            labels: np.ndarray = torch.cat(run.coarse).numpy()
+            return labels
+        # What was predicted lies on a finer grid.
+        quiet = RunMonitor(should_stop=run.should_stop)
+        with run.clock("network"), out_of_memory_explained(self.device):
+            return label_coarsely(self.network, scan.image, self.info, monitor=quiet)
+
+    def _passes(self, scan: _Scan, labels: np.ndarray, run: _Run) -> Passes | None:
+        """What the network says when it is asked again."""
+        with run.clock("network"), out_of_memory_explained(self.device):
+            return self._ask_again(scan, labels, run.options, run.monitor("restore"))
+
+    def _ask_again(
         self, scan: _Scan, labels: np.ndarray, options: PredictOptions, monitor: RunMonitor
-    ) -> float:
-        """Mean Dice with the mirror image's pass. :raises ImageError: if it is too low."""
-        quiet = RunMonitor(should_stop=monitor.should_stop)
-        agreement = mirror_agreement(self.network, scan.image, labels, self.info, monitor=quiet)
+    ) -> Passes | None:
+        """:raises ImageError: if the mirror image contradicts a result that it must not."""
+        # It stands still, but somebody who waits hears that it lives.
+        beat = RunMonitor(lambda _: monitor.tell(0.0), monitor.should_stop)
+        passes = ask_again(
+            self.network, scan.image, labels, self.info, is_full=options.verdict == "full",
+            monitor=beat,
+        )  # fmt: skip
+        if passes is None or not self._must_agree(options):
+            return passes
         least = self.info.locator.least_agreement if self.info.locator else 0.0
+        agreement = _agreement_of(passes)
         if agreement < least:
             error = ImageError(
                 f"{self._nothing_in(scan.part)} that it trusts: for the scan and for its mirror "
@@ -261,20 +293,20 @@ class VolumePredictor:
             )
             accepted = Acceptance(options.accept)
             scan.warnings.append(accepted.refuse("nothing-found", error))
-        return agreement
+        return passes
 
     def _nothing_in(self, volume: Volume) -> str:
         subject = self.info.locator.subject if self.info.locator else "known anatomy"
         return f"'{self.info.name}' found no {subject} in {printable(volume.source)}"
 
-    def _found(self, scan: _Scan, agreement: float) -> dict[str, Any]:
+    def _found(self, scan: _Scan, passes: Passes | None) -> dict[str, Any]:
         """For the report: where the window lies, and what the mirror image said."""
         start, shape = scan.place.start, scan.place.part.shape
         stop = tuple(a + n for a, n in zip(start, shape, strict=True))
         roi = {"lower": list(start[::-1]), "upper": list(stop[::-1]), "frame": "ijk"}
         subject = self.info.locator.subject if self.info.locator else ""
         return {
-            "by": self.info.name, "agreement": round(agreement, 4),
+            "by": self.info.name, "agreement": round(_agreement_of(passes), 4),
             "regions": [{"name": subject, "roi": roi}],
         }  # fmt: skip
 
@@ -338,7 +370,7 @@ class VolumePredictor:
                 if slab is None:
                     return
                 with run.clock("restore"):
-                    if self.sees_whole_scans and run.options.scale == 1:
+                    if run.options.scale == 1 and self._asks_again(run.options):
                         run.coarse.append(slab.coarse.max(0).indices.to(torch.int16))
                     self._hand_over(slab, assembler)
 
@@ -370,6 +402,13 @@ class VolumePredictor:
                 f"The model '{self.info.name}' answered with values that are not numbers on "
                 f"{describe_device(self.device)}; try another device."
             ) from None
+
+
+def _agreement_of(passes: Passes | None) -> float:
+    """With the mirror image, over all structures; 1 where the model knows no mirror image."""
+    if passes is None or passes.agreement is None:
+        return 1.0
+    return mean_dice(passes.agreement)
 
 
 def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int, int]]:

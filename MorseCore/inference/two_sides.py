@@ -14,6 +14,9 @@ from MorseCore.images.modelgrid import tilt
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import MAX_LISTED_POINTS
 from MorseCore.metrics.comparison import compare_masks
+from MorseCore.quality.signals import Measured
+from MorseCore.quality.thresholds import Threshold
+from MorseCore.quality.verdict import join_verdicts
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 
 __all__ = ["SIDES", "asymmetry", "merge_sides", "side_of_box", "sided_structures", "with_side"]
@@ -84,7 +87,10 @@ def side_of_box(volume: Volume, roi: Roi) -> str:
 
 
 def merge_sides(
-    results: Mapping[str, Segmentation], structures: Sequence[Structure]
+    results: Mapping[str, Segmentation],
+    structures: Sequence[Structure],
+    *,
+    thresholds: Sequence[Threshold] = (),
 ) -> Segmentation:
     """One result of those of the two sides, which lie on one grid.
 
@@ -92,6 +98,7 @@ def merge_sides(
 
     :param results: by side; one of the two may be missing.
     :param structures: of one side, as the model has them.
+    :param thresholds: of the verdict.
     """
     count = len(structures)
     first = next(iter(results.values()))
@@ -118,10 +125,34 @@ def merge_sides(
     report = _joined({side: result.report for side, result in results.items()})
     report["structures"] = changes
     report["sides"] = asymmetry(changes, structures)
+    verdicts = {s: r.report["verdict"] for s, r in results.items() if "verdict" in r.report}
+    if verdicts:
+        report["verdict"] = _joined_verdict(verdicts, report["sides"], structures, thresholds)
     return Segmentation(
         first.geometry, sided, maps["coarse"], maps["refined"], uncertainty,
         _joined_points(results, count), report,
     )  # fmt: skip
+
+
+def _joined_verdict(
+    verdicts: Mapping[str, Mapping[str, Any]],
+    sides: Sequence[Mapping[str, Any]],
+    structures: Sequence[Structure],
+    thresholds: Sequence[Threshold],
+) -> dict[str, Any]:
+    """The verdict on both sides, and on how they differ."""
+    sided = sided_structures(structures)
+    names = {
+        side: {item.name: other.name for item, other in zip(
+            structures, sided[n * len(structures):], strict=False)}
+        for n, side in enumerate(SIDES)
+    }  # fmt: skip
+    pairs = [
+        Measured("asymmetry", row["name"], abs(row["asymmetry"]))
+        for row in sides
+        if row["asymmetry"] is not None
+    ]
+    return join_verdicts(verdicts, names, pairs, thresholds)
 
 
 def asymmetry(

@@ -19,12 +19,14 @@ from MorseCore.errors import ImageError, ModelError, MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi, roi_to_box
+from MorseCore.inference.checking import thresholds_of
 from MorseCore.inference.locator import contrast_of, region_around
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.report import exceeds_view
 from MorseCore.inference.session import Session
 from MorseCore.inference.two_sides import SIDES, merge_sides, side_of_box
+from MorseCore.quality.thresholds import Threshold
 from MorseCore.result import Segmentation, Structure
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import LocatorInfo
@@ -234,7 +236,7 @@ class _FoundSession:
             told = None if progress is None else _Share(progress, n, len(found.regions))
             results[region.side] = session.segment(progress=told, should_stop=should_stop)
             self._sessions[region.side], self._rois[region.side] = session, region.roi
-        merged = _merged(results, info.result_structures())
+        merged = _merged(results, info.result_structures(), thresholds_of(info))
         merged.report["found"] = {
             "by": info.locator.model if info.locator else "",
             "agreement": round(found.agreement, 4),
@@ -312,9 +314,15 @@ def _side_of(structure: str) -> str:
     return word if word in SIDES else ""
 
 
-def _merged(results: Mapping[str, Segmentation], structures: Sequence[Structure]) -> Segmentation:
+def _merged(
+    results: Mapping[str, Segmentation],
+    structures: Sequence[Structure],
+    thresholds: Sequence[Threshold] = (),
+) -> Segmentation:
     """Both sides as one; the result itself where there are no sides."""
-    return results[""] if "" in results else merge_sides(results, structures)
+    if "" in results:
+        return results[""]
+    return merge_sides(results, structures, thresholds=thresholds)
 
 
 class _Share:

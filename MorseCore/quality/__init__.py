@@ -1,1 +1,1 @@
-"""Whether a result can be trusted, and what a cohort of results looks like."""
+"""When not to trust a result: signals and their limits; and what a cohort of results looks like."""

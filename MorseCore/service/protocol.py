@@ -13,12 +13,13 @@ As long as a request is open, no other may have its number:
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
     ``output`` (a folder for the answer's arrays, which exists); if wanted ``name``, ``modality``
     (DICOM's code: CT, MR …), ``device``, ``roi``, ``points``, ``passes``, ``scale``, ``accept``
-    (refusals to overrule, by name). Answer: see :mod:`MorseCore.service.exchange`.
+    (refusals to overrule, by name), ``verdict`` (``fast``, ``full`` or ``off``). Answer: see
+    :mod:`MorseCore.service.exchange`; its ``report`` has the ``verdict``.
 ``load``
     ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
-    ``format``, ``series``, ``volume``, ``accept``, ``rerun``: make a model ready and check these
-    choices, before the first ``case``. Answer: the model's ``sha256`` and ``contrast`` (null:
-    any).
+    ``format``, ``series``, ``volume``, ``accept``, ``verdict``, ``rerun``: make a model ready and
+    check these choices, before the first ``case``. Answer: the model's ``sha256`` and ``contrast``
+    (null: any).
 ``case``
     ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
     ``model``; if wanted what ``load`` takes, and ``picture`` (a JPEG to draw): a scan of a batch,
@@ -114,6 +115,7 @@ class Segment(Request):
     passes: int | None = None
     scale: int = 1
     accept: tuple[str, ...] = ()
+    verdict: Literal["fast", "full", "off"] = "fast"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,7 @@ class CaseSettings:
     series: str | None = None
     volume: int | None = None
     accept: tuple[str, ...] = ()
+    verdict: Literal["fast", "full", "off"] = "fast"
     rerun: Literal["implausible"] | None = None
 
 

@@ -33,6 +33,7 @@ def options_of(request: Load | Case) -> PredictOptions:
     return PredictOptions(
         roi=parse_roi(request.roi) if request.roi else None,
         points=request.points, passes=request.passes, scale=request.scale, accept=request.accept,
+        verdict=request.verdict,
     )  # fmt: skip
 
 

@@ -179,7 +179,7 @@ class Worker:
         options = PredictOptions(
             roi=parse_roi(request.roi) if request.roi else None,
             points=request.points, passes=request.passes, scale=request.scale,
-            accept=request.accept,
+            accept=request.accept, verdict=request.verdict,
         )  # fmt: skip
         session = open_session(predictor, volume, options)
         result = session.segment(**self._watch(request.id))

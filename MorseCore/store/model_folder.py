@@ -16,6 +16,7 @@ from MorseCore.errors import ConfigError, ModelError
 from MorseCore.images.preparation import Preparation
 from MorseCore.limits import check_bounds, check_magnitudes
 from MorseCore.network import Network, NetworkConfig
+from MorseCore.quality.thresholds import VerdictInfo
 from MorseCore.renderers import RENDERERS, RefineConfig
 from MorseCore.result import Structure
 from MorseCore.store.metadevice import shapes_only
@@ -158,7 +159,7 @@ class ModelInfo:
     """Where in a whole scan the model works; null: where the person says."""
     contrast: Literal["T1", "T2"] | None = None
     """Of MR: the weighting of the training images, if the model knows no other; null: any."""
-    verdict: dict[str, Any] | None = None
+    verdict: VerdictInfo | None = None
     """What results of its training cases were like, to tell a result that is not."""
     plan: dict[str, Any] | None = None
     """Why it was trained as it was."""

@@ -13,6 +13,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.metrics.casetable import write_cases
 from MorseCore.metrics.scores import MEASURES, Summary
 from MorseCore.network import Network
+from MorseCore.quality.fitting import named_volumes, volumes_alone
 from MorseCore.result import brain_values
 from MorseCore.store.model_folder import ModelInfo, StructureInfo, write_model
 from MorseCore.training.config import CardStructure, RunConfig
@@ -74,6 +75,10 @@ def export_model(
         config.renderer, config.windows,
         None if view is None else view[: config.preparation.spatial_dims], training,
         locator=config.card.locator, contrast=config.card.contrast,
+        verdict=volumes_alone(
+            named_volumes(facts.volumes, structures),
+            origin="Volumes of the training's label maps; nothing else was fitted.",
+        ),
     )  # fmt: skip
     weights = network.state_dict()
     if config.half_weights:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import torch
 
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
+from MorseCore.quality.fitting import add_volumes
 from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.seeds import generator_for
 from MorseCore.training.config import RunConfig
@@ -105,7 +106,7 @@ class ImageSource:
         splits = {name: len(cases) for name, cases in self._data.splits.items()}
         return DataFacts(
             self.labels, splits, self._data.licence, figures, extent(self._train),
-            accepted=tuple(self._accepted.used),
+            accepted=tuple(self._accepted.used), volumes=volumes_of(self._train),
         )  # fmt: skip
 
     def _prepared(self, part: str) -> list[PreparedCase]:
@@ -161,7 +162,7 @@ class GeneratedSource:
             seed=config.seed,
         )  # fmt: skip
 
-    def validation(self) -> Validation | None:
+    def validation(self) -> GeneratedValidation | None:
         """Images that are drawn once, from the maps set aside."""
         config = self._config
         if not self._val:
@@ -175,21 +176,30 @@ class GeneratedSource:
         """DSC of each structure on the images set aside."""
         splits = {"train": len(self._train), "val": len(self._val), "test": 0}
         validation = self.validation()
-        figures = {}
+        figures, volumes = {}, {}
         if validation is not None:
+            volumes = validation.volumes(prod(self._draw.spacing) / 1000)
             found = validation.measure(network, world=self._world)
             rows = {name: {"dice": dice} for name, dice in found.structures.items()}
             mean = {"mean": {"dice": round(found.means["refined"]["dice"], 5)}}
             figures["validation"] = {"refined": rows | mean}
         return DataFacts(
             self.labels, splits, self._config.card.licence, figures, is_generated=True,
-            accepted=tuple(self._accepted.used),
+            accepted=tuple(self._accepted.used), volumes=volumes,
         )  # fmt: skip
 
     def _read(self, files: dict[str, Path]) -> list[LabelMap]:
         device = self._world.device
         maps = [read_label_map(name, path, self._table) for name, path in files.items()]
         return [part.to(device) for part in maps] if self._is_on_device else maps
+
+
+def volumes_of(cases: list[PreparedCase]) -> dict[int, list[float]]:
+    """ml of each label, and of all (0), in each case that has it."""
+    found: dict[int, list[float]] = {}
+    for case in cases:
+        add_volumes(found, case.labels, prod(case.spacing) / 1000)
+    return found
 
 
 def extent(cases: list[PreparedCase]) -> tuple[float, ...]:

@@ -86,6 +86,8 @@ class DataFacts:
     """Whether the images were drawn from label maps."""
     accepted: tuple[str, ...] = ()
     """Refusals that the person overruled, as sentences."""
+    volumes: dict[int, list[float]] = field(default_factory=dict)
+    """ml of each label, and of all (0), in the training's cases."""
 
 
 STAGES = ("coarse", "refined")

@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
 
     with SupervisedWorker(workerCommand()) as worker:  # Slicer's own Python need not have torch
         return run_batch(
-            options.input, options.output, settings_of(options), hang_limit=options.hang_limit,
-            worker=worker,
+            options.input, options.output, settings_of(options), is_strict=options.strict,
+            hang_limit=options.hang_limit, worker=worker,
             on_result=partial(_saveScene, options) if options.scene else None,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from MorseCore.errors import Cancelled
 from MorseCore.network import Network
+from MorseCore.quality.fitting import add_volumes
 from MorseCore.renderers import Renderer
 from MorseCore.system.devices import Precision, autocast
 from MorseCore.system.seeds import generator_for
@@ -66,6 +67,13 @@ class GeneratedValidation:
         if world.any(stopped):
             raise Cancelled("The validation was cancelled.")
         return self._figures(world.total(overlaps))
+
+    def volumes(self, voxel_ml: float) -> dict[int, list[float]]:
+        """ml of each structure, and of all (0), in each image: deformed maps, not the maps."""
+        found: dict[int, list[float]] = {}
+        for made in self._images:
+            add_volumes(found, made.labels.cpu().numpy(), voxel_ml)
+        return found
 
     def _figures(self, overlaps: Tensor) -> Figures:
         """Of (images, stages, 3, C) numbers of pixels."""
