@@ -1,9 +1,8 @@
 """The table of a batch: which cases failed and why, and which to look at first."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 from MorseCore.errors import ConfigError, OutputError
@@ -20,9 +19,6 @@ _FIRST = (
 )  # fmt: skip
 _LAST = "message"
 _NEEDED = {"case", "status", "attention", _LAST}  # what earlier releases wrote, too
-_COHORT = 10  # cases that say what is usual among them
-_FENCE = 1.5  # times the quartiles' distance
-_VOLUME = " refined_ml"
 Row = Mapping[str, Any]
 
 
@@ -57,32 +53,15 @@ class BatchTable:
         """Put in a case, in place of what an earlier run said of it."""
         self.rows[printable(row["case"])] = row
 
-    def refresh(self, name: str, report: Mapping[str, Any]) -> None:
-        """Bring the line of a case up to date with its report; a failure since then stays."""
+    def refresh(self, name: str, report: Mapping[str, Any], outliers: Sequence[str]) -> None:
+        """Bring the line of a case up to date with its report; a failure since then stays.
+
+        :param outliers: sentences about volumes that lie apart from the cohort's others.
+        """
         status = self.rows.get(name, {}).get("status") or "done"
         if status != "failed":
-            self.rows[name] = summary_row(name, status, report)
-
-    def mark_outliers(self) -> None:
-        """Say of each case which volumes lie apart from the others', where there are ten cases.
-
-        Apart: more than 1.5 times the quartiles' distance below the first or above the third.
-        """
-        columns = {key for row in self.rows.values() for key in row if key.endswith(_VOLUME)}
-        marks: dict[str, list[str]] = {name: [] for name in self.rows}
-        for column in sorted(columns):
-            values = {name: _number(row, column) for name, row in self.rows.items()}
-            known = {name: ml for name, ml in values.items() if ml is not None}
-            if len(known) < _COHORT:
-                continue
-            first, _, third = quantiles(known.values(), n=4, method="inclusive")
-            low, high = first - _FENCE * (third - first), third + _FENCE * (third - first)
-            for name, ml in known.items():
-                if not low <= ml <= high:
-                    words = f"{column[: -len(_VOLUME)]} has {ml:.3g} ml"
-                    marks[name].append(f"{words}, the others {low:.3g} to {high:.3g}")
-        for name, found in marks.items():
-            self.rows[name] = {**self.rows[name], "outliers": "; ".join(found)}
+            row = summary_row(name, status, report)
+            self.rows[name] = row | {"outliers": " ".join(outliers)}
 
     def write(self) -> None:
         """Write the table: failed cases first, then by verdict and the attention they call for.
@@ -159,13 +138,6 @@ def _urgency(row: Row) -> tuple[bool, int, float]:
     level = row.get("verdict", "")
     rank = -LEVELS.index(level) if level in LEVELS else 0
     return row["status"] != "failed", rank, -attention
-
-
-def _number(row: Row, column: str) -> float | None:
-    try:
-        return float(row.get(column, ""))
-    except ValueError:
-        return None
 
 
 def _plain(value: Any) -> Any:

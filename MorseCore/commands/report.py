@@ -9,7 +9,7 @@ from MorseCore.commands.batchtable import BatchTable
 from MorseCore.errors import ConfigError
 from MorseCore.quality.cohort import read_cohort
 from MorseCore.quality.pages import REPORT_PAGE, write_pages
-from MorseCore.quality.volumes import read_decisions, write_volumes
+from MorseCore.quality.volumes import outliers_of, read_decisions, write_volumes
 
 __all__ = ["add", "check_tables", "run", "write_cohort"]
 
@@ -44,12 +44,11 @@ def write_cohort(folder: Path) -> Path:
     :raises OutputError: if one of them cannot be written.
     """
     cases = read_cohort(folder)
-    table = BatchTable.merged(folder)
+    table, outliers = BatchTable.merged(folder), outliers_of(cases)
     for case in cases:
-        table.refresh(case.name, case.report)
+        table.refresh(case.name, case.report, outliers.get(case.name, ()))
     if not table.rows:
         raise ConfigError(f"'{folder}' holds no results of 'morsesegment segment'.")
-    table.mark_outliers()
     table.write()
     write_volumes(folder, cases)
     return write_pages(folder, cases, table.rows)

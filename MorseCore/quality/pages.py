@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from MorseCore import __version__
 from MorseCore.quality.cohort import CohortCase, fences, participants
-from MorseCore.quality.volumes import volume_rows
+from MorseCore.quality.volumes import outliers_of, volume_rows
 from MorseCore.system.files import prepare_output_directory, printable, write_text
 
 __all__ = ["PICTURES", "REPORT_PAGE", "picture_path", "write_pages"]
@@ -78,7 +78,7 @@ def _items(
     about: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
     """What the cohort's page says of each case, worst first."""
-    by_name, outliers = {case.name: case for case in cases}, _outliers(cases)
+    by_name, outliers = {case.name: case for case in cases}, outliers_of(cases)
     items = []
     for name in dict.fromkeys([*summary, *by_name]):
         item = _item(summary.get(name, {}), by_name.get(name), outliers.get(name, []), about)
@@ -101,7 +101,7 @@ def _item(
     reasons = [*(case.reasons() if case else []), *outliers]
     message = str(line.get("message", ""))
     level = "failed" if line.get("status") == "failed" else "waiting"
-    if case is not None:
+    if case is not None and level != "failed":  # an empty mask is a failure that has its files
         level = case.verdict if case.verdict in _LEVELS else "not judged"
     return {
         "level": level,
@@ -114,18 +114,6 @@ def _item(
         "page": f"{PICTURES}/{quote(_stem(case.name))}.html" if case else "",
         "outliers": len(outliers),
     }
-
-
-def _outliers(cases: Sequence[CohortCase]) -> dict[str, list[str]]:
-    """Case -> a sentence for each of its volumes that is an outlier of the cohort."""
-    found: dict[str, list[str]] = {}
-    for row in volume_rows(cases, {}):
-        if row["outlier"]:
-            found.setdefault(row["case"], []).append(
-                f"{row['structure']} {row['refined_ml']:.2f} ml is an outlier of this cohort "
-                f"({row['outlier']})."
-            )
-    return found
 
 
 def _urgency(item: Mapping[str, Any]) -> tuple[int, int, float]:

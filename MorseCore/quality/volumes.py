@@ -9,7 +9,7 @@ from MorseCore.errors import ConfigError, OutputError
 from MorseCore.quality.cohort import CohortCase, fences, participants, split_side
 from MorseCore.system.files import replaced_together
 
-__all__ = ["VOLUMES", "read_decisions", "volume_rows", "write_volumes"]
+__all__ = ["VOLUMES", "outliers_of", "read_decisions", "volume_rows", "write_volumes"]
 
 VOLUMES = "volumes.csv"
 _PERSONAL = ("accept", "note")
@@ -21,28 +21,16 @@ _COLUMNS = (
     "model", "model_sha256", "version", *_PERSONAL,
 )  # fmt: skip
 _FREESURFER = {
-    "cerebral white matter": ("Cerebral-White-Matter", 2, 41),
-    "cerebral cortex": ("Cerebral-Cortex", 3, 42),
-    "lateral ventricle": ("Lateral-Ventricle", 4, 43),
-    "inferior lateral ventricle": ("Inf-Lat-Vent", 5, 44),
-    "cerebellum white matter": ("Cerebellum-White-Matter", 7, 46),
-    "cerebellum cortex": ("Cerebellum-Cortex", 8, 47),
-    "thalamus": ("Thalamus", 10, 49),
-    "caudate": ("Caudate", 11, 50),
-    "putamen": ("Putamen", 12, 51),
-    "pallidum": ("Pallidum", 13, 52),
-    "hippocampus": ("Hippocampus", 17, 53),
-    "amygdala": ("Amygdala", 18, 54),
-    "accumbens": ("Accumbens-area", 26, 58),
-    "ventral DC": ("VentralDC", 28, 60),
-}
-"""Name without the side -> FreeSurfer's, its number on the left and on the right."""
-_FREESURFER_MIDDLE = {
-    "Third ventricle": ("3rd-Ventricle", 14),
-    "Fourth ventricle": ("4th-Ventricle", 15),
-    "Brain stem": ("Brain-Stem", 16),
-    "CSF": ("CSF", 24),
-}
+    2: "Cerebral-White-Matter", 3: "Cerebral-Cortex", 4: "Lateral-Ventricle", 5: "Inf-Lat-Vent",
+    7: "Cerebellum-White-Matter", 8: "Cerebellum-Cortex", 10: "Thalamus", 11: "Caudate",
+    12: "Putamen", 13: "Pallidum", 14: "3rd-Ventricle", 15: "4th-Ventricle", 16: "Brain-Stem",
+    17: "Hippocampus", 18: "Amygdala", 24: "CSF", 26: "Accumbens-area", 28: "VentralDC",
+    41: "Cerebral-White-Matter", 42: "Cerebral-Cortex", 43: "Lateral-Ventricle",
+    44: "Inf-Lat-Vent", 46: "Cerebellum-White-Matter", 47: "Cerebellum-Cortex", 49: "Thalamus",
+    50: "Caudate", 51: "Putamen", 52: "Pallidum", 53: "Hippocampus", 54: "Amygdala",
+    58: "Accumbens-area", 60: "VentralDC",
+}  # fmt: skip
+"""FreeSurfer's number -> its name, without the side."""
 Row = dict[str, Any]
 
 
@@ -84,6 +72,18 @@ def volume_rows(
             }  # fmt: skip
 
 
+def outliers_of(cases: Sequence[CohortCase]) -> dict[str, list[str]]:
+    """Case -> a sentence for each of its volumes that is an outlier of the cohort."""
+    found: dict[str, list[str]] = {}
+    for row in volume_rows(cases, {}):
+        if row["outlier"]:
+            found.setdefault(row["case"], []).append(
+                f"{row['structure']} {row['refined_ml']:.2f} ml is an outlier of this cohort "
+                f"({row['outlier']})."
+            )
+    return found
+
+
 def _of_case(case: CohortCase) -> Row:
     """What all lines of a case have in common."""
     report = case.report
@@ -92,7 +92,7 @@ def _of_case(case: CohortCase) -> Row:
         "case": case.name,
         "subject": case.subject,
         "session": case.session,
-        "intracranial_ml": (report.get("found") or {}).get("intracranial_ml", ""),
+        "intracranial_ml": (report.get("brain") or {}).get("intracranial_ml", ""),
         "verdict": case.verdict,
         "spacing_mm": " x ".join(f"{x:g}" for x in spacing),
         "model": case.model,
@@ -103,13 +103,14 @@ def _of_case(case: CohortCase) -> Row:
 
 def _structures(case: CohortCase) -> list[Row]:
     """A line a structure, and one a side where a model of several structures has both sides."""
-    sides = {row["name"]: row.get("side", "") for row in case.report.get("labels", [])}
+    labels = {row["name"]: row for row in case.report.get("labels", [])}
     rows = []
     for item in case.report["structures"]:
         side, name = split_side(item["name"])
-        side = sides.get(item["name"]) or side
+        label = labels.get(item["name"], {})
+        side = label.get("side") or side
         rows.append({**item, "structure": item["name"], "side": side, "_name": name.casefold(),
-                     **_freesurfer(item["name"], side, name)})  # fmt: skip
+                     **_freesurfer(label.get("freesurfer"), side)})  # fmt: skip
     if case.report.get("sides", [{}])[-1].get("name") == "total":
         rows += [_sum(rows, side) for side in ("left", "right")]
     pairs: dict[str, dict[str, Row]] = {}
@@ -134,17 +135,12 @@ def _sum(rows: Sequence[Row], side: str) -> Row:
     return {**sums, "structure": f"{side.title()} total", "side": side, "_name": "total"}
 
 
-def _freesurfer(whole: str, side: str, name: str) -> Row:
+def _freesurfer(number: int | None, side: str) -> Row:
     """``StructName`` and ``SegId`` as FreeSurfer has them; empty for what it does not know."""
-    if side and name in _FREESURFER:
-        known, left, right = _FREESURFER[name]
-        return {
-            "StructName": f"{side.title()}-{known}", "SegId": left if side == "left" else right
-        }  # fmt: skip
-    if whole in _FREESURFER_MIDDLE:
-        known, number = _FREESURFER_MIDDLE[whole]
-        return {"StructName": known, "SegId": number}
-    return {}
+    if number not in _FREESURFER:
+        return {}
+    name = _FREESURFER[number]
+    return {"StructName": f"{side.title()}-{name}" if side else name, "SegId": number}
 
 
 def _outlier(volume: float, limits: tuple[float, float] | None) -> str:

@@ -11,6 +11,10 @@ __all__ = ["case_report", "simulated_cohort"]
 
 STRUCTURES = ("Left hippocampus", "Right hippocampus", "Brain stem")
 _MEANS = (3.6, 3.8, 21.0)  # ml
+_FREESURFER = {
+    "Left hippocampus": 17, "Right hippocampus": 53, "Brain stem": 16, "Left thalamus": 10,
+    "Right thalamus": 49, "Third ventricle": 14,
+}  # fmt: skip
 
 
 def case_report(
@@ -41,9 +45,11 @@ def case_report(
         "points": {"rendered_voxels": 100, "changed": 22}, "warnings": [], "peak_memory_mb": 900,
         "structures": rows,
         "labels": [
-            {"value": n, "name": name, "color": [0.9, 0.2 * n, 0.1], "terminology": ""}
+            {"value": n, "name": name, "color": [0.9, 0.2 * n, 0.1], "terminology": "",
+             "freesurfer": _FREESURFER.get(name, 0)}
             for n, name in enumerate(volumes, start=1)
         ],
+        "brain": {"brain_ml": 1200.0, "intracranial_ml": 1450.5},
     }  # fmt: skip
     if level is not None:
         reason = {"structure": structure, "signal": "volume", "value": 1, "range": [2, 3],

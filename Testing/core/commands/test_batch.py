@@ -258,7 +258,7 @@ def test_an_interrupted_or_killed_batch_leaves_finished_cases_and_nothing_half(
         assert not list(output.rglob(".tmp-*"))
     for output in outputs:
         again = command.segment(long_batch / "a.nii.gz", output=output)
-        assert again.sentence == "a: already done"
+        assert again.sentence == "a: already done; ok"
         assert names(output / "a") == RESULT_FILES  # a kill may leave an empty folder to the next
 
 

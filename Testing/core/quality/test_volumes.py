@@ -32,6 +32,7 @@ def test_a_line_has_volumes_sides_totals_and_freesurfers_names() -> None:
     assert "asymmetry" not in third
     assert left["coarse_probability_ml"] == pytest.approx(6.06)
     assert left["spacing_mm"] == "1 x 1 x 1.2"
+    assert left["intracranial_ml"] == 1450.5
 
 
 def test_a_structure_that_freesurfer_does_not_know_has_no_name_of_its() -> None:
@@ -67,6 +68,17 @@ def test_outliers_are_those_beyond_the_fences_of_ten_cases_or_more() -> None:
     # Quartiles of 1 … 9 and 100 are 3.25 and 7.75: fences at 3.25 - 6.75 and 7.75 + 6.75.
     assert fences(cases) == {("simulated", "A"): (-3.5, 14.5)}
     assert [row["outlier"] for row in volume_rows(cases, {})] == [""] * 9 + ["high"]
+
+
+def test_the_batchs_table_names_what_lies_apart_in_its_cohort(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    simulated_cohort(tmp_path, 12)  # the first has a fifth of the others' volumes
+    assert command("report", tmp_path).code == 0
+    told = {row["case"]: row["outliers"] for row in read_table(tmp_path / "summary.csv")}
+    assert "Left hippocampus" in told["sub-0000_ses-1_T1w"]
+    assert "(low)" in told["sub-0000_ses-1_T1w"]
+    assert sum(map(bool, told.values())) < 6
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
