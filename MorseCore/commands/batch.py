@@ -190,24 +190,28 @@ class BatchRun:
         started, folder = time.perf_counter(), self.output / name
         try:
             answer = ask()
-            if refusal := self._refusal(answer["report"]):
-                log.error("%s: %s", printable(name), refusal)
-                return summary_row(name, "failed", answer["report"]) | {"message": refusal}
-            if self.on_result is not None:
+            row = self._judged(name, answer, time.perf_counter() - started)
+            if self.on_result is not None and row["status"] != "failed":
                 self.on_result(name, scan, folder)
+            return row
         except Cancelled:
             raise
         except MorseError as error:
             _clear(folder)
             return _failure(name, str(error), time.perf_counter() - started)
-        seconds = time.perf_counter() - started
+
+    def _judged(self, name: str, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The line of a case that has its result, which may be no success all the same."""
         try:
+            if refusal := self._refusal(answer["report"]):
+                log.error("%s: %s", printable(name), refusal)
+                return summary_row(name, "failed", answer["report"]) | {"message": refusal}
             return _success(name, answer, seconds)
         except (AttributeError, KeyError, TypeError):  # of an earlier run, and changed since
             return _failure(
                 name,
-                f"The report.json of its earlier result is damaged; remove the folder '{folder}' "
-                "to segment it again.",
+                "The report.json of its earlier result is damaged; remove the folder "
+                f"'{self.output / name}' to segment it again.",
                 seconds,
             )
 

@@ -79,11 +79,12 @@ def read_cohort(folder: Path) -> list[CohortCase]:
     cases = []
     for path in sorted(folder.glob("*/report.json")):
         try:
-            report = read_json(path)
-        except (MorseError, OSError):
-            continue  # it is made again, and the batch's table says what became of it
-        if isinstance(report, dict) and "structures" in report:
-            cases.append(CohortCase(printable(path.parent.name), report))
+            case = CohortCase(printable(path.parent.name), read_json(path))
+            case.volumes()
+        except (MorseError, OSError, AttributeError, KeyError, TypeError, ValueError):
+            continue  # damaged: it is made again, or the batch's table says what became of it
+        if case.volumes():
+            cases.append(case)
     return cases
 
 

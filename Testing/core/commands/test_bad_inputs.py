@@ -108,7 +108,7 @@ def empty_folder(folder: Path) -> Path:
 SCANS = {
     "missing": (missing, "There is no file or folder 'bad.nii.gz'"),
     "text": (file_bytes("bad.nii.gz", b"hello" * 99), "not a NIfTI image"),
-    "unknown format": (file_bytes("bad.mha", b"hello" * 99), "not an image"),
+    "unknown format": (file_bytes("bad.mha", b"hello" * 99), "is no MetaImage file"),
     "empty": (file_bytes("bad.nii.gz", b""), "is empty (0 bytes)"),
     "broken gzip": (broken_gzip, "damaged"),
     "half": (half_a_file, "incomplete"),

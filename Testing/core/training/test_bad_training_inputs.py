@@ -166,7 +166,7 @@ def test_one_stage_alone_is_nothing_to_compare_with(home: Path, said: Said) -> N
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [(("--band", "nan"), 2), (("--band", "inf"), 2), (("--device", "gpu"), 1)],
+    [(("--band", "nan"), 2), (("--band", "inf"), 2), (("--device", "gpu"), 2)],
 )
 def test_an_option_of_the_uncertainty_that_makes_no_sense_leaves_no_folder(
     home: Path, said: Said, words: tuple[str, str], code: int

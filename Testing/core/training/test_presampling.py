@@ -167,7 +167,7 @@ def test_points_stay_on_their_anatomy_when_the_crop_is_turned_scaled_and_mirrore
     clear = [surroundings(labels) for labels in sources]
     checked: Counter[int] = Counter()
     for n in range(12):
-        _, target, to_source, points, _ = data[n]
+        _, target, to_source, points, *_ = data[n]
         back = points @ to_source[:, :-1].T + to_source[:, -1]
         found = labels_at(target[None], points[None])[0].numpy()
         fits = []

@@ -102,6 +102,11 @@ def test_a_faulty_configuration_is_exit_code_2_and_one_sentence(
     assert_one_sentence(capsys.readouterr().err, expected)
 
 
+def test_a_device_that_is_not_there_is_exit_code_2(home: Path, capsys):
+    assert train("device=gpu") == 2
+    assert_one_sentence(capsys.readouterr().err, "found 'gpu'")
+
+
 def test_a_missing_configuration_is_exit_code_2(home: Path, capsys):
     assert train(config="gone.json") == 2
     assert_one_sentence(
@@ -114,7 +119,6 @@ def test_a_missing_configuration_is_exit_code_2(home: Path, capsys):
     [
         ("data.dataset=gone.json", "'gone.json' does not exist"),
         ("data.split=run.json", "no training case"),
-        ("device=gpu", "found 'gpu'"),
         ("output=run.json", "cannot be written"),
     ],
 )

@@ -19,6 +19,7 @@ import numpy as np
 from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.system.steps import finished
 from Training.research.benchmarks.measuring import Figure, interleaved
 from Training.research.benchmarks.report import Report, arguments, run_benchmark
 
@@ -39,7 +40,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     try:
         import slicer  # noqa: F401 (the modules below need it)
 
-        from MorseSegmentLib.scene.markups import addPoints
+        from MorseSegmentLib.scene.markups import addPointsInSteps
         from MorseSegmentLib.scene.nodes import NodeLedger, removeNodes
         from MorseSegmentLib.scene.result import SceneResult, SceneWriter
         from MorseSegmentLib.scene.review import Review
@@ -64,7 +65,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
     def create() -> None:
         with NodeLedger(scene) as ledger:
-            made = addPoints(ledger, "points", result.points, glyphSize=0.5)
+            made = finished(addPointsInSteps(ledger, "points", result.points, glyphSize=0.5))
         nodes[:] = [node.GetID() for node in made]
 
     def jump() -> None:
