@@ -76,8 +76,9 @@ def write_mosaic(path: Path, volume: Volume, result: Segmentation) -> None:
 def draw_mosaic(volume: Volume, result: Segmentation) -> np.ndarray:
     """Rows of axial, coronal and sagittal slices, as radiologists look at them: uint8 (H, W, 3).
 
-    The first column has the slices in which the rendering changed most; the others run through the
-    structures. Outline: coarse; fill: refined; points from yellow (sure) to red (undecided).
+    The first column has the slices in which the rendering changed most, or those that are most
+    uncertain if it changed nothing; the others run through the structures. Outline: coarse; fill:
+    refined; points from yellow (sure) to red (undecided).
     """
     upright = _turned(volume, result)
     box = _box_of(upright)
@@ -167,8 +168,9 @@ def _slices(upright: _Upright, box: tuple[slice, ...], axis: int) -> list[int]:
         found = np.arange(1.0, high - low + 1)
     shares = np.linspace(0, 1, _COLUMNS + 1)[1:-1]  # as much of what was found lies between two
     through = low + np.searchsorted(found, shares * found[-1])
-    at = upright.points[upright.changed, axis]
-    most = int(np.bincount(at).argmax()) if len(at) else int(through[len(through) // 2])
+    weight = upright.changed if upright.changed.any() else upright.uncertainty
+    at = np.bincount(upright.points[:, axis], weights=weight)
+    most = int(at.argmax()) if len(at) else int(through[len(through) // 2])
     return [most, *through[::-1].tolist()]
 
 

@@ -197,8 +197,8 @@ def _case_page(
         f'<h2>Slices</h2><img class="mosaic" src="{quote(_stem(case.name))}.jpg" alt="slices of '
         f'{_text(case.name)}"><p class="soft">Rows: axial, coronal, sagittal, as radiologists look '
         "at them (R: the patient’s right). First column: the slice in which the rendering changed "
-        "most. Outline: coarse. Fill: refined. Points: rendered again, yellow (sure) to red "
-        "(undecided).</p>"
+        "most, or the most uncertain one if it changed nothing. Outline: coarse. Fill: refined. "
+        "Points: rendered again, yellow (sure) to red (undecided).</p>"
     )
     return _filled(
         "case.html",

@@ -63,13 +63,14 @@ def test_fill_is_the_refined_and_outline_the_coarse_mask() -> None:
     assert (line > 0).sum() < (fill > 0).sum()
 
 
-def test_a_point_is_drawn_where_it_lies_in_the_slice_that_changed_most() -> None:
+@pytest.mark.parametrize("after", [1, 0])
+def test_a_point_is_drawn_where_it_lies_in_the_slice_that_changed_most_or_is_most_unsure(
+    after: int,
+) -> None:
     volume, result = two_boxes(np.eye(4))
     place = np.array([[20, 15, 13]], np.int32)  # i, j, k between the two boxes
-    one = np.ones(1, np.float32)
-    points = RenderedPoints(
-        place.astype(float), place, one, np.zeros(1, np.int32), np.ones(1, np.int32), one, one
-    )
+    one, label = np.ones(1, np.float32), np.zeros(1, np.int32)
+    points = RenderedPoints(place.astype(float), place, one, label, label + after, one, one)
     plain = draw_mosaic(volume, result)
     dotted = draw_mosaic(volume, replace(result, points=points))
     first = dotted[:, :192].astype(int)
