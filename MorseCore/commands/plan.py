@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from MorseCore.planning.planfile import Plan
 
-__all__ = ["HOURS", "add", "describe", "shown_bar"]
+__all__ = ["HOURS", "add", "add_start", "changes_of", "describe", "shown_bar"]
 
 HOURS = 10.0
 """A night."""
@@ -38,11 +38,25 @@ def add(commands: Any) -> None:
         "--hours", type=float, default=HOURS, metavar="H",
         help="time for the training on this machine (default %(default)g, a night)",
     )  # fmt: skip
+    add_start(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("plan.json"), metavar="FILE",
         help="where to write the plan (default %(default)s)",
     )  # fmt: skip
     parser.set_defaults(run=run)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """From which model's weights a training starts; see :func:`changes_of`."""
+    parser.add_argument(
+        "--from", dest="start", metavar="MODEL",
+        help="start from this model's weights; your structures may be others",
+    )  # fmt: skip
+
+
+def changes_of(options: argparse.Namespace) -> list[str]:
+    """All ``key=value`` that the options amount to."""
+    return [*options.overrides, *([f"initialise={options.start}"] if options.start else [])]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from MorseCore.planning.planfile import write_plan
 
     plan = make_plan(
-        options.data, hours=options.hours, name="", overrides=options.overrides, bar=shown_bar
+        options.data, hours=options.hours, name="", overrides=changes_of(options), bar=shown_bar
     )
     print(describe(plan))
     write_plan(options.output, plan)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from MorseCore.commands.plan import HOURS, describe, shown_bar
+from MorseCore.commands.plan import HOURS, add_start, changes_of, describe, shown_bar
 from MorseCore.config import apply_overrides, decode, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.allocation import keep_freed_memory
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hours", type=float, metavar="H",
         help=f"of DATA: time for the training on this machine (default {HOURS:g}, a night)",
     )  # fmt: skip
+    add_start(parser)
     parser.add_argument(
         "--export", action="store_true",
         help="do not train: write the model folder of the last checkpoint, marked preliminary",
@@ -75,11 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train_as_asked(program: str, options: argparse.Namespace) -> int:
     """Do as the arguments above say; ``program`` is what was typed before them."""
-    words = [*program.split(), options.config.as_posix(), *options.overrides]
+    changes = changes_of(options)
+    words = [*program.split(), options.config.as_posix(), *changes]
     if options.status:
         return exit_code_of(lambda: _status(options.config))
     return train(
-        options.config, options.overrides, command=shlex.join(words), export=options.export,
+        options.config, changes, command=shlex.join(words), export=options.export,
         finish=options.finish, hours=options.hours,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ from MorseCore.planning.rules import (
     draft_training,
     split_subjects,
 )
+from MorseCore.planning.starting import start_from
 from MorseCore.system.devices import describe_device
 from MorseCore.training.distributed import join_world
 
@@ -91,12 +92,14 @@ def make_plan(
     fingerprint = measure_cases(
         found.cases, matching, modality=found.modality, shown=lambda cases: bar(cases, "measuring")
     )
-    device = next((o[7:] for o in reversed(overrides) if o.startswith("device=")), "auto")
+    device = _said(overrides, "device", "auto")
     world = join_world(device)
     draft, candidates = draft_training(
         found, matching, fingerprint, name=name or model_name(found.name),
         on_gpu=world.device.type == "cuda",
     )  # fmt: skip
+    if start := _said(overrides, "initialise", ""):
+        candidates = start_from(draft, start, fingerprint)
     draft.put("device", device)
     draft.put("seed", _SEED)
     folds, why = split_subjects(found.cases, matching, fingerprint, seed=_SEED)
@@ -111,6 +114,12 @@ def make_plan(
     )  # fmt: skip
     plan = with_overrides(plan, overrides)
     return fit_to_hours(plan, candidates, overrides, fingerprint, world, bar)
+
+
+def _said(overrides: Sequence[str], key: str, default: str) -> str:
+    """What the last override says of a key that is a word."""
+    found = [o.removeprefix(f"{key}=") for o in overrides if o.startswith(f"{key}=")]
+    return found[-1] if found else default
 
 
 def _planned(case: FoundCase, matching: Matching, fold: int | None) -> PlanCase:
