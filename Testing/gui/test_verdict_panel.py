@@ -124,6 +124,7 @@ def test_reasons_are_in_words_and_those_with_a_place_have_a_button(
     processEvents()
     tops = [buttons(a_widget)[n].geometry.center().y() for n in (0, 1)]
     assert tops == [labels[n].geometry.center().y() for n in (0, 2)], "beside its reason"
+    assert labels[1].width > labels[0].width, "nothing stands beside it"
 
 
 def test_a_button_moves_slices_and_cameras_there(

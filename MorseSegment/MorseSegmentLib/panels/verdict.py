@@ -86,8 +86,9 @@ class VerdictPanel:
             widget.deleteLater()
         self._widgets = []
         for row, reason in enumerate(reasons[:_LISTED]):
-            self._add(_words(reason["words"]), row, 0)
-            if record is not None and hasPlace(record, reason):
+            isPlaced = record is not None and hasPlace(record, reason)
+            self._add(_words(reason["words"]), row, 0, width=1 if isPlaced else 2)
+            if isPlaced:
                 button = qt.QPushButton(_("Show where"))
                 button.toolTip = _kindOfPlace(reason["signal"])
                 connect(button, "clicked()", partial(self._onWhere, reason))
@@ -98,8 +99,8 @@ class VerdictPanel:
             label.toolTip = tip
             self._add(label, _LISTED, 0)
 
-    def _add(self, widget: Any, row: int, column: int) -> None:
-        self._layout.addWidget(widget, row, column)
+    def _add(self, widget: Any, row: int, column: int, *, width: int = 1) -> None:
+        self._layout.addWidget(widget, row, column, 1, width)
         self._widgets.append(widget)
 
     def _onWhere(self, reason: Mapping[str, Any]) -> None:
