@@ -69,7 +69,7 @@ class VerdictPanel:
         if record is not None and verdict is not None:
             behind, letters = _COLORS[verdict["level"]]
             label.styleSheet = (
-                f"QLabel {{ background: {behind}; color: {letters}; padding: 4px; "
+                f"#verdictLabel {{ background: {behind}; color: {letters}; padding: 4px; "
                 "font-weight: bold; }"
             )
             label.text = _lines()[verdict["level"]]
