@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MorseCore.errors import ConfigError, OutputError
+from MorseCore.errors import ConfigError
 from MorseCore.quality.verdict import LEVELS
-from MorseCore.system.files import printable, replaced_together
+from MorseCore.system.files import atomic_path, printable
 
 __all__ = ["SUMMARY", "BatchTable", "part_name", "summary_row"]
 
@@ -70,15 +70,13 @@ class BatchTable:
         """
         rows = sorted(self.rows.values(), key=_urgency)
         others = dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, _LAST))
-        try:
-            with replaced_together(self.path.parent, last=self.path.name) as staged:
-                path = staged / self.path.name
-                with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as f:
-                    writer = csv.DictWriter(f, [*_FIRST, *others, _LAST], restval="")
-                    writer.writeheader()
-                    writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror}.") from error
+        with (  # a lock would need a package that Slicer may not have
+            atomic_path(self.path) as path,
+            path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            writer = csv.DictWriter(file, [*_FIRST, *others, _LAST], restval="")
+            writer.writeheader()
+            writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
 
 
 def part_name(part: tuple[int, int] | None) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MorseCore.errors import ConfigError, OutputError
+from MorseCore.errors import ConfigError
 from MorseCore.quality.cohort import CohortCase, fences, participants, split_side
-from MorseCore.system.files import replaced_together
+from MorseCore.system.files import atomic_path
 
 __all__ = ["VOLUMES", "outliers_of", "read_decisions", "volume_rows", "write_volumes"]
 
@@ -41,16 +41,14 @@ def write_volumes(folder: Path, cases: Sequence[CohortCase]) -> None:
     :raises OutputError: if it cannot be written, e.g. while Excel has it open on Windows.
     """
     kept = read_decisions(folder)
-    try:
-        with replaced_together(folder, last=VOLUMES) as staged:
-            path = staged / VOLUMES
-            with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-                writer = csv.DictWriter(stream, _COLUMNS, restval="")
-                writer.writeheader()
-                for row in volume_rows(cases, participants(folder)):
-                    writer.writerow(row | kept.get((row["case"], row["structure"]), {}))
-    except OSError as error:
-        raise OutputError(f"{folder / VOLUMES} cannot be written: {error.strerror}.") from error
+    with (
+        atomic_path(folder / VOLUMES) as path,
+        path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        writer = csv.DictWriter(stream, _COLUMNS, restval="")
+        writer.writeheader()
+        for row in volume_rows(cases, participants(folder)):
+            writer.writerow(row | kept.get((row["case"], row["structure"]), {}))
 
 
 def volume_rows(

@@ -104,6 +104,9 @@ def bright_voxels(request: dict[str, Any]) -> dict[str, Any]:
         "structures": [change],
         "asked": {k: request.get(k) for k in ("roi", "points", "passes")},
     }
+    words = "The volume of Bright is 1.5 ml; at most 1 ml is expected."
+    reason = {"structure": "Bright", "signal": "volume", "value": 1.5, "words": words}
+    report["verdict"] = {"level": "check", "reasons": [reason], "not_checked": ["stability"]}
     if request["model"] == "finds" and not request.get("roi"):
         box = {"lower": [3, 2, 1], "upper": [8, 7, 6], "frame": "ijk"}
         report["found"] = {"regions": [{"name": "bright thing", "roi": box}]}

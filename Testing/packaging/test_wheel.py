@@ -77,7 +77,8 @@ def test_an_installed_wheel_trains_segments_and_scores(installed: Path, tmp_path
     scan = tmp_path / "data" / "images" / "phantom_000.nii.gz"
     done = run(installed, "segment", str(scan), "--model", "runs/mine/model", "--output", "out",
                cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    # Twenty steps need not find anything, which is said; the result is written all the same.
+    assert done.returncode == 0 or "the mask is empty" in done.stderr, done.stderr
     assert (tmp_path / "out" / "phantom_000" / "report.json").is_file()
     done = run(installed, "evaluate", "--prediction", "out", "--reference", "data/labels",
                cwd=tmp_path)  # fmt: skip

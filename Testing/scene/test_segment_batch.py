@@ -1,6 +1,8 @@
 """The batch script in a process of its own: exit codes, files, scenes that open again."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import slicer
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import read_volume, write_volume
 from MorseCore.metrics.scores import overlap
+from MorseCore.store.library import BUILT_IN
+from MorseCore.store.model_folder import INFO
 from MorseCore.training.phantoms import make_phantom
 
 REPOSITORY = Path(__file__).parents[2]
@@ -98,6 +102,25 @@ def test_one_bad_case_gives_code_1_and_does_not_stop_the_others(
     assert "case_00.nii.gz: every voxel has the value 0" in done.stderr
     assert (output / "case_01" / "scene.mrb").is_file(), done.stderr
     assert not (output / "case_00" / "scene.mrb").exists()
+
+
+def test_an_implausible_result_fails_where_strict_and_is_kept(
+    an_image: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "hard-to-please"
+    shutil.copytree(BUILT_IN / "phantom-tiny", model)
+    limits = {
+        "signal": "volume", "structure": "ball", "typical": 100.0,
+        "check": [90.0, 110.0], "implausible": [45.0, 220.0],
+    }  # fmt: skip
+    info = json.loads((model / INFO).read_text(encoding="utf-8"))
+    info |= {"verdict": {"thresholds": [limits]}, "format": 2, "name": model.name}
+    (model / INFO).write_text(json.dumps(info), encoding="utf-8")
+    output = tmp_path / "out"
+    done = run("--input", an_image, "--output", output, "--model", model, "--strict")
+    assert done.returncode == 1, done.stderr
+    assert "implausible: The volume of ball is" in done.stderr
+    assert (output / "case_01" / "refined.nii.gz").is_file()
 
 
 @pytest.mark.parametrize(

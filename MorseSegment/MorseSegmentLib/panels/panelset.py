@@ -17,6 +17,7 @@ from MorseSegmentLib.panels.points import PointsPanel
 from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
 from MorseSegmentLib.panels.structures import StructuresPanel
+from MorseSegmentLib.panels.verdict import VerdictPanel
 from MorseSegmentLib.refine.refiner import Refiner
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.views import goTo
@@ -53,6 +54,7 @@ class PanelSet:
         self.run = RunPanel(
             ui, self.state, self.segmenter, lambda: self.input.model, self.tell, self._present
         )
+        self.verdict = VerdictPanel(ui, self.state)
         self.structures = StructuresPanel(ui, self.state, lambda: self.input.model)
         self.compare = ComparePanel(ui, self.state)
         self.points = PointsPanel(ui, self.state)
@@ -89,6 +91,7 @@ class PanelSet:
         self.exit()
         self.input.close()
         self.run.close()
+        self.verdict.close()
         self.compare.close()
         self.points.close()
         self.state.close()

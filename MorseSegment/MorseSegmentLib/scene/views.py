@@ -8,10 +8,10 @@ import vtk
 
 from MorseSegmentLib.scene.geometry import toWorld
 from MorseSegmentLib.scene.record import SceneResult, readRecord
-from MorseSegmentLib.scene.segments import boundingBox, referenceGeometry, segmentIDs
-from MorseSegmentLib.scene.voxels import filledBox, voxelsOf
+from MorseSegmentLib.scene.segments import referenceGeometry, segmentIDs
+from MorseSegmentLib.scene.voxels import filledBox, middleVoxel, voxelsOf
 
-__all__ = ["aimCameras", "goTo", "jumpTo", "showSlices"]
+__all__ = ["aimCameras", "goTo", "jumpTo", "middleOf", "showSlices"]
 
 
 def showSlices(scene: vtk.vtkObject, position: Sequence[float]) -> None:
@@ -40,15 +40,22 @@ def aimCameras(
         camera.EndModify(wasModifying)
 
 
-def jumpTo(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> bool:
-    """Centre every slice view on a structure; False if neither mask has a voxel of it."""
+def middleOf(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> np.ndarray | None:
+    """A voxel of a structure near its middle, (3,) world RAS mm; None if neither mask has one."""
     for nodeID in (shown.refined, shown.coarse):
         node = scene.GetNodeByID(nodeID)
-        place = None if node is None else _middleOf(node, structure)
+        place = None if node is None else _middleIn(node, structure)
         if place is not None:
-            showSlices(scene, place.tolist())
-            return True
-    return False
+            return place
+    return None
+
+
+def jumpTo(scene: vtk.vtkObject, shown: SceneResult, structure: int) -> bool:
+    """Centre every slice view on a structure; False if neither mask has a voxel of it."""
+    place = middleOf(scene, shown, structure)
+    if place is not None:
+        showSlices(scene, place.tolist())
+    return place is not None
 
 
 def goTo(scene: vtk.vtkObject, shown: SceneResult) -> None:
@@ -68,8 +75,8 @@ def goTo(scene: vtk.vtkObject, shown: SceneResult) -> None:
     aimCameras(scene, (low + high) / 2, distance=float(radius / np.sin(angle / 2)))
 
 
-def _middleOf(node: vtk.vtkObject, structure: int) -> np.ndarray | None:
-    """A voxel of a structure near its middle, (3,) world RAS mm; None if it has none.
+def _middleIn(node: vtk.vtkObject, structure: int) -> np.ndarray | None:
+    """A voxel of a structure near its middle, (3,) world RAS mm; None if the mask has none.
 
     Not Slicer's GetSegmentCenterRAS, which took a second in a whole head, and whose centre lies
     beside a structure that is bent.
@@ -78,18 +85,12 @@ def _middleOf(node: vtk.vtkObject, structure: int) -> np.ndarray | None:
     image = None if segmentID is None else node.GetBinaryLabelmapInternalRepresentation(segmentID)
     if image is None or image.IsEmpty():
         return None
-    mask = voxelsOf(image) == node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
-    box = boundingBox(mask)
-    mask, start = mask[box], [side.start for side in box]
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not slices.size:
+    label = node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
+    voxel = middleVoxel(voxelsOf(image) == label)
+    if voxel is None:
         return None
-    k = int(slices[np.abs(slices - (len(mask) - 1) / 2).argmin()])
-    inside = np.argwhere(mask[k])
-    off = inside - (np.array(mask.shape[1:]) - 1) / 2
-    j, i = inside[(off**2).sum(axis=1).argmin()]
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    index = np.add([i, j, k], start[::-1]) + image.GetExtent()[::2]
+    index = np.add(voxel[::-1], image.GetExtent()[::2])
     local = slicer.util.arrayFromVTKMatrix(matrix) @ [*index, 1.0]
     return toWorld(node, local[:3])[0]

@@ -9,9 +9,11 @@ from vtk.util import numpy_support
 
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
-from MorseSegmentLib.scene.segments import emptyImage, segmentIDs
+from MorseSegmentLib.scene.segments import boundingBox, emptyImage, segmentIDs
 
-__all__ = ["Slices", "filledBox", "labelsOf", "maskOf", "overlapOf", "voxelsOf"]
+__all__ = [
+    "Slices", "filledBox", "labelsOf", "maskOf", "middleVoxel", "overlapOf", "voxelsOf",
+]  # fmt: skip
 
 _TOUCH = 1e-3  # voxels by which two lattices may differ and still be the same
 Slices = tuple[slice, ...]
@@ -112,6 +114,20 @@ def voxelsOf(image: vtk.vtkObject) -> np.ndarray:
     """(K, J, I) view of a vtkOrientedImageData."""
     values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     return values.reshape(image.GetDimensions()[::-1])
+
+
+def middleVoxel(mask: np.ndarray) -> tuple[int, int, int] | None:
+    """A voxel (k, j, i) of a mask near the middle of its box; None if it has none."""
+    box = boundingBox(mask)
+    mask, start = mask[box], [side.start for side in box]
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not slices.size:
+        return None
+    k = int(slices[np.abs(slices - (len(mask) - 1) / 2).argmin()])
+    inside = np.argwhere(mask[k])
+    off = inside - (np.array(mask.shape[1:]) - 1) / 2
+    j, i = inside[(off**2).sum(axis=1).argmin()].tolist()
+    return start[0] + k, start[1] + j, start[2] + i
 
 
 def _resampled(node: vtk.vtkObject, ids: dict[int, str], geometry: Geometry) -> np.ndarray:
