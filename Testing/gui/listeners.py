@@ -44,8 +44,17 @@ def isAlive(pid: int) -> bool:
 
 
 def children() -> set[int]:
-    """Live children of this process, but for those that other tests keep warm."""
+    """Live children of this process, but for those that other tests or Python keep."""
     own = os.getpid()
     with open(f"/proc/{own}/task/{own}/children") as stream:
         found = {pid for pid in map(int, stream.read().split()) if isAlive(pid)}
-    return found - warm_pids()
+    return {pid for pid in found - warm_pids() if not _isPythons(pid)}
+
+
+def _isPythons(pid: int) -> bool:
+    """Whether it is a helper that ``multiprocessing`` leaves until this process ends."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return b"from multiprocessing." in stream.read()
+    except OSError:
+        return False
