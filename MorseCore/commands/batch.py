@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from MorseCore.commands.batchtable import BatchTable, part_name, summary_row
+from MorseCore.commands.cohort_tables import check_tables, write_cohort
 from MorseCore.commands.inputs import Scan, check_places, find_cases
-from MorseCore.commands.report import check_tables, write_cohort
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
 from MorseCore.images.contents import input_files
 from MorseCore.images.roi import parse_roi

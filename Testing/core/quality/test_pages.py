@@ -13,7 +13,7 @@ import pytest
 from browser import needs_browser, opened_after, ran_in_browser
 from cli_client import CommandLine, read_table
 from cohorts import case_report, simulated_cohort
-from MorseCore.commands.report import write_cohort
+from MorseCore.commands.cohort_tables import write_cohort
 from MorseCore.quality.pages import picture_path
 
 ODD = "a & b #1%" if os.name == "nt" else "a & <b> #1%"
