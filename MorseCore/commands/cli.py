@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         keep_freed_memory(largest=SMALL)
         with terminating(), _speaking(is_verbose=options.verbose):
-            return exit_code_of(lambda: options.run(options), stopped=_STOPPED)
+            code = exit_code_of(lambda: options.run(options), stopped=_STOPPED)
+        print(end="", flush=True)  # that nobody reads on is found out here, not as Python ends
+        return code
     except BrokenPipeError:  # the reader of our output, e.g. head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ModuleNotFoundError as error:

@@ -75,7 +75,11 @@ def test_an_unexpected_error_is_one_sentence_with_details_only_on_wish(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # what is in Python's buffer is written last
+def test_a_reader_that_has_seen_enough_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     process = start("methods")
     assert process.stdout is not None
     process.stdout.close()
