@@ -203,7 +203,9 @@ def test_a_case_that_loses_two_workers_is_given_up_and_costs_no_other(
         stop.set()
         thread.join()
     assert code == 1
-    assert statuses(output) == {"s0": "done", "s1": "failed"}
+    found = statuses(output)
+    assert found.pop("s0") in ("done", "done before")  # its answer may be lost with its worker
+    assert found == {"s1": "failed"}
     message = next(row["message"] for row in read_table(output / "summary.csv"))
     assert "lost 2 times" in message
 
