@@ -141,10 +141,6 @@ def cluster(tmp_path: Path) -> Iterator[object]:
         yield made
 
 
-def pids(cluster) -> list[int]:
-    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_cluster_whose_workers_are_killed_does_everything_once(
@@ -185,13 +181,14 @@ def test_a_case_that_loses_two_workers_is_given_up_and_costs_no_other(
     folder, output = tmp_path / "in", tmp_path / "out"
     for name in ("s0", "s1"):
         write_scan(folder / f"{name}.nii.gz", seed=28)
-    stop = threading.Event()
+    stop, killed = threading.Event(), set[int]()
 
     def kill_whoever_begins() -> None:
         while not stop.is_set():
             for note in output.glob(".tmp-attempts-*/4/*"):  # the request of the second case
                 pid = int(note.name.split("-")[0])
-                if pid in pids(cluster):
+                if pid not in killed:
+                    killed.add(pid)
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
 
