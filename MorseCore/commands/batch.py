@@ -21,7 +21,7 @@ from MorseCore.commands.inputs import Scan, check_places, find_cases
 from MorseCore.errors import Cancelled, ConfigError, MorseError, OutputError
 from MorseCore.images.contents import input_files
 from MorseCore.images.roi import parse_roi
-from MorseCore.quality.cohort import keep_participants
+from MorseCore.quality.cohort import is_whole_report, keep_participants
 from MorseCore.quality.pages import picture_path
 from MorseCore.quality.verdict import LEVELS, describe
 from MorseCore.service.cluster import Cluster, ClusterTask
@@ -202,18 +202,17 @@ class BatchRun:
 
     def _judged(self, name: str, answer: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The line of a case that has its result, which may be no success all the same."""
-        try:
-            if refusal := self._refusal(answer["report"]):
-                log.error("%s: %s", printable(name), refusal)
-                return summary_row(name, "failed", answer["report"]) | {"message": refusal}
-            return _success(name, answer, seconds)
-        except (AttributeError, KeyError, TypeError):  # of an earlier run, and changed since
+        if not is_whole_report(answer["report"]):  # of an earlier run, and changed since
             return _failure(
                 name,
                 "The report.json of its earlier result is damaged; remove the folder "
                 f"'{self.output / name}' to segment it again.",
                 seconds,
             )
+        if refusal := self._refusal(answer["report"]):
+            log.error("%s: %s", printable(name), refusal)
+            return summary_row(name, "failed", answer["report"]) | {"message": refusal}
+        return _success(name, answer, seconds)
 
     def _refusal(self, report: dict[str, Any]) -> str:
         """Why a result that was written counts as failed; nothing if it does not."""

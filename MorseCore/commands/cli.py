@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parsed(_parser(), _join_region(words))
     print_any_letter()
     try:
+        os.getcwd()
+    except FileNotFoundError:  # torch's libraries would end the process without a word
+        print("error: The current folder was deleted; change to another one.", file=sys.stderr)
+        return 2
+    try:
         keep_freed_memory(largest=SMALL)
         with terminating(), _speaking(is_verbose=options.verbose):
             code = exit_code_of(lambda: options.run(options), stopped=_STOPPED)

@@ -10,6 +10,7 @@ from MorseCore.service.protocol import CaseSettings
 
 __all__ = ["add", "add_settings", "add_sharing", "settings_of"]
 
+_MOST_JOBS = 256
 _DEFAULT = "brain-mr"  # sees whole heads in any MR contrast
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def add_sharing(parser: argparse.ArgumentParser) -> None:
     """How a batch is shared out among processes."""
     parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N",
+        "--jobs", type=_jobs, default=1, metavar="N",
         help="processes on this machine that segment at the same time; default: 1",
     )  # fmt: skip
     parser.add_argument(
@@ -110,10 +111,13 @@ def add_sharing(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
+def _jobs(text: str) -> int:
+    """A number of processes that one machine may have."""
+    value = int(text) if text.isdecimal() and len(text) < 9 else 0
+    if not 1 <= value <= _MOST_JOBS:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 1 to {_MOST_JOBS}; got '{text}'"
+        )
     return value
 
 

@@ -80,6 +80,8 @@ def find_cases(data: Path) -> Found:
         found = _of_table(data) if data.suffix.lower() in (".csv", ".tsv") else _of_json(data)
     elif data.is_dir():
         found = _of_folder(data)
+    elif data.exists():
+        raise DatasetError(f"'{data}' is neither a file nor a folder, but a device or a pipe.")
     else:
         raise DatasetError(f"There is no file or folder '{data}' (looked from '{Path.cwd()}').")
     _check(found, data)

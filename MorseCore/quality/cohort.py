@@ -1,6 +1,7 @@
 """The results in an output folder, read once for all tables and pages."""
 
 import csv
+import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ __all__ = [
     "PARTICIPANTS",
     "CohortCase",
     "fences",
+    "is_whole_report",
     "keep_participants",
     "participants",
     "read_cohort",
@@ -30,6 +32,34 @@ PARTICIPANTS = "participants.tsv"
 _ABOUT = ("age", "sex", "group")
 _FEWEST = 10  # cases from which a cohort has outliers of its own, as in fsqc
 _WHISKER = 1.5  # interquartile ranges
+_NUMBER = (int, float)
+_ANY = object()  # stands for each key of an object
+_SHAPE: Mapping[str, Any] = {
+    "model": {"name": str, "sha256": str},
+    "input": {"spacing_mm_ijk": [_NUMBER], "shape_kji": [_NUMBER]},
+    "versions": {},
+    "parameters": {},
+    "points": {},
+    "brain": {},
+    "seconds": {_ANY: _NUMBER},
+    "attention": _NUMBER,
+    "peak_memory_mb": _NUMBER,
+    "warnings": [str],
+    "structures": [{
+        "name": str, "coarse_ml": _NUMBER, "refined_ml": _NUMBER, "change_ml": _NUMBER,
+        "shift_p95_mm": _NUMBER, "coarse_probability_ml": _NUMBER,
+        "refined_probability_ml": _NUMBER,
+    }],
+    "labels": [{"name": str, "side": str, "freesurfer": _NUMBER, "color": [_NUMBER]}],
+    "sides": [{"name": str}],
+    "verdict": {"level": str, "reasons": [{"structure": str, "words": str}]},
+}  # fmt: skip
+"""What tables and pages read of a report."""
+_NEEDED = {"model", "structures", "name", "refined_ml", "change_ml", "shift_p95_mm", "words"}
+"""Keys that are always there; others an older release may not have written."""
+_EMPTY = {"verdict", "brain"}
+"""Keys that may be null."""
+log = logging.getLogger(__name__)
 _SIDE = re.compile(r"(left|right)\b[ -]*", re.IGNORECASE)
 
 
@@ -78,14 +108,42 @@ def read_cohort(folder: Path) -> list[CohortCase]:
     """The cases of an output folder whose reports can be read, by name."""
     cases = []
     for path in sorted(folder.glob("*/report.json")):
+        name = printable(path.parent.name)
         try:
-            case = CohortCase(printable(path.parent.name), read_json(path))
-            case.volumes()
-        except (MorseError, OSError, AttributeError, KeyError, TypeError, ValueError):
-            continue  # damaged: it is made again, or the batch's table says what became of it
-        if case.volumes():
-            cases.append(case)
+            report = read_json(path)
+        except (MorseError, OSError):
+            report = {}
+        if is_whole_report(report):
+            cases.append(CohortCase(name, report))
+        else:
+            log.warning("%s is left out of the tables: its report.json is damaged.", name)
     return cases
+
+
+def is_whole_report(report: Any) -> bool:
+    """Whether a ``report.json`` is as one was written, in all that tables and pages read of it.
+
+    A person, a disk or another program may have changed it.
+    """
+    return _fits(report, _SHAPE) and bool(report["structures"])
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether a value of JSON has a shape: types, lists of one shape, objects with its keys."""
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(item, shape[0]) for item in value)
+    if not isinstance(shape, Mapping):
+        return isinstance(value, shape)
+    if not isinstance(value, Mapping):
+        return False
+    if _ANY in shape:
+        return all(_fits(item, shape[_ANY]) for item in value.values())
+    if not value.keys() >= _NEEDED & shape.keys():
+        return False
+    return all(
+        _fits(value[key], part) or (value[key] is None and key in _EMPTY)
+        for key, part in shape.items() if key in value
+    )  # fmt: skip
 
 
 def fences(cases: list[CohortCase]) -> dict[tuple[str, str], tuple[float, float]]:

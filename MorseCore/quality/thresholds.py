@@ -82,7 +82,8 @@ class Threshold:
             raise ConfigError(f"There is no signal '{self.signal}'; there is {', '.join(SIGNALS)}.")
         (low, high), (lower, higher) = self.check, self.implausible
         chain = [x for x in (lower, low, self.typical, high, higher) if x is not None]
-        if any(a >= b for a, b in pairwise(chain)):
+        scaled = map(SIGNALS[self.signal].scaled, chain)  # 0 and 1e-9 ml are one logarithm
+        if any(a >= b for a, b in pairwise(scaled)):
             raise ConfigError(
                 f"The limits of '{self.signal}' must lie in order around what is typical; "
                 f"found {chain}."

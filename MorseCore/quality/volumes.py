@@ -109,7 +109,7 @@ def _structures(case: CohortCase) -> list[Row]:
         side = label.get("side") or side
         rows.append({**item, "structure": item["name"], "side": side, "_name": name.casefold(),
                      **_freesurfer(label.get("freesurfer"), side)})  # fmt: skip
-    if case.report.get("sides", [{}])[-1].get("name") == "total":
+    if (case.report.get("sides") or [{}])[-1].get("name") == "total":
         rows += [_sum(rows, side) for side in ("left", "right")]
     pairs: dict[str, dict[str, Row]] = {}
     for row in rows:

@@ -9,6 +9,7 @@ import os
 import queue
 import secrets
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -50,11 +51,15 @@ class Cluster:
     def __init__(self, address: str, load: Load, notes: Path) -> None:
         try:
             from distributed import Client
+            from distributed.comm import get_address_host_port
         except ImportError:
             raise ConfigError(
                 "--scheduler needs Dask: pip install 'morsesegment[cluster]'."
             ) from None
         try:
+            # A client that finds nobody prints a traceback when it is forgotten.
+            host, port = get_address_host_port(address)
+            socket.create_connection((host, port), timeout=_CONNECT_LIMIT).close()
             self._client: Any = Client(address, timeout=_CONNECT_LIMIT, set_as_default=False)
         except (OSError, ValueError) as error:  # a time-out is one as well
             raise ConfigError(

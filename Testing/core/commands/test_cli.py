@@ -223,3 +223,18 @@ def test_changes_are_counted_by_structure() -> None:
     lines = format_changes([first, second]).splitlines()
     assert len(lines) == 3
     assert "+1.000" in lines[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a current folder from being deleted")
+def test_a_current_folder_that_was_deleted_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os, sys; os.chdir('gone'); os.rmdir('../gone'); "
+        "from MorseCore.commands.cli import main; sys.exit(main(['segment', 'a.nii.gz']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    expected = "error: The current folder was deleted; change to another one.\n"
+    assert (done.returncode, done.stderr) == (2, expected)

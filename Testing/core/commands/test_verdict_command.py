@@ -98,10 +98,11 @@ def test_an_empty_mask_is_a_failure(tmp_path: Path, ml: float, code: int) -> Non
     scan = write_scan(tmp_path / "a.nii.gz")
     rows = [{"name": name, "refined_ml": x, "change_ml": 0.0, "shift_p95_mm": 0.0}
             for name, x in (("ball", 0.0), ("rod", ml))]  # fmt: skip
+    report = {"structures": rows, "model": {"name": "phantom-tiny", "sha256": "0"}}
     shown: list[str] = []
     found = run_batch(
-        [scan], tmp_path / "out", CaseSettings(model="phantom-tiny"),
-        worker=Finished({"structures": rows}), on_result=lambda name, *rest: shown.append(name),
+        [scan], tmp_path / "out", CaseSettings(model="phantom-tiny"), worker=Finished(report),
+        on_result=lambda name, *rest: shown.append(name),
     )  # fmt: skip
     assert found == code
     assert shown == ([] if code else ["a"])  # nothing is shown as a result

@@ -105,6 +105,7 @@ def test_the_block_of_a_model_is_read_as_it_was_written() -> None:
         (("size", "", 1.0, (None, 2.0), (None, 3.0)), "no signal 'size'"),
         (("volume", "", 1.0, (2.0, None), (0.5, None)), "in order"),
         (("volume", "", 1.0, (0.5, None), (0.7, None)), "in order"),
+        (("volume", "", 1e-9, (0.0, None), (None, None)), "in order"),  # one logarithm
     ],
 )
 def test_limits_that_make_no_sense_are_refused(values: tuple, words: str) -> None:

@@ -9,7 +9,13 @@ import pytest
 from cli_client import CommandLine, read_table
 from cohorts import case_report, simulated_cohort
 from MorseCore.errors import ConfigError
-from MorseCore.quality.cohort import CohortCase, fences, participants, read_cohort
+from MorseCore.quality.cohort import (
+    CohortCase,
+    fences,
+    is_whole_report,
+    participants,
+    read_cohort,
+)
 from MorseCore.quality.volumes import VOLUMES, volume_rows, write_volumes
 
 
@@ -131,3 +137,33 @@ def test_a_single_input_has_its_table_with_both_kinds_of_volume(
     # A sum of probabilities is another measure of the same ball, not another ball.
     assert float(row["refined_probability_ml"]) == pytest.approx(float(row["refined_ml"]), rel=0.2)
     assert row["refined_probability_ml"] != row["refined_ml"]
+
+
+@pytest.mark.parametrize("value", [5, None, "x", [1], [{}], {"a": 1}], ids=str)
+@pytest.mark.parametrize(
+    "key",
+    ["model", "input", "versions", "seconds", "attention", "points", "warnings", "structures",
+     "labels", "brain", "verdict"],
+)  # fmt: skip
+def test_a_report_that_was_changed_never_stops_the_others(
+    command: CommandLine, tmp_path: Path, key: str, value: object
+) -> None:
+    spoilt, whole = sorted(simulated_cohort(tmp_path, 2).glob("*/report.json"))
+    report = json.loads(spoilt.read_text(encoding="utf-8")) | {key: value}
+    spoilt.write_text(json.dumps(report), encoding="utf-8")
+    done = command("report", tmp_path)
+    assert done.code == 0, done.err
+    cases = {row["case"] for row in read_table(tmp_path / VOLUMES)}
+    assert whole.parent.name in cases
+    is_left_out = "sub-0000_ses-1_T1w is left out of the tables" in done.err
+    assert is_left_out == (spoilt.parent.name not in cases)
+
+
+def test_what_an_older_release_did_not_write_is_no_damage() -> None:
+    report = case_report({"Left thalamus": 6.0})
+    for key in ("brain", "warnings", "peak_memory_mb"):
+        del report[key]
+    assert is_whole_report(report)
+    assert is_whole_report(report | {"verdict": None})
+    assert not is_whole_report(report | {"structures": []})
+    assert not is_whole_report({key: value for key, value in report.items() if key != "model"})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli_client import RESULT_FILES, ROOT, CommandLine, names, read_table, write_scan
+from cli_client import RESULT_FILES, ROOT, CommandLine, names, read_table, start, write_scan
 from MorseCore.commands import batch
 from MorseCore.commands.batch import run_batch
-from MorseCore.errors import Cancelled, ConfigError
+from MorseCore.errors import Cancelled
 from MorseCore.service.protocol import CaseSettings, Load
 from MorseCore.service.supervisor import WorkerCommand
 
@@ -121,7 +121,8 @@ def test_parts_of_a_batch_do_every_case_once_and_report_joins_them(
 
 
 @pytest.mark.parametrize("words", [("--batch", "0/3"), ("--batch", "4/3"), ("--batch", "2"),
-                                   ("--jobs", "0"), ("--jobs", "x")])  # fmt: skip
+                                   ("--jobs", "0"), ("--jobs", "x"),
+                                   ("--jobs", "99999999")])  # fmt: skip
 def test_parts_and_jobs_that_make_no_sense_are_usage(
     command: CommandLine, scans: Path, tmp_path: Path, words: tuple[str, str]
 ) -> None:
@@ -207,10 +208,14 @@ def test_a_case_that_loses_two_workers_is_given_up_and_costs_no_other(
     assert "lost 2 times" in message
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "", "inproc://x"])
 def test_an_address_where_nobody_answers_is_one_sentence(
-    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scans: Path, tmp_path: Path, address: str
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("MorseCore.service.cluster._CONNECT_LIMIT", 1.0)
-    with pytest.raises(ConfigError, match="No Dask scheduler answers"):
-        run_batch([scans], tmp_path, SETTINGS, scheduler="tcp://127.0.0.1:1")
+    words = ("--model", "phantom-tiny", "--output", tmp_path / "out", "--scheduler", address)
+    process = start("segment", scans, *words)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.startswith(f"error: No Dask scheduler answers at '{address}'")
+    assert len(err.splitlines()) == 1  # nothing of Dask's own behind it

@@ -1,6 +1,5 @@
 """``train RUN``: how far it is, going on with it, making it longer, ending it from elsewhere."""
 
-import json
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -11,30 +10,12 @@ from MorseCore.errors import ConfigError
 from MorseCore.store.model_folder import read_model
 from MorseCore.system.files import is_training_in, only_training_in
 from MorseCore.training.config import OptimisationConfig
-from MorseCore.training.phantoms import write_phantom_dataset
 from MorseCore.training.status import describe_run
 from MorseCore.training.step import learning_rate
 from train_command import train
-from training_runs import records, run_data, start
+from training_runs import records, start
 
 RUN = "runs/tiny"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_phantom_dataset(
-        tmp_path_factory.mktemp("data"), cases=(3, 1, 1), shape=(16, 16, 16)
-    ).parent
-
-
-@pytest.fixture
-def home(tmp_path: Path, data: Path, monkeypatch) -> Path:
-    """The working directory, with ``run.json``."""
-    places = {"dataset": str(data / "dataset.json"), "split": str(data / "splits.json")}
-    config = run_data(data=places, optimisation={"iterations": 4, "batch_size": 1})
-    (tmp_path / "run.json").write_text(json.dumps(config), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def card(home: Path) -> str:

@@ -18,28 +18,11 @@ from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.files import only_training_in
 from MorseCore.training.phantoms import write_phantom_dataset
 from train_command import train
-from training_runs import REPOSITORY, records, run_data
+from training_runs import REPOSITORY, records
 
 UNETR_OF_ANOTHER_SIZE = json.dumps(
     {"name": "unetr", "image_size": [16, 16, 32], "hidden": 12, "mlp": 8, "layers": 4}
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_phantom_dataset(
-        tmp_path_factory.mktemp("data"), cases=(3, 1, 1), shape=(16, 16, 16)
-    ).parent
-
-
-@pytest.fixture
-def home(tmp_path: Path, data: Path, monkeypatch) -> Path:
-    """The working directory, with ``run.json``."""
-    places = {"dataset": str(data / "dataset.json"), "split": str(data / "splits.json")}
-    config = run_data(data=places, optimisation={"iterations": 4, "batch_size": 1})
-    (tmp_path / "run.json").write_text(json.dumps(config), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_run_leaves_a_model_figures_curves_and_a_log(home: Path):
