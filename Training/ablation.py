@@ -30,7 +30,7 @@ from MorseCore.system.files import prepare_output_directory
 from Training.research.shared.commandline import command_line, exit_code, whole_numbers
 from Training.research.study.definition import Row, Table, list_tables, read_table, row_config
 from Training.research.study.results import (
-    Line,
+    ResultLine,
     RowResult,
     collect,
     compare,
@@ -154,7 +154,7 @@ def write(
         )  # fmt: skip
         config = runs[row.name][0].config
         cost = cost_of(config, num_classes=num_classes_of(config)) if result else None
-        lines.append(Line(row, cost, result, differences, failures.get(row.name, "")))
+        lines.append(ResultLine(row, cost, result, differences, failures.get(row.name, "")))
     notes = describe(table, [runs[row.name][0] for row in rows], results, options)
     return write_lines(output, table, lines, notes=notes, end=suffix(options.split))
 

@@ -25,7 +25,7 @@ from MorseCore.quality.cohort import is_whole_report, keep_participants
 from MorseCore.quality.pages import picture_path
 from MorseCore.quality.verdict import LEVELS, describe
 from MorseCore.service.cluster import Cluster, ClusterTask
-from MorseCore.service.protocol import Case, CaseSettings, Load
+from MorseCore.service.protocol import CaseSettings, Load, SegmentCase
 from MorseCore.service.supervisor import SupervisedWorker
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.files import prepare_output_directory, printable, remove_abandoned
@@ -223,7 +223,9 @@ class BatchRun:
             return describe(verdict)
         return ""
 
-    def _ask(self, worker: SupervisedWorker, case: Case, should_stop: ShouldStop) -> dict[str, Any]:
+    def _ask(
+        self, worker: SupervisedWorker, case: SegmentCase, should_stop: ShouldStop
+    ) -> dict[str, Any]:
         def tell(event: Any) -> None:
             if self.progress is not None:
                 self.progress(case.name, str(event["stage"]), float(event["percent"]))
@@ -287,11 +289,13 @@ def run_batch(
     return 1 if failed else 0
 
 
-def case_of(number: int, name: str, scan: Scan, output: Path, settings: CaseSettings) -> Case:
+def case_of(
+    number: int, name: str, scan: Scan, output: Path, settings: CaseSettings
+) -> SegmentCase:
     """The request of one case of a batch."""
     output = output.absolute()
     chosen = {**vars(settings), "series": scan.series or settings.series}
-    return Case(
+    return SegmentCase(
         id=number, input=str(scan.path.absolute()), output=str(output / name), name=name,
         picture=str(picture_path(output, name)), **chosen,
     )  # fmt: skip

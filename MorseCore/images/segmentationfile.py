@@ -15,14 +15,20 @@ from MorseCore.images.imageio import check_is_there, geometry_of, write_itk_imag
 from MorseCore.images.itkpath import itk_path
 from MorseCore.result import Structure
 
-__all__ = ["Segment", "is_segmentation", "read_layers", "read_segments", "write_segmentation_nrrd"]
+__all__ = [
+    "FileSegment",
+    "is_segmentation",
+    "read_layers",
+    "read_segments",
+    "write_segmentation_nrrd",
+]
 
 _SUFFIX = ".seg.nrrd"
 _CODE = re.compile(r"[A-Za-z0-9.-]+\^[A-Za-z0-9.-]+")  # scheme and code of a terminology entry
 
 
 @dataclass(frozen=True)
-class Segment:
+class FileSegment:
     """A segment as its file names it."""
 
     name: str
@@ -38,7 +44,7 @@ def is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(_SUFFIX)
 
 
-def read_segments(path: Path) -> tuple[Segment, ...]:
+def read_segments(path: Path) -> tuple[FileSegment, ...]:
     """The segments that a NRRD file names, in its order; none if it names none.
 
     :raises ImageError: if there is no such file, or it is no NRRD file.
@@ -76,7 +82,7 @@ def read_layers(path: Path) -> tuple[np.ndarray, Geometry]:
     return layers.reshape(-1, *geometry.shape), geometry
 
 
-def _segment(entries: Mapping[str, str], prefix: str, number: int) -> Segment:
+def _segment(entries: Mapping[str, str], prefix: str, number: int) -> FileSegment:
     def number_of(key: str, default: int) -> int:
         text = entries.get(prefix + key, "").strip()
         return int(text) if text.isdecimal() else default
@@ -85,7 +91,7 @@ def _segment(entries: Mapping[str, str], prefix: str, number: int) -> Segment:
     tags = entries.get(f"{prefix}Tags", "").partition("TerminologyEntry:")[2].partition("|")[0]
     parts = tags.split("~")[2:4]  # type and modifier; before them the context and the category
     codes = [match.group() for part in parts if (match := _CODE.match(part))]
-    return Segment(
+    return FileSegment(
         name or f"segment {number + 1}", number_of("LabelValue", number + 1),
         number_of("Layer", 0), " ".join(codes),
     )  # fmt: skip

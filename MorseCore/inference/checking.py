@@ -16,8 +16,8 @@ from MorseCore.inference.options import RunMonitor
 from MorseCore.inference.report import is_slice, modality_warning, view_warning
 from MorseCore.network import Network
 from MorseCore.quality.signals import (
-    Measured,
     Region,
+    SignalValue,
     dice_of_classes,
     measure_masks,
 )
@@ -143,8 +143,8 @@ def check_result(
     """
     measured = [
         *measure_masks(result.refined, result.structures, result.geometry, _region(place)),
-        Measured("attention", "", result.report["attention"]),
-        Measured("thickness", "", round(max(part.geometry.spacing), 4)),
+        SignalValue("attention", "", result.report["attention"]),
+        SignalValue("thickness", "", round(max(part.geometry.spacing), 4)),
     ]  # fmt: skip
     if passes is not None:
         if passes.agreement is not None:
@@ -166,14 +166,14 @@ def _region(place: Placement) -> Region:
     return Region(start, stop, is_flat=dims == 2 or part.shape[0] == 1)
 
 
-def _agreements(signal: str, dice: np.ndarray, info: ModelInfo) -> list[Measured]:
+def _agreements(signal: str, dice: np.ndarray, info: ModelInfo) -> list[SignalValue]:
     seen = [
-        Measured(signal, item.name, round(float(value), 4))
+        SignalValue(signal, item.name, round(float(value), 4))
         for item, value in zip(info.structures, dice, strict=True)
         if not np.isnan(value)
     ]
     mean = float(np.mean([item.value for item in seen])) if seen else 0.0
-    return [*seen, Measured(signal, "", round(mean, 4))]
+    return [*seen, SignalValue(signal, "", round(mean, 4))]
 
 
 def thresholds_of(info: ModelInfo) -> list[Threshold]:

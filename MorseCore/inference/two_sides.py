@@ -14,7 +14,7 @@ from MorseCore.images.modelgrid import tilt
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import MAX_LISTED_POINTS
 from MorseCore.metrics.comparison import compare_masks
-from MorseCore.quality.signals import Measured
+from MorseCore.quality.signals import SignalValue
 from MorseCore.quality.thresholds import Threshold
 from MorseCore.quality.verdict import join_verdicts
 from MorseCore.result import RenderedPoints, Segmentation, Structure
@@ -148,7 +148,7 @@ def _joined_verdict(
         for n, side in enumerate(SIDES)
     }  # fmt: skip
     pairs = [
-        Measured("asymmetry", row["name"], abs(row["asymmetry"]))
+        SignalValue("asymmetry", row["name"], abs(row["asymmetry"]))
         for row in sides
         if row["asymmetry"] is not None
     ]

@@ -51,7 +51,7 @@ class FoundRegion:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class LocatedRegions:
     """What a locator says of a scan."""
 
     regions: tuple[FoundRegion, ...]
@@ -94,7 +94,7 @@ class Finder:
                 f"one; found {', '.join(info.structures)}."
             )
 
-    def find(self, volume: Volume, accept: tuple[str, ...], monitor: RunMonitor) -> Found:
+    def find(self, volume: Volume, accept: tuple[str, ...], monitor: RunMonitor) -> LocatedRegions:
         """The regions in a scan; those of structures that are not in it are left out.
 
         :raises ImageError: if the scan shows nothing that the locating model trusts.
@@ -123,7 +123,7 @@ class Finder:
             )
         notes += [f"'{self._info.model}' found no {name}." for name in missing]
         contrast = contrast_of(found, self._predictor.info)
-        return Found(tuple(regions), contrast, found.agreement, found.brain, tuple(notes))
+        return LocatedRegions(tuple(regions), contrast, found.agreement, found.brain, tuple(notes))
 
 
 def finder_of(predictor: VolumePredictor) -> Finder:
@@ -340,7 +340,7 @@ class _Share:
 
 
 def _check_contrast(
-    found: Found, predictor: VolumePredictor, volume: Volume, options: PredictOptions
+    found: LocatedRegions, predictor: VolumePredictor, volume: Volume, options: PredictOptions
 ) -> list[str]:
     """A model of one weighting is not run on another; returns sentences for the report."""
     wanted = predictor.info.contrast

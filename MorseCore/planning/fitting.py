@@ -15,7 +15,7 @@ from MorseCore.planning.rules import Candidate, Draft, thin_structures
 from MorseCore.planning.trial import (
     ENOUGH,
     Budget,
-    Measured,
+    TrialCost,
     budget_of,
     data_bytes,
     is_enough,
@@ -36,7 +36,7 @@ _LATE = 1.05  # times the hours given
 Bar = Callable[[Sequence[Any], str], Sequence[Any]]
 """Shows how far it is: a list, and what is done with it."""
 
-Tried = list[tuple[Candidate, Measured]]
+Tried = list[tuple[Candidate, TrialCost]]
 
 
 def fit_to_hours(
@@ -133,8 +133,8 @@ def _changed(plan: Plan, changes: Mapping[str, Any]) -> Plan:
 
 
 def _choose(
-    measured: Sequence[tuple[Candidate, Measured]], *, hours: float
-) -> tuple[Candidate, Measured]:
+    measured: Sequence[tuple[Candidate, TrialCost]], *, hours: float
+) -> tuple[Candidate, TrialCost]:
     """The largest with enough steps; a coarser spacing only where nothing else has them."""
     fitting = [pair for pair in measured if is_enough(pair[1], hours=hours)]
     return fitting[-1] if fitting else measured[0]
@@ -142,7 +142,7 @@ def _choose(
 
 def _try(
     name: str, plan: Plan, folder: Path, fingerprint: Fingerprint, world: World
-) -> Measured | None:
+) -> TrialCost | None:
     """A trial with two cases of middling size."""
     order = sorted(fingerprint.cases, key=lambda c: c.size[0] * c.size[1] * c.size[2])
     middle = max(0, len(order) // 2 - 1)
@@ -162,7 +162,7 @@ def _try(
 
 
 def _with_expectations(
-    plan: Plan, result: Measured, minutes: Mapping[str, float], fingerprint: Fingerprint,
+    plan: Plan, result: TrialCost, minutes: Mapping[str, float], fingerprint: Fingerprint,
     world: World,
 ) -> Plan:  # fmt: skip
     """The plan with its time and memory, and what they give reason to warn about."""

@@ -16,7 +16,7 @@ from MorseCore.metrics.subjects import read_rows, subjects_of
 from MorseCore.training.dataset import named_labels
 from MorseCore.training.layouts import is_dataset, list_cases
 
-__all__ = ["Found", "FoundCase", "LabelFile", "find_cases"]
+__all__ = ["FoundData", "FoundCase", "LabelFile", "find_cases"]
 
 _MARK = re.compile(  # what a label map's name has more than its image's
     r"[-_. ]?(segmentation|seg|dseg|labelmap|labels?|masks?|gt)$", re.IGNORECASE
@@ -57,7 +57,7 @@ class FoundCase:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundData:
     """What a person's data are."""
 
     layout: str
@@ -71,7 +71,7 @@ class Found:
     """Sentences about what was chosen or left out."""
 
 
-def find_cases(data: Path) -> Found:
+def find_cases(data: Path) -> FoundData:
     """The cases of a folder, a ``dataset.json`` or a table.
 
     :raises DatasetError: if there are none, or files that a table names are missing.
@@ -89,7 +89,7 @@ def find_cases(data: Path) -> Found:
     return replace(found, cases=tuple(sorted(cases, key=lambda case: case.name)))
 
 
-def _of_folder(folder: Path) -> Found:
+def _of_folder(folder: Path) -> FoundData:
     described = folder / "dataset.json"
     if described.is_file() and is_dataset(_json(described)):
         return _of_json(described)
@@ -104,7 +104,7 @@ def _of_folder(folder: Path) -> Found:
     return _of_neighbours(folder)
 
 
-def _of_json(path: Path) -> Found:
+def _of_json(path: Path) -> FoundData:
     """The layout of the Decathlon or of nnU-Net."""
     data = _json(path)
     if not is_dataset(data):
@@ -124,14 +124,14 @@ def _of_json(path: Path) -> Found:
     channels = data.get("channel_names") or data.get("modality") or {}
     modality = str(next(iter(channels.values()), "")) if isinstance(channels, dict) else ""
     is_nnunet = "channel_names" in data or "file_ending" in data
-    return Found(
+    return FoundData(
         f"nnU-Net ({path.name})" if is_nnunet else f"Decathlon ({path.name})",
         str(data.get("name") or path.parent.resolve().name), tuple(cases), modality,
         str(data.get("licence") or ""),
     )  # fmt: skip
 
 
-def _of_two_folders(folder: Path, images: Path, labels: Path) -> Found:
+def _of_two_folders(folder: Path, images: Path, labels: Path) -> FoundData:
     """Equal names, or the image with a channel's number behind it."""
     described = folder / "dataset.json"
     names: Mapping[int, str] = {}
@@ -160,11 +160,11 @@ def _of_two_folders(folder: Path, images: Path, labels: Path) -> Found:
     unused = sorted({p.name for p in found.values()} - {case.image.name for case in cases})
     if unused and cases:
         notes.append(f"Left out, since they have no label map: {_few(unused)}.")
-    return Found(f"folders '{images.name}' and '{labels.name}'", folder.resolve().name,
+    return FoundData(f"folders '{images.name}' and '{labels.name}'", folder.resolve().name,
                  tuple(cases), notes=tuple(notes))  # fmt: skip
 
 
-def _of_bids(folder: Path) -> Found:
+def _of_bids(folder: Path) -> FoundData:
     """Images of ``sub-*``, label maps of ``derivatives`` (or beside the images)."""
     files = [path for path in folder.rglob("sub-*") if _is_image(path)]
     labels = [p for p in files if _entities(p)["suffix"] in ("dseg", "mask", "seg")]
@@ -191,7 +191,7 @@ def _of_bids(folder: Path) -> Found:
     several = [case.name for case in cases if len(case.labels) > 1]
     if several:
         notes.append(f"All label maps of a visit are taken together, as in {_few(several)}.")
-    return Found("BIDS", folder.resolve().name, tuple(cases), notes=tuple(notes))
+    return FoundData("BIDS", folder.resolve().name, tuple(cases), notes=tuple(notes))
 
 
 def _bids_label(path: Path, root: Path) -> LabelFile:
@@ -239,7 +239,7 @@ def _is_table_of_pairs(path: Path) -> bool:
     return bool(rows) and {"image", "label"} <= set(rows[0])
 
 
-def _of_table(path: Path) -> Found:
+def _of_table(path: Path) -> FoundData:
     """A line a case: ``image``, ``label``, and perhaps ``case`` and ``subject``."""
     rows = read_rows(path)
     if not rows or not {"image", "label"} <= set(rows[0]):
@@ -253,10 +253,10 @@ def _of_table(path: Path) -> Found:
         subject = row.get("subject") or row.get("patient") or ""
         label = LabelFile(path.parent / row["label"])
         cases.append(FoundCase(name, image, (label,), subject))
-    return Found(f"table {path.name}", path.parent.resolve().name, tuple(cases))
+    return FoundData(f"table {path.name}", path.parent.resolve().name, tuple(cases))
 
 
-def _of_neighbours(folder: Path) -> Found:
+def _of_neighbours(folder: Path) -> FoundData:
     """Images beside label maps called like them, in one folder or one folder a case."""
     cases = list(_neighbours(_images_in(folder), ""))
     for part in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
@@ -267,7 +267,7 @@ def _of_neighbours(folder: Path) -> Found:
             cases.append(FoundCase(part.name, plain[0], (LabelFile(marked[0]),)))
         else:
             cases.extend(_neighbours(files, f"{part.name}_"))
-    return Found("images beside label maps", folder.resolve().name, tuple(cases))
+    return FoundData("images beside label maps", folder.resolve().name, tuple(cases))
 
 
 def _neighbours(files: Iterable[Path], before: str) -> Iterator[FoundCase]:
@@ -321,7 +321,7 @@ def _subject_of(case: FoundCase) -> str:
     return match.group(1) if match else case.name
 
 
-def _check(found: Found, data: Path) -> None:
+def _check(found: FoundData, data: Path) -> None:
     """Refuse nothing, names that stand twice, and files that are not there."""
     if not found.cases:
         raise DatasetError(f"'{data}' holds no image with a label map; {_EXPECTED}.")

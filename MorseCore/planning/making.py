@@ -11,7 +11,7 @@ from MorseCore.errors import ConfigError
 from MorseCore.metrics.subjects import read_subjects
 from MorseCore.planning.doubts import doubts_about
 from MorseCore.planning.fitting import Bar, fit_to_hours
-from MorseCore.planning.layouts import Found, FoundCase, find_cases
+from MorseCore.planning.layouts import FoundCase, FoundData, find_cases
 from MorseCore.planning.measures import Fingerprint, measure_cases
 from MorseCore.planning.names import Matching, match_names, parts_of
 from MorseCore.planning.planfile import (
@@ -163,7 +163,7 @@ def model_name(text: str) -> str:
     return kept or "model"
 
 
-def _with_subjects(found: Found, wishes: Wishes) -> Found:
+def _with_subjects(found: FoundData, wishes: Wishes) -> FoundData:
     if not wishes.subjects:
         return found
     subjects = read_subjects(Path(wishes.subjects))

@@ -16,7 +16,7 @@ from MorseCore.images.imageio import read_volume
 from MorseCore.images.segmentationfile import is_segmentation, read_segments
 from MorseCore.planning.layouts import FoundCase, LabelFile
 
-__all__ = ["Matching", "Part", "Structure", "key_of", "match_names", "parts_of", "side_of"]
+__all__ = ["Matching", "Part", "PlannedStructure", "key_of", "match_names", "parts_of", "side_of"]
 
 _SIDES = {"l": "left", "lt": "left", "lft": "left", "left": "left",
           "r": "right", "rt": "right", "rgt": "right", "right": "right"}  # fmt: skip
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Structure:
+class PlannedStructure:
     """What is learned: one foreground class."""
 
     value: int
@@ -57,7 +57,7 @@ class Structure:
 class Matching:
     """Structures, and where each case has them."""
 
-    structures: tuple[Structure, ...]
+    structures: tuple[PlannedStructure, ...]
     parts: Mapping[str, Mapping[int, tuple[Part, ...]]]
     """Case -> value of the structure -> its segments."""
     notes: tuple[str, ...]
@@ -139,7 +139,7 @@ def match_names(
     wanted = {key_of(written): meant for written, meant in names.items()}
     _check_known(wanted, {key_of(p.name): p.name for p in every}, "names")
     codes = _telling_codes(found)
-    groups: dict[str, Structure] = {}
+    groups: dict[str, PlannedStructure] = {}
     placed: dict[str, dict[str, list[Part]]] = {}
     for case in cases:
         mine: dict[str, list[Part]] = {}
@@ -149,7 +149,7 @@ def match_names(
                 continue
             key = codes.get(part.code) if meant == part.name else None
             key = key or key_of(meant)
-            group = groups.setdefault(key, Structure(len(groups) + 1, meant))
+            group = groups.setdefault(key, PlannedStructure(len(groups) + 1, meant))
             group.spellings.setdefault(part.name, []).append(case.name)
             number = "mask" if part.is_mask else str(part.value)
             group.numbers.setdefault(number, []).append(case.name)
@@ -194,7 +194,9 @@ def _check_known(said: Iterable[str], known: Mapping[str, str], where: str) -> N
             )
 
 
-def _notes(structures: Sequence[Structure], cases: int, codes: Mapping[str, str]) -> Iterable[str]:
+def _notes(
+    structures: Sequence[PlannedStructure], cases: int, codes: Mapping[str, str]
+) -> Iterable[str]:
     for one in structures:
         others = [written for written in one.spellings if written != one.name]
         if others:
@@ -217,7 +219,7 @@ def _notes(structures: Sequence[Structure], cases: int, codes: Mapping[str, str]
     yield from _near_misses(structures)
 
 
-def _numbers_differ(one: Structure) -> str:
+def _numbers_differ(one: PlannedStructure) -> str:
     most = max(one.numbers, key=lambda n: len(one.numbers[n]))
     rest = [f"{n} in {', '.join(c[:3])}" for n, c in one.numbers.items() if n != most]
     return (
@@ -226,7 +228,7 @@ def _numbers_differ(one: Structure) -> str:
     )
 
 
-def _near_misses(structures: Sequence[Structure]) -> Iterable[str]:
+def _near_misses(structures: Sequence[PlannedStructure]) -> Iterable[str]:
     """Two names that are nearly one, of which no case has both."""
     for first in structures:
         for second in structures:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from MorseCore.planning.doubts import duplicates_of
-from MorseCore.planning.layouts import Found, FoundCase
+from MorseCore.planning.layouts import FoundCase, FoundData
 from MorseCore.planning.measures import Fingerprint
 from MorseCore.planning.names import Matching, side_of
 
@@ -65,7 +65,7 @@ class Draft:
 
 
 def draft_training(
-    found: Found, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool
+    found: FoundData, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool
 ) -> tuple[Draft, list[Candidate]]:
     """All that the data decide, and the sizes between which time decides, the cheapest first."""
     dims, axes, why_dims = _dimensions(fingerprint)
@@ -238,7 +238,7 @@ def _put_points(draft: Draft) -> None:
               )  # fmt: skip
 
 
-def _put_card(draft: Draft, found: Found, matching: Matching, fingerprint: Fingerprint) -> None:
+def _put_card(draft: Draft, found: FoundData, matching: Matching, fingerprint: Fingerprint) -> None:
     """What a person has not said stays blank, and says so."""
     names = ", ".join(s.name for s in matching.structures)
     modality = fingerprint.modality

@@ -23,7 +23,7 @@ from MorseCore.training.samples import CropDataset
 from MorseCore.training.step import Stepper
 from MorseCore.training.validation import Validator
 
-__all__ = ["Budget", "Measured", "budget_of", "data_bytes", "is_enough", "measure_steps"]
+__all__ = ["Budget", "TrialCost", "budget_of", "data_bytes", "is_enough", "measure_steps"]
 
 log = logging.getLogger(__name__)
 _STEPS = 20  # half of them before points are trained, half with them
@@ -40,7 +40,7 @@ _QUICK = 10_000  # iterations up to which a larger rate is better
 
 
 @dataclass(frozen=True)
-class Measured:
+class TrialCost:
     """What a trial says of one size of network."""
 
     name: str
@@ -82,7 +82,7 @@ class Budget:
 def measure_steps(
     name: str, config: RunConfig, cases: Sequence[PreparedCase], world: World, *,
     num_classes: int, read: float,
-) -> Measured | None:  # fmt: skip
+) -> TrialCost | None:  # fmt: skip
     """Train a network of this size for twenty steps and segment a case with it.
 
     :param cases: some of the training's, prepared.
@@ -114,7 +114,7 @@ def measure_steps(
         log.info("%s: the memory is too small for it", name)
         return None
     memory = step_bytes(config, world.device, num_classes=num_classes)
-    return Measured(name, seconds, validated, read, memory)
+    return TrialCost(name, seconds, validated, read, memory)
 
 
 def _timed_steps(
@@ -146,12 +146,12 @@ def _timed_steps(
     return sum(halves) / len(halves)
 
 
-def is_enough(measured: Measured, *, hours: float) -> bool:
+def is_enough(measured: TrialCost, *, hours: float) -> bool:
     """Whether the time given allows a network of this size the steps that it needs."""
     return hours * 3600 * _SAFE / measured.seconds >= ENOUGH
 
 
-def budget_of(measured: Measured, *, hours: float, cases: int, validated: int) -> Budget:
+def budget_of(measured: TrialCost, *, hours: float, cases: int, validated: int) -> Budget:
     """Iterations and validations for the hours given.
 
     :param cases: that are read.

@@ -21,7 +21,7 @@ from MorseCore.quality.thresholds import SIGNALS, Threshold, VerdictInfo
 
 __all__ = [
     "WRONG",
-    "Run",
+    "JudgedRun",
     "add_volumes",
     "fit_thresholds",
     "named_volumes",
@@ -47,7 +47,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Run:
+class JudgedRun:
     """One segmentation whose truth is known."""
 
     subject: str
@@ -63,21 +63,21 @@ class Run:
     entropy_inside: float = 0.0
 
 
-def runs_of(cases: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+def runs_of(cases: Mapping[str, Mapping[str, Any]]) -> list[JudgedRun]:
     """The runs that :func:`MorseCore.training.verdicts.measure_runs` wrote, by case."""
     runs = []
     for case in cases.values():
         for row in case["runs"]:
             start = (case["subject"], row["kind"], row["strength"])
             if "refused" in row:
-                runs.append(Run(*start, rules=_REFUSED))
+                runs.append(JudgedRun(*start, rules=_REFUSED))
                 continue
             values = {
                 (signal, name): value
                 for signal, table in row["signals"].items()
                 for name, value in table.items()
             }
-            runs.append(Run(
+            runs.append(JudgedRun(
                 *start, values, row["rules"], row["quality"],
                 row["entropy"], row["entropy_inside"],
             ))  # fmt: skip
@@ -134,7 +134,7 @@ def volumes_alone(volumes: Mapping[str, Sequence[float]], *, origin: str) -> Ver
     return VerdictInfo(tuple(found), origin=origin) if found else None
 
 
-def _usuals(good: Sequence[Run], volumes: Mapping[str, Sequence[float]]) -> Usuals:
+def _usuals(good: Sequence[JudgedRun], volumes: Mapping[str, Sequence[float]]) -> Usuals:
     """:param volumes: of the training's label maps, which count in place of the runs' own."""
     seen: dict[Key, list[float]] = {}
     for run in good:
@@ -148,7 +148,7 @@ def _usuals(good: Sequence[Run], volumes: Mapping[str, Sequence[float]]) -> Usua
     }
 
 
-def _distances(runs: Sequence[Run], usuals: Usuals) -> np.ndarray:
+def _distances(runs: Sequence[JudgedRun], usuals: Usuals) -> np.ndarray:
     """(runs, :data:`SIGNALS`): the largest distance among a signal's structures."""
     table = np.zeros((len(runs), len(_NAMES)))
     for n, run in enumerate(runs):
@@ -159,7 +159,9 @@ def _distances(runs: Sequence[Run], usuals: Usuals) -> np.ndarray:
     return table
 
 
-def _good_distances(good: Sequence[Run], volumes: Mapping[str, Sequence[float]]) -> np.ndarray:
+def _good_distances(
+    good: Sequence[JudgedRun], volumes: Mapping[str, Sequence[float]]
+) -> np.ndarray:
     """Of each good run by what is usual of the other subjects: (runs, signals)."""
     rows = []
     for run in good:
@@ -187,7 +189,7 @@ def _limit(distances: np.ndarray, subjects: Sequence[str]) -> float:
 
 
 def fit_thresholds(
-    runs: Sequence[Run],
+    runs: Sequence[JudgedRun],
     volumes: Mapping[str, Sequence[float]],
     *,
     origin: str = "",
@@ -214,7 +216,7 @@ def fit_thresholds(
 
 
 def _implausible(
-    runs: Sequence[Run], usuals: Usuals, limits: Mapping[str, float]
+    runs: Sequence[JudgedRun], usuals: Usuals, limits: Mapping[str, float]
 ) -> dict[str, float]:
     """Of each signal the least multiple of its limit beyond which runs are wrong."""
     seen = [run for run in runs if run.kind not in APART and run.values]
@@ -249,7 +251,7 @@ def _plain(is_log: bool, value: float | None) -> float | None:
     return float(f"{exp(value) if is_log else value:.5g}")
 
 
-def severity_of(run: Run, thresholds: Sequence[Threshold], *, mode: str = "fast") -> float:
+def severity_of(run: JudgedRun, thresholds: Sequence[Threshold], *, mode: str = "fast") -> float:
     """As a verdict has it: above 1 is ``check``, from 2 on ``implausible``.
 
     :param mode: ``fast`` leaves out what only ``full`` measures.

@@ -9,7 +9,7 @@ import numpy as np
 from MorseCore.metrics.evaluation import bootstrap_difference
 from MorseCore.quality.fitting import (
     WRONG,
-    Run,
+    JudgedRun,
     fit_thresholds,
     severity_of,
 )
@@ -26,13 +26,13 @@ _RESAMPLES = 1000
 class _Judged:
     """A run with the severities that limits of other subjects give it."""
 
-    run: Run
+    run: JudgedRun
     fast: float
     full: float
 
 
 def figures_of(
-    runs: Sequence[Run],
+    runs: Sequence[JudgedRun],
     volumes: Mapping[str, Sequence[float]],
     *,
     fixed: Sequence[Threshold] = (),
@@ -75,7 +75,7 @@ def figures_of(
 
 
 def _cross_judged(
-    runs: Sequence[Run], volumes: Mapping[str, Sequence[float]], fixed: Sequence[Threshold]
+    runs: Sequence[JudgedRun], volumes: Mapping[str, Sequence[float]], fixed: Sequence[Threshold]
 ) -> list[_Judged]:
     subjects = sorted({run.subject for run in runs})
     result = []

@@ -10,7 +10,7 @@ from MorseCore.geometry import Geometry
 from MorseCore.result import Structure
 
 __all__ = [
-    "Measured",
+    "SignalValue",
     "Region",
     "dice_of_classes",
     "measure_masks",
@@ -18,7 +18,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Measured:
+class SignalValue:
     """One value of one signal."""
 
     signal: str
@@ -39,31 +39,31 @@ class Region:
 
 def measure_masks(
     labels: np.ndarray, structures: Sequence[Structure], geometry: Geometry, region: Region
-) -> list[Measured]:
+) -> list[SignalValue]:
     """Volume, stray pieces, holes and contact of each structure, and the volume of all.
 
     :param labels: (K, J, I), the mask that a person gets.
     """
     count = max((s.value for s in structures), default=0)
     boxes = ndimage.find_objects(labels, max_label=count)
-    found: list[Measured] = []
+    found: list[SignalValue] = []
     ml, total = geometry.voxel_volume / 1000, 0
     for item in structures:
         box = boxes[item.value - 1]
         if box is None:
-            found.append(Measured("volume", item.name, 0.0))
+            found.append(SignalValue("volume", item.name, 0.0))
             continue
         part = labels[box]
         mask = part == item.value
         voxels = int(np.count_nonzero(mask))
         total += voxels
         found += [
-            Measured("volume", item.name, round(voxels * ml, 4)),
-            Measured("stray", item.name, round(_stray(mask, voxels), 4)),
-            Measured("holes", item.name, round(_holes(mask, part, voxels), 4)),
-            Measured("contact", item.name, round(_contact(mask, box, geometry, region), 4)),
+            SignalValue("volume", item.name, round(voxels * ml, 4)),
+            SignalValue("stray", item.name, round(_stray(mask, voxels), 4)),
+            SignalValue("holes", item.name, round(_holes(mask, part, voxels), 4)),
+            SignalValue("contact", item.name, round(_contact(mask, box, geometry, region), 4)),
         ]
-    found.append(Measured("volume", "", round(total * ml, 4)))
+    found.append(SignalValue("volume", "", round(total * ml, 4)))
     return found
 
 

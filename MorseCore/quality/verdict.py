@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from MorseCore.quality.signals import Measured
+from MorseCore.quality.signals import SignalValue
 from MorseCore.quality.thresholds import ANY, SIGNALS, Threshold
 
 __all__ = ["LEVELS", "Reason", "describe", "join_verdicts", "judge"]
@@ -39,7 +39,7 @@ class Reason:
 
 
 def judge(
-    measured: Sequence[Measured],
+    measured: Sequence[SignalValue],
     thresholds: Iterable[Threshold],
     *,
     rules: Sequence[Reason] = (),
@@ -71,7 +71,7 @@ def _verdict(
     reasons: Sequence[Reason],
     severity: float,
     structures: Iterable[str],
-    measured: Sequence[Measured],
+    measured: Sequence[SignalValue],
     not_checked: Sequence[str],
     mode: str,
 ) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _verdict(
     }
 
 
-def _table(measured: Sequence[Measured]) -> dict[str, dict[str, float]]:
+def _table(measured: Sequence[SignalValue]) -> dict[str, dict[str, float]]:
     """Signal -> structure -> value."""
     table: dict[str, dict[str, float]] = {}
     for item in measured:
@@ -106,7 +106,7 @@ def level_of(severity: float) -> str:
     return LEVELS[min(2, int(severity))] if severity > 1 else LEVELS[0]
 
 
-def _reason(item: Measured, limit: Threshold, severity: float) -> Reason:
+def _reason(item: SignalValue, limit: Threshold, severity: float) -> Reason:
     signal = SIGNALS[item.signal]
     is_low = item.value < limit.typical
     bound = limit.check[0 if is_low else 1]
@@ -130,7 +130,7 @@ def _unit(unit: str) -> str:
 
 
 def _not_checked(
-    measured: Sequence[Measured], limits: Mapping[tuple[str, str], Threshold]
+    measured: Sequence[SignalValue], limits: Mapping[tuple[str, str], Threshold]
 ) -> list[str]:
     """Signals without a limit, or that were not measured."""
     stated = {signal for signal, _ in limits}
@@ -141,7 +141,7 @@ def _not_checked(
 def join_verdicts(
     verdicts: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, Mapping[str, str]],
-    pairs: Sequence[Measured],
+    pairs: Sequence[SignalValue],
     thresholds: Iterable[Threshold],
 ) -> dict[str, Any]:
     """One verdict of those of two sides, with the difference between them.
@@ -165,7 +165,7 @@ def join_verdicts(
                 "words": words.replace("{}", name) if "{}" in words else f"{name}: {words}",
             }))  # fmt: skip
         measured += [
-            Measured(signal, named(side, name), value)
+            SignalValue(signal, named(side, name), value)
             for signal, values in verdict["signals"].items()
             for name, value in values.items()
         ]

@@ -71,7 +71,7 @@ from MorseCore.errors import ConfigError
 __all__ = [
     "REQUESTS",
     "Cancel",
-    "Case",
+    "SegmentCase",
     "CaseSettings",
     "Describe",
     "Load",
@@ -143,7 +143,7 @@ class Load(CaseSettings, Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case(Load):
+class SegmentCase(Load):
     """A scan of a batch: read, segmented and written by the worker."""
 
     input: str
@@ -188,7 +188,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "describe": Describe,
     "segment": Segment,
     "load": Load,
-    "case": Case,
+    "case": SegmentCase,
     "render": Render,
     "surface": Surface,
     "cancel": Cancel,

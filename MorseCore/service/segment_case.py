@@ -18,7 +18,7 @@ from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.whole_scan import open_session
 from MorseCore.quality.mosaic import write_mosaic
 from MorseCore.result import Segmentation
-from MorseCore.service.protocol import Case, Load
+from MorseCore.service.protocol import Load, SegmentCase
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.files import prepare_output_directory, printable
 from MorseCore.system.processes import peak_memory
@@ -28,7 +28,7 @@ __all__ = ["check_choices", "options_of", "segment_case"]
 log = logging.getLogger(__name__)
 
 
-def options_of(request: Load | Case) -> PredictOptions:
+def options_of(request: Load | SegmentCase) -> PredictOptions:
     """How a request wants to be segmented. :raises ConfigError: if that makes no sense."""
     return PredictOptions(
         roi=parse_roi(request.roi) if request.roi else None,
@@ -47,7 +47,7 @@ def check_choices(request: Load, predictor: VolumePredictor) -> None:
 
 
 def segment_case(
-    request: Case,
+    request: SegmentCase,
     predictor: VolumePredictor,
     *,
     progress: Callable[[str, float], None],
@@ -69,7 +69,7 @@ def segment_case(
 
 
 def _segment(
-    request: Case,
+    request: SegmentCase,
     predictor: VolumePredictor,
     progress: Callable[[str, float], None],
     should_stop: Callable[[], bool],
@@ -109,7 +109,9 @@ def _segment(
     return {"status": "done", "report": report}
 
 
-def _draw(request: Case, scan: Callable[[], Volume], result: Callable[[], Segmentation]) -> None:
+def _draw(
+    request: SegmentCase, scan: Callable[[], Volume], result: Callable[[], Segmentation]
+) -> None:
     """The case's picture for the cohort's page; what cannot be drawn costs no result."""
     path = Path(request.picture or "")
     try:
@@ -120,7 +122,7 @@ def _draw(request: Case, scan: Callable[[], Volume], result: Callable[[], Segmen
 
 
 def _made_from(
-    request: Case, source: Path, options: PredictOptions, predictor: VolumePredictor
+    request: SegmentCase, source: Path, options: PredictOptions, predictor: VolumePredictor
 ) -> dict[str, Any]:
     """What has to be equal for a finished case to be left alone."""
     made_from = {

@@ -127,7 +127,7 @@ class SupervisedWorker:
         with SupervisedWorker() as worker:
             worker.ask(Load(id=0, model="hippocampus-t1"))
             for n, path in enumerate(paths, start=1):
-                answer = worker.ask(Case(id=n, input=str(path), ...), silence={"read": 60})
+                answer = worker.ask(SegmentCase(id=n, input=str(path), ...), silence={"read": 60})
 
     :param command: None: under this Python.
     :param threads: that it computes with; None: as many as its libraries like.

@@ -25,12 +25,12 @@ from MorseCore.service.failures import error_event, spoils_device
 from MorseCore.service.lines import ByteStream, Line, find_id, read_lines
 from MorseCore.service.protocol import (
     Cancel,
-    Case,
     Describe,
     Load,
     Render,
     Request,
     Segment,
+    SegmentCase,
     Shutdown,
     Surface,
     encode_event,
@@ -141,7 +141,7 @@ class Worker:
             Describe: self._describe,
             Segment: self._segment,
             Load: self._load,
-            Case: self._case,
+            SegmentCase: self._case,
             Render: self._render,
             Surface: self._surface,
         }
@@ -195,7 +195,7 @@ class Worker:
         check_choices(request, predictor)
         return {"sha256": predictor.info.sha256, "contrast": predictor.info.contrast}
 
-    def _case(self, request: Case) -> dict[str, Any]:
+    def _case(self, request: SegmentCase) -> dict[str, Any]:
         from MorseCore.service.segment_case import segment_case
 
         self._session = None

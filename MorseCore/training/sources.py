@@ -37,7 +37,7 @@ from MorseCore.training.log import reading_progress
 from MorseCore.training.samples import CropDataset, Samples
 from MorseCore.training.validation import CaseValidation, DataFacts, Validation, Validator
 
-__all__ = ["GeneratedSource", "ImageSource", "Source", "open_source", "with_share"]
+__all__ = ["GeneratedSource", "ScanSource", "Source", "open_source", "with_share"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Source(Protocol):
         ...
 
 
-class ImageSource:
+class ScanSource:
     """Scans with labels, of a ``dataset.json``.
 
     :raises DatasetError: if a case cannot be read, or one of the training is in another split, too,
@@ -230,7 +230,7 @@ def open_source(config: RunConfig, world: World, accepted: Acceptance = NOTHING)
     data = open_dataset(path, Path(config.data.split), fold=config.data.fold)
     data = with_share(data, subjects_of(path), config)
     describe_structures(config, data.labels)
-    return ImageSource(data, config, world, accepted)
+    return ScanSource(data, config, world, accepted)
 
 
 def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) -> Decathlon:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from MorseCore.errors import GeometryError, ImageError
-from MorseCore.images.dicom.frames import Frame
+from MorseCore.images.dicom.frames import DicomFrame
 
 __all__ = ["check_alike", "check_directions", "check_doubles"]
 
@@ -23,14 +23,14 @@ _IDENTITIES = {
 }
 
 
-def check_doubles(frames: Sequence[Frame]) -> None:
+def check_doubles(frames: Sequence[DicomFrame]) -> None:
     """Refuse a file that is there twice, by two names.
 
     Some programs give all images of a series one UID; these lie at different places.
 
     :raises ImageError: naming both files.
     """
-    seen: dict[tuple[str, int], Frame] = {}
+    seen: dict[tuple[str, int], DicomFrame] = {}
     for frame in frames:
         uid = frame.file.elements.text("SOPInstanceUID")
         other = seen.setdefault((uid, frame.index), frame)
@@ -41,13 +41,13 @@ def check_doubles(frames: Sequence[Frame]) -> None:
             )
 
 
-def _is_one_place(one: Frame, other: Frame) -> bool:
+def _is_one_place(one: DicomFrame, other: DicomFrame) -> bool:
     if one.position is None or other.position is None:
         return True
     return bool(np.abs(one.position - other.position).max() < _PLACE)
 
 
-def check_alike(frames: Sequence[Frame], name: str) -> None:
+def check_alike(frames: Sequence[DicomFrame], name: str) -> None:
     """Refuse slices of several sizes, patients or places.
 
     :param name: of the folder, for messages.
@@ -68,7 +68,7 @@ def check_alike(frames: Sequence[Frame], name: str) -> None:
     _check_spacing(frames, name)
 
 
-def check_directions(frames: Sequence[Frame], name: str) -> None:
+def check_directions(frames: Sequence[DicomFrame], name: str) -> None:
     """Refuse slices that are not parallel.
 
     :raises GeometryError: naming the file that is turned.
@@ -84,7 +84,7 @@ def check_directions(frames: Sequence[Frame], name: str) -> None:
         )
 
 
-def _check_identity(frames: Sequence[Frame], name: str, keyword: str, what: str) -> None:
+def _check_identity(frames: Sequence[DicomFrame], name: str, keyword: str, what: str) -> None:
     """Values that are there must be one; some files may lack them."""
     values = [frame.file.elements.text(keyword) for frame in frames]
     stated = [value for value in values if value]
@@ -94,7 +94,7 @@ def _check_identity(frames: Sequence[Frame], name: str, keyword: str, what: str)
         raise ImageError(f"{_named(odd)} {what} the other slices of '{name}'; take it out.")
 
 
-def _check_spacing(frames: Sequence[Frame], name: str) -> None:
+def _check_spacing(frames: Sequence[DicomFrame], name: str) -> None:
     spacings = np.array([frame.spacing or (0.0, 0.0) for frame in frames])
     usual = np.median(spacings, axis=0)
     differs = (np.abs(spacings - usual) > _SIZE * usual.max()).any(axis=1)
@@ -117,7 +117,7 @@ def _commonest(values: Sequence[T]) -> T:
     return Counter(values).most_common(1)[0][0]
 
 
-def _named(frames: Sequence[Frame]) -> str:
+def _named(frames: Sequence[DicomFrame]) -> str:
     """The first, and how many more there are."""
     more = f" (and {len(frames) - 1} more)" if len(frames) > 1 else ""
     return f"{frames[0].name}{more}"

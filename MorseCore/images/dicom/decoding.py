@@ -14,7 +14,7 @@ import SimpleITK
 
 from MorseCore.errors import ImageError
 from MorseCore.images.dicom.encapsulation import find_frames, join
-from MorseCore.images.dicom.frames import Frame
+from MorseCore.images.dicom.frames import DicomFrame
 from MorseCore.images.dicom.headers import DicomFile
 from MorseCore.images.itkpath import itk_path
 
@@ -26,7 +26,7 @@ _CLASS = "1.2.840.10008.5.1.4.1.1.7.3"  # pictures of many frames, without a pla
 _UID = "1.2.826.0.1.3680043.10.543.1"
 
 
-def decode(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+def decode(frames: Iterable[DicomFrame]) -> Iterator[tuple[DicomFrame, np.ndarray]]:
     """The stored numbers (J, I) of compressed frames, in their order.
 
     :raises ImageError: naming the file, if one is damaged or contradicts its header.
@@ -44,7 +44,7 @@ def _type_of(file: DicomFile) -> tuple[object, ...]:
     return (file.syntax, *(file.elements.whole(keyword) for keyword in _ALIKE))
 
 
-def _decoded(frames: Sequence[Frame], place: Path) -> Iterator[np.ndarray]:
+def _decoded(frames: Sequence[DicomFrame], place: Path) -> Iterator[np.ndarray]:
     try:
         yield from _decoded_together(frames, place)
     except _DecodingError as error:
@@ -58,7 +58,7 @@ class _DecodingError(Exception):
     """What is wrong with a file, without its name."""
 
 
-def _decoded_together(frames: Sequence[Frame], place: Path) -> np.ndarray:
+def _decoded_together(frames: Sequence[DicomFrame], place: Path) -> np.ndarray:
     """(N, J, I) of frames of one type."""
     file = frames[0].file
     _write(file, _collected(frames), place)
@@ -78,7 +78,7 @@ def _decoded_together(frames: Sequence[Frame], place: Path) -> np.ndarray:
     return array
 
 
-def _collected(frames: Sequence[Frame]) -> list[bytes]:
+def _collected(frames: Sequence[DicomFrame]) -> list[bytes]:
     """The compressed bytes of each frame."""
     found: list[bytes] = []
     for file, members in groupby(frames, key=lambda frame: frame.file):

@@ -9,7 +9,7 @@ from MorseCore.errors import GeometryError, ImageError
 from MorseCore.images.dicom.elements import Elements
 from MorseCore.images.dicom.headers import DicomFile
 
-__all__ = ["Frame", "frames_of"]
+__all__ = ["DicomFrame", "frames_of"]
 
 _UNIT = 0.01  # how far a direction's length may be from 1; some files round to two decimals
 _RIGHT_ANGLE = 1e-3  # largest cosine between the directions of rows and columns
@@ -17,7 +17,7 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class DicomFrame:
     """One slice: a file, or one of the frames in it."""
 
     file: DicomFile
@@ -49,7 +49,7 @@ class Frame:
         return next((text for part in self.parts if (text := part.label(keyword))), "")
 
 
-def frames_of(file: DicomFile) -> list[Frame]:
+def frames_of(file: DicomFile) -> list[DicomFrame]:
     """The slices of a file, as they lie in it.
 
     :raises ImageError: if it does not say what is needed, or holds no stack of slices.
@@ -75,7 +75,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
     return _stepped_frames(file)
 
 
-def _grouped_frames(file: DicomFile, groups: list[Elements]) -> list[Frame]:
+def _grouped_frames(file: DicomFile, groups: list[Elements]) -> list[DicomFrame]:
     """Of an enhanced file, in which each frame has groups of elements."""
     if len(groups) != file.frames:
         raise ImageError(
@@ -102,7 +102,7 @@ def _macros(group: Elements) -> list[Elements]:
     return [item for item in found if item is not None]
 
 
-def _stepped_frames(file: DicomFile) -> list[Frame]:
+def _stepped_frames(file: DicomFile) -> list[DicomFrame]:
     """Of nuclear medicine, whose frames are equally far from each other."""
     own = file.elements
     detector = own.first("DetectorInformationSequence")
@@ -121,7 +121,7 @@ def _stepped_frames(file: DicomFile) -> list[Frame]:
         )
     normal = np.cross(first.axes[0], first.axes[1])
     return [
-        Frame(
+        DicomFrame(
             file, n, parts, first.position + n * step * normal, first.axes, first.spacing,
             first.spacing_source, first.distance, first.rescale,
         )
@@ -129,7 +129,7 @@ def _stepped_frames(file: DicomFile) -> list[Frame]:
     ]  # fmt: skip
 
 
-def _frame(file: DicomFile, index: int, parts: tuple[Elements, ...]) -> Frame:
+def _frame(file: DicomFile, index: int, parts: tuple[Elements, ...]) -> DicomFrame:
     position = _numbers(parts, "ImagePositionPatient", 3)
     spacing, source = _spacing(file, parts)
     between, thick = (
@@ -143,7 +143,7 @@ def _frame(file: DicomFile, index: int, parts: tuple[Elements, ...]) -> Frame:
         raise ImageError(
             f"{file.name} has a RescaleSlope of 0, which makes all its values one; correct it."
         )
-    return Frame(
+    return DicomFrame(
         file, index, parts, None if position is None else np.array(position), _axes(file, parts),
         spacing, source, distance, (1.0 if slope is None else slope[0],
                                     0.0 if intercept is None else intercept[0]),

@@ -9,7 +9,7 @@ import numpy as np
 from MorseCore.errors import ImageError
 from MorseCore.images.dicom.decoding import decode
 from MorseCore.images.dicom.encapsulation import COMPRESSED, find_frames
-from MorseCore.images.dicom.frames import Frame
+from MorseCore.images.dicom.frames import DicomFrame
 from MorseCore.images.dicom.headers import DicomFile, syntax_name
 from MorseCore.images.filechecks import check_size
 
@@ -52,7 +52,7 @@ def _is_flat(values: np.ndarray) -> bool:
     return bool((values[len(values) // 2] == first).all() and (values == first).all())
 
 
-def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, Filling]:
+def read_pixels(frames: Sequence[DicomFrame]) -> tuple[np.ndarray, Filling]:
     """The values of slices, (K, J, I) in the order given, and how much of each is filled.
 
     Whole numbers stay whole where slopes and intercepts are, else they become float32. Inverted
@@ -174,7 +174,7 @@ def _stored_range(file: DicomFile) -> tuple[int, int]:
     return 0, (1 << bits) - 1
 
 
-def _type_of(frames: Sequence[Frame]) -> np.dtype:
+def _type_of(frames: Sequence[DicomFrame]) -> np.dtype:
     """The smallest type of whole numbers that holds all values, or float32.
 
     :raises ImageError: if a scale leads beyond float32.
@@ -196,7 +196,7 @@ def _type_of(frames: Sequence[Frame]) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def _read_plain(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+def _read_plain(frames: Iterable[DicomFrame]) -> Iterator[tuple[DicomFrame, np.ndarray]]:
     """The stored numbers (J, I) of uncompressed frames, in their order."""
     for file, members in groupby(frames, key=lambda frame: frame.file):
         assert file.pixels is not None
@@ -215,7 +215,7 @@ def _read_plain(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
                 yield frame, values
 
 
-def _read_packed(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+def _read_packed(frames: Iterable[DicomFrame]) -> Iterator[tuple[DicomFrame, np.ndarray]]:
     """The same of compressed frames, whose decoders go by what the compressed data say."""
     for frame, values in decode(frames):
         low, high = _stored_range(frame.file)
@@ -227,7 +227,7 @@ def _read_packed(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
         yield frame, values
 
 
-def _rescale(stored: np.ndarray, frame: Frame, out: np.ndarray) -> None:
+def _rescale(stored: np.ndarray, frame: DicomFrame, out: np.ndarray) -> None:
     """Write what stored numbers mean."""
     slope, intercept = frame.rescale
     if np.issubdtype(out.dtype, np.integer) and slope == 1:
@@ -242,7 +242,7 @@ def _rescale(stored: np.ndarray, frame: Frame, out: np.ndarray) -> None:
         out[...] = _inverted(out, frame)
 
 
-def _inverted(values: np.ndarray, frame: Frame) -> np.ndarray:
+def _inverted(values: np.ndarray, frame: DicomFrame) -> np.ndarray:
     """Values with the darkest and the brightest that the file can hold exchanged."""
     slope, intercept = frame.rescale
     both = slope * sum(_stored_range(frame.file)) + 2 * intercept

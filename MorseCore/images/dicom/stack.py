@@ -10,7 +10,7 @@ import numpy as np
 from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
 from MorseCore.images.dicom.alike import check_alike, check_directions, check_doubles
-from MorseCore.images.dicom.frames import Frame
+from MorseCore.images.dicom.frames import DicomFrame
 from MorseCore.images.dicom.volumes import choose_volume
 from MorseCore.images.severalvolumes import check_volume
 from MorseCore.system.acceptance import Acceptance
@@ -28,14 +28,14 @@ _DOUBLE = 1.5  # times the stated distance: every second slice is missing
 class Stack:
     """The slices of one volume, in order, and the grid that they make."""
 
-    frames: list[Frame]
+    frames: list[DicomFrame]
     geometry: Geometry
     notes: list[str]
     """Sentences for the report, already logged."""
 
 
 def stack_frames(
-    frames: Sequence[Frame], name: str, *, volume: int | None, accepted: Acceptance
+    frames: Sequence[DicomFrame], name: str, *, volume: int | None, accepted: Acceptance
 ) -> Stack:
     """Order slices along their normal.
 
@@ -71,7 +71,7 @@ def stack_frames(
 
 
 def _grid(
-    frame: Frame,
+    frame: DicomFrame,
     count: int,
     spacing: tuple[float, float],
     position: np.ndarray,
@@ -86,7 +86,7 @@ def _grid(
     )  # fmt: skip
 
 
-def _single(frame: Frame, accepted: Acceptance) -> Stack:
+def _single(frame: DicomFrame, accepted: Acceptance) -> Stack:
     """One slice alone; an X-ray does not say where in the patient it lies."""
     spacing, notes = _spacing(frame, accepted)
     position, axes = frame.position, frame.axes
@@ -96,7 +96,7 @@ def _single(frame: Frame, accepted: Acceptance) -> Stack:
     return Stack([frame], _grid(frame, 1, spacing, position, axes, distance), notes)
 
 
-def _spacing(frame: Frame, accepted: Acceptance) -> tuple[tuple[float, float], list[str]]:
+def _spacing(frame: DicomFrame, accepted: Acceptance) -> tuple[tuple[float, float], list[str]]:
     """Row and column distance in mm, and sentences about where they come from."""
     name, source = frame.file.name, frame.spacing_source
     is_section = frame.position is not None and frame.axes is not None
@@ -118,7 +118,7 @@ def _note(sentence: str) -> list[str]:
 
 
 def _check_steps(
-    frames: Sequence[Frame], positions: np.ndarray, normal: np.ndarray, name: str
+    frames: Sequence[DicomFrame], positions: np.ndarray, normal: np.ndarray, name: str
 ) -> float:
     """The distance in mm of slices that are evenly spaced along the normal.
 
@@ -143,7 +143,7 @@ def _check_steps(
     return float(gaps.mean())
 
 
-def _note_scales(frames: Sequence[Frame], name: str) -> list[str]:
+def _note_scales(frames: Sequence[DicomFrame], name: str) -> list[str]:
     """In CT one scale is usual; another one may be a damaged header."""
     scales = Counter(frame.rescale for frame in frames)
     if len(scales) == 1 or frames[0].file.elements.text("Modality") != "CT":
@@ -156,7 +156,7 @@ def _note_scales(frames: Sequence[Frame], name: str) -> list[str]:
     )
 
 
-def _check_numbers(frames: Sequence[Frame], step: float, name: str) -> list[str]:
+def _check_numbers(frames: Sequence[DicomFrame], step: float, name: str) -> list[str]:
     """Slices that are missing at the ends, or every second one, leave gaps in the numbers only."""
     try:
         numbers = {int(frame.label("InstanceNumber")) for frame in frames}

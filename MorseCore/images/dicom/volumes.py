@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from MorseCore.errors import GeometryError, ImageError
-from MorseCore.images.dicom.frames import Frame
+from MorseCore.images.dicom.frames import DicomFrame
 from MorseCore.images.severalvolumes import check_volume, pick_volume
 
 __all__ = ["choose_volume"]
@@ -26,8 +26,8 @@ _LABELS = (
 
 
 def choose_volume(
-    frames: Sequence[Frame], depths: np.ndarray, volume: int | None, folder: str
-) -> list[Frame]:
+    frames: Sequence[DicomFrame], depths: np.ndarray, volume: int | None, folder: str
+) -> list[DicomFrame]:
     """The slices of one volume, sorted by depth.
 
     :param depths: (N,) mm of each slice along the normal.
@@ -75,7 +75,7 @@ class _Split:
     """Its value and the slices of each volume."""
 
 
-def _split(frames: Sequence[Frame], places: np.ndarray, count: int) -> _Split | None:
+def _split(frames: Sequence[DicomFrame], places: np.ndarray, count: int) -> _Split | None:
     """Divide slices into ``count`` volumes, in each of which every place occurs once at most."""
     labels = {keyword: [frame.label(keyword) for frame in frames] for keyword in _LABELS}
     labels |= _dimensions([frame.label("DimensionIndexValues") for frame in frames])
@@ -125,7 +125,7 @@ def _sorting_key(key: tuple[str, ...]) -> tuple[tuple[int, tuple[float, ...], st
     return tuple(rank(part) for part in key)
 
 
-def _blocks(frames: Sequence[Frame], places: np.ndarray, count: int) -> _Split | None:
+def _blocks(frames: Sequence[DicomFrame], places: np.ndarray, count: int) -> _Split | None:
     """Volumes whose images are numbered one volume after the other, each from end to end."""
     try:
         numbers = [int(frame.label("InstanceNumber")) for frame in frames]

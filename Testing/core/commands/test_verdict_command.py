@@ -9,7 +9,7 @@ import pytest
 from cli_client import CommandLine, read_report, read_table, write_scan
 from MorseCore.commands.batch import run_batch
 from MorseCore.commands.batchtable import SUMMARY
-from MorseCore.service.protocol import Case, CaseSettings, Load
+from MorseCore.service.protocol import CaseSettings, Load, SegmentCase
 from MorseCore.store.library import BUILT_IN
 from MorseCore.store.model_folder import INFO
 
@@ -86,8 +86,8 @@ class Finished:
     def __init__(self, report: dict) -> None:
         self.report, self.warm_up = report, None
 
-    def ask(self, request: Load | Case, **rest: object) -> dict:
-        if isinstance(request, Case):
+    def ask(self, request: Load | SegmentCase, **rest: object) -> dict:
+        if isinstance(request, SegmentCase):
             Path(request.output).mkdir(parents=True)
             (Path(request.output) / "report.json").write_text(json.dumps(self.report))
         return {"status": "done", "report": self.report, "contrast": None}

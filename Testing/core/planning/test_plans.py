@@ -15,7 +15,7 @@ from MorseCore.planning.making import read_wishes, split_wishes
 from MorseCore.planning.measures import CaseMeasures, Fingerprint
 from MorseCore.planning.planfile import read_plan, run_config, with_overrides
 from MorseCore.planning.rules import _target_spacing as target_spacing
-from MorseCore.planning.trial import ENOUGH, MOST, Measured, budget_of, is_enough
+from MorseCore.planning.trial import ENOUGH, MOST, TrialCost, budget_of, is_enough
 from MorseCore.store.model_folder import read_model
 from own_data import body, write_folders, write_one
 from train_command import train
@@ -177,7 +177,7 @@ def test_the_spacing_is_the_median_and_of_a_coarse_axis_the_tenth_percentile():
 
 
 def test_the_hours_decide_the_steps():
-    quick = Measured("narrow", seconds=0.5, validated=2.0, read=1.0, memory=0)
+    quick = TrialCost("narrow", seconds=0.5, validated=2.0, read=1.0, memory=0)
     assert is_enough(quick, hours=1)
     assert not is_enough(quick, hours=0.5)
     budget = budget_of(quick, hours=1, cases=10, validated=5)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from MorseCore.quality.fitting import Run, fit_thresholds, severity_of
+from MorseCore.quality.fitting import JudgedRun, fit_thresholds, severity_of
 
 VOLUMES = {"Ball": [float(x) for x in np.linspace(8, 12, 40)]}
 
 
-def run(rng: np.random.Generator, subject: int, kind: str = "", **changed: float) -> Run:
+def run(rng: np.random.Generator, subject: int, kind: str = "", **changed: float) -> JudgedRun:
     """One that agrees, unless it was spoilt."""
     values = {
         ("agreement", "Ball"): rng.normal(0.95, 0.01),
@@ -22,11 +22,11 @@ def run(rng: np.random.Generator, subject: int, kind: str = "", **changed: float
         key = next(key for key in values if key[0] == name)
         values[key] = value
     quality = 0.9 if not kind else 0.3
-    return Run(str(subject), kind, 0, values, quality=quality)
+    return JudgedRun(str(subject), kind, 0, values, quality=quality)
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Run]:
+def runs() -> list[JudgedRun]:
     rng = np.random.default_rng(3)
     found = [run(rng, n // 2) for n in range(40)]
     found += [run(rng, n, "noise", agreement=rng.uniform(0.2, 0.8)) for n in range(20)]
@@ -35,7 +35,7 @@ def runs() -> list[Run]:
     return found
 
 
-def test_few_good_runs_and_nearly_all_spoilt_ones_lie_beyond(runs: list[Run]) -> None:
+def test_few_good_runs_and_nearly_all_spoilt_ones_lie_beyond(runs: list[JudgedRun]) -> None:
     limits = fit_thresholds(runs, VOLUMES).thresholds
     beyond = {
         kind: np.mean([severity_of(r, limits) > 1 for r in runs if r.kind == kind])
@@ -47,19 +47,19 @@ def test_few_good_runs_and_nearly_all_spoilt_ones_lie_beyond(runs: list[Run]) ->
     assert beyond["motion"] >= 0.95  # which no limit was fitted to
 
 
-def test_a_kind_that_is_set_apart_has_no_say(runs: list[Run]) -> None:
+def test_a_kind_that_is_set_apart_has_no_say(runs: list[JudgedRun]) -> None:
     without = [r for r in runs if r.kind != "motion"]
     assert fit_thresholds(runs, VOLUMES) == fit_thresholds(without, VOLUMES)
 
 
-def test_volumes_come_from_the_trainings_label_maps(runs: list[Run]) -> None:
+def test_volumes_come_from_the_trainings_label_maps(runs: list[JudgedRun]) -> None:
     small = fit_thresholds(runs, VOLUMES).thresholds
     large = fit_thresholds(runs, {"Ball": [30 * v for v in VOLUMES["Ball"]]}).thresholds
     typical = [next(t.typical for t in x if t.signal == "volume") for x in (small, large)]
     assert typical == pytest.approx([10, 300], rel=0.02)
 
 
-def test_beyond_implausible_results_are_wrong(runs: list[Run]) -> None:
+def test_beyond_implausible_results_are_wrong(runs: list[JudgedRun]) -> None:
     # Half of what is spoilt a little is as good as ever.
     mild = [
         replace(r, quality=0.9) if r.kind == "noise" and r.values["agreement", "Ball"] > 0.7 else r
@@ -72,4 +72,4 @@ def test_beyond_implausible_results_are_wrong(runs: list[Run]) -> None:
 
 
 def test_a_refused_image_is_noticed_without_a_limit() -> None:
-    assert severity_of(Run("1", "air", rules=99.0), ()) > 2
+    assert severity_of(JudgedRun("1", "air", rules=99.0), ()) > 2

@@ -4,7 +4,7 @@ import pytest
 
 from MorseCore.config import decode, encode
 from MorseCore.errors import ConfigError
-from MorseCore.quality.signals import Measured
+from MorseCore.quality.signals import SignalValue
 from MorseCore.quality.thresholds import ANY, Threshold, VerdictInfo
 from MorseCore.quality.verdict import Reason, describe, join_verdicts, judge
 
@@ -28,13 +28,13 @@ def test_severity_is_one_at_the_limit_and_two_at_the_far_one() -> None:
     [(1500, "ok"), (901, "ok"), (899, "check"), (501, "check"), (499, "implausible")],
 )
 def test_the_level_follows_the_limits(volume: float, level: str) -> None:
-    verdict = judge([Measured("volume", "Liver", volume)], [LIVER], mode="fast")
+    verdict = judge([SignalValue("volume", "Liver", volume)], [LIVER], mode="fast")
     assert verdict["level"] == level
     assert verdict["structures"] == {"Liver": level}
 
 
 def test_a_reason_says_what_was_found_and_what_is_expected() -> None:
-    verdict = judge([Measured("volume", "Liver", 480.0)], [LIVER], mode="fast")
+    verdict = judge([SignalValue("volume", "Liver", 480.0)], [LIVER], mode="fast")
     [reason] = verdict["reasons"]
     assert reason["words"] == "The volume of Liver is 480 ml; at least 900 ml is expected."
     assert (reason["structure"], reason["signal"], reason["value"]) == ("Liver", "volume", 480.0)
@@ -43,7 +43,7 @@ def test_a_reason_says_what_was_found_and_what_is_expected() -> None:
 
 
 def test_ok_means_plausible_as_far_as_checked_and_names_the_rest() -> None:
-    verdict = judge([Measured("volume", "Liver", 1500.0)], [LIVER], mode="fast")
+    verdict = judge([SignalValue("volume", "Liver", 1500.0)], [LIVER], mode="fast")
     assert verdict["words"] == "Plausible as far as checked."
     assert "volume" not in verdict["not_checked"]
     assert {"agreement", "attention", "stray"} <= {*verdict["not_checked"]}
@@ -51,7 +51,7 @@ def test_ok_means_plausible_as_far_as_checked_and_names_the_rest() -> None:
 
 def test_a_rule_without_a_limit_counts_and_the_worst_structure_keeps_its_level() -> None:
     rule = Reason("", "modality", None, (None, None), "It is CT.", "implausible", 2.0)
-    seen = [Measured("volume", "Liver", 899.0), Measured("stray", "Liver", 0.0)]
+    seen = [SignalValue("volume", "Liver", 899.0), SignalValue("stray", "Liver", 0.0)]
     verdict = judge(seen, [LIVER], rules=[rule], mode="fast")
     assert verdict["level"] == "implausible"
     assert verdict["structures"] == {"Liver": "check"}
@@ -63,18 +63,18 @@ def test_a_limit_for_any_structure_gives_way_to_its_own() -> None:
         Threshold("contact", ANY, 0.0, (None, 0.3), (None, None)),
         Threshold("contact", "Liver", 0.5, (None, 1.0), (None, 2.0)),
     ]
-    seen = [Measured("contact", "Liver", 0.8), Measured("contact", "Spleen", 0.8)]
+    seen = [SignalValue("contact", "Liver", 0.8), SignalValue("contact", "Spleen", 0.8)]
     verdict = judge(seen, limits, mode="fast")
     assert verdict["structures"] == {"Liver": "ok", "Spleen": "check"}
 
 
 def test_two_sides_are_one_verdict_with_their_difference() -> None:
-    bad = judge([Measured("volume", "Liver", 480.0), Measured("agreement", "", 0.7)],
+    bad = judge([SignalValue("volume", "Liver", 480.0), SignalValue("agreement", "", 0.7)],
                 [LIVER, AGREE], mode="fast")  # fmt: skip
-    good = judge([Measured("volume", "Liver", 1500.0)], [LIVER], mode="fast")
+    good = judge([SignalValue("volume", "Liver", 1500.0)], [LIVER], mode="fast")
     names = {"left": {"Liver": "Left liver"}, "right": {"Liver": "Right liver"}}
     limit = Threshold("asymmetry", ANY, 0.0, (None, 0.5), (None, None))
-    pairs = [Measured("asymmetry", "Liver", 1.03)]
+    pairs = [SignalValue("asymmetry", "Liver", 1.03)]
     joined = join_verdicts({"left": bad, "right": good}, names, pairs, [limit])
     assert joined["level"] == "implausible"
     assert joined["structures"]["Left liver"] == "implausible"
@@ -87,7 +87,7 @@ def test_two_sides_are_one_verdict_with_their_difference() -> None:
 
 
 def test_a_side_that_is_missing_is_a_reason_to_look() -> None:
-    good = judge([Measured("volume", "Liver", 1500.0)], [LIVER], mode="fast")
+    good = judge([SignalValue("volume", "Liver", 1500.0)], [LIVER], mode="fast")
     names = {"left": {"Liver": "Left liver"}, "right": {"Liver": "Right liver"}}
     joined = join_verdicts({"left": good}, names, [], [])
     assert joined["level"] == "check"

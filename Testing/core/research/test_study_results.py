@@ -18,7 +18,7 @@ from MorseCore.metrics.scores import StructureScore
 from MorseCore.training.config import RunConfig
 from Training.research.study import results, running
 from Training.research.study.definition import Row, Table
-from Training.research.study.results import Line, RowResult, collect, cost_of, write_lines
+from Training.research.study.results import ResultLine, RowResult, collect, cost_of, write_lines
 from Training.research.study.running import Run, run_all
 from training_runs import flat_config
 
@@ -102,7 +102,9 @@ def test_the_tables_foot_says_whose_cost_is_that_of_all_pixels(tmp_path: Path) -
     row = RowResult({"dice": {"s": 1.0}}, {"dice": [1.0]}, 0, 1.0)
     texts = []
     for name in ("mise", "dense"):
-        line = Line(table.rows[0], cost_of(rendered_by({"name": name}), num_classes=3), row, {})
+        line = ResultLine(
+            table.rows[0], cost_of(rendered_by({"name": name}), num_classes=3), row, {}
+        )
         texts.append(write_lines(tmp_path, table, [line], notes=["n"]))
     assert "\\* |" in texts[0]
     assert "\\* How many points" in texts[0]

@@ -29,8 +29,16 @@ from Training.research.shared.scores import Cases, Interval, Values, all_by_subj
 from Training.research.study.definition import Row, Table
 from Training.research.study.running import Run, minutes_of
 
-__all__ = ["Difference", "Line", "RowResult", "collect", "compare", "cost_of", "num_classes_of",
-           "write_lines"]  # fmt: skip
+__all__ = [
+    "Difference",
+    "ResultLine",
+    "RowResult",
+    "collect",
+    "compare",
+    "cost_of",
+    "num_classes_of",
+    "write_lines",
+]
 
 SPLITS = ("test", "validation")
 _TITLES = {
@@ -164,7 +172,7 @@ def _scores(run: Run, splits: Sequence[str]) -> Cases:
 
 
 @dataclass(frozen=True)
-class Line:
+class ResultLine:
     """A row with its cost and result; ``result`` is None if it failed or has not run."""
 
     row: Row
@@ -176,7 +184,7 @@ class Line:
 
 
 def write_lines(
-    folder: Path, table: Table, lines: Sequence[Line], *, notes: Sequence[str], end: str = ""
+    folder: Path, table: Table, lines: Sequence[ResultLine], *, notes: Sequence[str], end: str = ""
 ) -> str:
     """Write ``table.md``, ``table.csv`` and ``plot.png``; the text of the first.
 
@@ -200,7 +208,7 @@ def write_lines(
     return write_tables(folder, text, _numbers(table, lines), name=f"table{end}")
 
 
-def _numbers(table: Table, lines: Sequence[Line]) -> list[Sequence[object]]:
+def _numbers(table: Table, lines: Sequence[ResultLine]) -> list[Sequence[object]]:
     """Every number, unrounded: a row and measure a line."""
     rows: list[Sequence[object]] = [(
         "group", "row", "measure", "mean", "sd_over_seeds", "seeds", "subjects", "difference",
@@ -222,7 +230,7 @@ def _numbers(table: Table, lines: Sequence[Line]) -> list[Sequence[object]]:
     return rows
 
 
-def _draw(path: Path, table: Table, lines: Sequence[Line]) -> None:
+def _draw(path: Path, table: Table, lines: Sequence[ResultLine]) -> None:
     """Draw the difference of each row from its baseline with its interval, first measure."""
     measure = table.measures[0]
     name, factor, _, unit = _TITLES[measure]
@@ -245,7 +253,7 @@ def _label(row: Row) -> str:
     return row.name if row.name.startswith(row.group) else f"{row.group}: {row.name}"
 
 
-def _cells(line: Line, table: Table) -> list[str]:
+def _cells(line: ResultLine, table: Table) -> list[str]:
     result = line.result
     if result is None:
         return [line.row.name, line.failure or "not run", *[""] * (len(table.measures) + 5)]
