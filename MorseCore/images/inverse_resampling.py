@@ -21,7 +21,7 @@ from MorseCore.images.resampling import (
     make_interpolator,
 )
 
-__all__ = ["to_input_grid_labels", "to_input_grid_scalar"]
+__all__ = ["over_cells", "to_input_grid_labels", "to_input_grid_scalar"]
 
 _WHOLE = 0.01  # voxels of drift over the whole grid that still count as voxel on voxel
 _ROUNDING = 1e-5  # of an interpolated probability
@@ -178,18 +178,18 @@ class _Cells:
         self.values = values
         """(C, K, J, I) float32."""
         winners = values.max(dim=0).indices
-        lowest, highest = (_over_cells(winners, f) for f in (torch.minimum, torch.maximum))
+        lowest, highest = (over_cells(winners, f) for f in (torch.minimum, torch.maximum))
         self.decided = torch.where(lowest == highest, lowest, -1)
         """(K - 1, J - 1, I - 1): the class of all corners, or -1."""
         least = torch.zeros(self.decided.shape)
         for channel in values:
-            torch.maximum(least, _over_cells(channel, torch.minimum), out=least)
+            torch.maximum(least, over_cells(channel, torch.minimum), out=least)
         least -= _ROUNDING
-        self.can_win = [_over_cells(c, torch.maximum).ge(least).flatten() for c in values]
+        self.can_win = [over_cells(c, torch.maximum).ge(least).flatten() for c in values]
         """For each class whether it may win somewhere in a cell, flat."""
 
 
-def _over_cells(values: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def over_cells(values: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """The smallest or largest of each cell's eight values: (K, J, I) -> (K - 1, J - 1, I - 1)."""
     for axis in range(3):
         n = values.shape[axis] - 1

@@ -1,6 +1,6 @@
 """Turn what was predicted on the model's grid into a segmentation on the scan's own grid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
@@ -18,7 +18,16 @@ from MorseCore.metrics.comparison import compare_masks
 from MorseCore.points import top_two
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 
-__all__ = ["MAX_LISTED_POINTS", "Assembler", "Placement", "finer"]
+__all__ = [
+    "MAX_LISTED_POINTS",
+    "Assembler",
+    "Placement",
+    "coarse_ml",
+    "coarser",
+    "finer",
+    "finish",
+    "uncertainty_of",
+]
 
 _PIECE = 1 << 21  # voxels of a slab that are worked on at once
 MAX_LISTED_POINTS = 50_000  # worst first; a whole body would otherwise list millions
@@ -38,7 +47,12 @@ class Placement:
     """First voxel of the part in the whole, (K, J, I)."""
     spatial_dims: int
     scale: int = 1
-    """The prediction, and so the result, is this many times finer."""
+    """The result is this many times finer, and so is the prediction, unless points are asked."""
+
+    @property
+    def corner(self) -> tuple[int, ...]:
+        """First voxel of the part in the whole, at the result's resolution, (K, J, I)."""
+        return _scaled(self.start, self.scale, self.spatial_dims)
 
     def fine(self, geometry: Geometry) -> Geometry:
         """A grid at the result's resolution."""
@@ -96,13 +110,13 @@ class Assembler:
         self.evaluations += part.evaluations
 
     def _add(self, part: GridPrediction) -> None:
-        uncertainty = _uncertainty(part.coarse)
+        uncertainty = uncertainty_of(part.coarse)
         labels = {"coarse": part.coarse, "refined": part.refined}
         self._restorer.add(part.first, labels, {"uncertainty": uncertainty})
         inside = self._inside(part)
         rendered = part.rendered & inside
         self._keep_points(part, uncertainty, rendered)
-        left = uncertainty if part.refined is part.coarse else _uncertainty(part.refined)
+        left = uncertainty if part.refined is part.coarse else uncertainty_of(part.refined)
         self._left += float(left[inside & (left > 0.2)].sum(dtype=torch.float64))
         self._foreground += int(((part.refined.max(0).indices > 0) & inside).sum())
         self.rendered_voxels += int(rendered.sum())
@@ -129,31 +143,12 @@ class Assembler:
 
     def result(self) -> Segmentation:
         """The segmentation, once all rows were added; its maps are (K, J, I) of the whole."""
-        place, whole, maps = self._place, self._whole, self._restorer.maps
-        if self._part.shape != whole.shape:
-            start = _scaled(place.start, place.scale, place.spatial_dims)
-            maps = {name: _paste(values, whole.shape, start) for name, values in maps.items()}
-        points = _place_points(_worst(self._points), grid=self._grid, output=whole)
-        report: dict[str, Any] = {}
-        if self._is_brain:
-            removed = keep_one_piece([maps["coarse"], maps["refined"]], whole)
-            k, j, i = points.indices.T[::-1]
-            places = np.ravel_multi_index((k, j, i), whole.shape)
-            points = points.take(np.flatnonzero(~np.isin(places, removed)))
-            report["brain"] = {"removed_ml": round(len(removed) * whole.voxel_volume / 1000, 3)}
-        report["structures"] = changes = compare_masks(
-            maps["coarse"], maps["refined"], geometry=whole, structures=self._structures
-        )
-        if self._is_brain:
-            volumes = {row["value"]: row["refined_ml"] for row in changes}
-            report["brain"] |= measure_brain(maps["refined"], volumes, self._structures)
+        points = _place_points(_worst(self._points), grid=self._grid, output=self._whole)
         voxel = self._grid.voxel_volume / 1000
-        for row in changes:
-            for name, sums in self._sums.items():
-                row[f"{name}_probability_ml"] = round(float(sums[row["value"]]) * voxel, 4)
-        return Segmentation(
-            whole, tuple(self._structures), maps["coarse"], maps["refined"], maps["uncertainty"],
-            points, report,
+        volumes = {name: sums.numpy() * voxel for name, sums in self._sums.items()}
+        return finish(
+            self._place, self._structures, self._restorer.maps, points, volumes,
+            is_brain=self._is_brain,
         )  # fmt: skip
 
     def _inside(self, part: GridPrediction) -> Tensor:
@@ -181,6 +176,54 @@ class Assembler:
             self._points = [_worst(self._points)]
 
 
+def finish(
+    place: Placement,
+    structures: Sequence[Structure],
+    maps: Mapping[str, np.ndarray],
+    points: RenderedPoints,
+    volumes: Mapping[str, np.ndarray],
+    *,
+    is_brain: bool,
+) -> Segmentation:
+    """Put the part that was segmented into the whole, and measure it.
+
+    :param maps: ``coarse``, ``refined`` and ``uncertainty`` of the part, (K, J, I).
+    :param points: with voxels of the whole.
+    :param volumes: of ``coarse`` and ``refined`` (C,) ml, by integrated probability.
+    :param is_brain: keep one piece, and measure the brain.
+    """
+    whole = place.fine(place.whole)
+    if place.part.shape != place.whole.shape:
+        maps = {name: _paste(values, whole.shape, place.corner) for name, values in maps.items()}
+    report: dict[str, Any] = {}
+    if is_brain:
+        removed = keep_one_piece([maps["coarse"], maps["refined"]], whole)
+        k, j, i = points.indices.T[::-1]
+        places = np.ravel_multi_index((k, j, i), whole.shape)
+        points = points.take(np.flatnonzero(~np.isin(places, removed)))
+        report["brain"] = {"removed_ml": round(len(removed) * whole.voxel_volume / 1000, 3)}
+    report["structures"] = changes = compare_masks(
+        maps["coarse"], maps["refined"], geometry=whole, structures=structures
+    )
+    if is_brain:
+        sizes = {row["value"]: row["refined_ml"] for row in changes}
+        report["brain"] |= measure_brain(maps["refined"], sizes, structures)
+    for row in changes:
+        for name, ml in volumes.items():
+            row[f"{name}_probability_ml"] = round(float(ml[row["value"]]), 4)
+    return Segmentation(
+        whole, tuple(structures), maps["coarse"], maps["refined"], maps["uncertainty"], points,
+        report,
+    )  # fmt: skip
+
+
+def coarse_ml(probabilities: Tensor, place: Placement) -> np.ndarray:
+    """(C,) ml of (C, K, J, I) on the placement's own grid, inside the scan: no vote rounds it."""
+    weights = torch.from_numpy(inside_source(place.part, place.grid)).flatten().float()
+    sums: np.ndarray = (probabilities.flatten(1).float() @ weights).double().numpy()
+    return sums * place.grid.voxel_volume / 1000
+
+
 class _Candidates(NamedTuple):
     """Rendered voxels: place in the flat grid, uncertainty, both classes and probabilities."""
 
@@ -204,6 +247,17 @@ def _pieces(part: GridPrediction) -> Iterator[GridPrediction]:
             part, coarse=coarse, refined=refined, rendered=part.rendered[here],
             first=part.first + first,
         )  # fmt: skip
+
+
+def coarser(geometry: Geometry, stride: int) -> Geometry:
+    """The grid of which ``stride`` voxels an axis are one; the last may reach beyond."""
+    if stride == 1:
+        return geometry
+    k, j, i = (-(-n // stride) for n in geometry.shape)
+    matrix = geometry.ijk_to_ras.copy()
+    matrix[:3, 3] = geometry.to_world(np.full(3, (stride - 1) / 2))
+    matrix[:3, :3] = matrix[:3, :3] * stride
+    return Geometry((k, j, i), matrix)
 
 
 def finer(geometry: Geometry, scale: int, dims: int) -> Geometry:
@@ -231,7 +285,7 @@ def _scaled(index: tuple[int, ...], scale: int, dims: int) -> tuple[int, ...]:
     return tuple(n * (scale if axis or dims == 3 else 1) for axis, n in enumerate(index))
 
 
-def _uncertainty(probabilities: Tensor) -> Tensor:
+def uncertainty_of(probabilities: Tensor) -> Tensor:
     """1 - (largest - second largest probability): (C, K, J, I) -> (K, J, I)."""
     first, second = top_two(probabilities, dim=0)
     return 1 - (first - second)

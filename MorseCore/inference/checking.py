@@ -109,19 +109,28 @@ def _with_gamma(image: Tensor, gamma: float) -> Tensor:
 def _half_a_voxel(image: Tensor, info: ModelInfo) -> tuple[Tensor, Tensor]:
     """The image as seen half a voxel before and half a voxel behind, along each axis of a window.
 
-    Between two voxels stands their mean; beyond the last one, the last.
+    Voxels of the grid: with a stride of 2 that is a whole one of the image. Between two voxels
+    stands their mean; beyond the last one, the last.
     """
+    stride = info.grid_stride
     moved = []
     for is_behind in (False, True):
         other = image
         for axis in range(3 - info.preparation.spatial_dims, 3):
-            n = other.shape[axis]
-            edge = other.narrow(axis, n - 1 if is_behind else 0, 1)
-            rest = other.narrow(axis, 1 if is_behind else 0, n - 1)
-            beside = torch.cat([rest, edge] if is_behind else [edge, rest], axis)
-            other = (other + beside) / 2
+            for _ in range(stride // 2):
+                other = _neighbour(other, axis, is_behind=is_behind)
+            if stride % 2:
+                other = (other + _neighbour(other, axis, is_behind=is_behind)) / 2
         moved.append(other)
     return moved[0], moved[1]
+
+
+def _neighbour(image: Tensor, axis: int, *, is_behind: bool) -> Tensor:
+    """What stands one voxel before or behind along an axis; beyond the end, the end."""
+    n = image.shape[axis]
+    edge = image.narrow(axis, n - 1 if is_behind else 0, 1)
+    rest = image.narrow(axis, 1 if is_behind else 0, n - 1)
+    return torch.cat([rest, edge] if is_behind else [edge, rest], axis)
 
 
 def check_result(

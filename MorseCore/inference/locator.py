@@ -74,9 +74,9 @@ def label_coarsely(
     monitor: RunMonitor,
     overlap: float | None = None,
 ) -> np.ndarray:
-    """The most probable class of every voxel, without rendering: (K, J, I) int16.
+    """The most probable class of every voxel of the grid, without rendering: (K, J, I) int16.
 
-    :param image: (K, J, I) float32, normalised.
+    :param image: (K, J, I) float32, normalised, ``info.grid_stride`` times as fine as the grid.
     :param overlap: of the windows; None: the model's.
     :raises Cancelled: if the monitor wants to stop.
     """
@@ -96,7 +96,7 @@ def find_window(
     """The window around the largest connected piece that a first pass finds; None: nothing.
 
     :param image: (K, J, I) float32, normalised, larger than a window.
-    :return: (start, stop) in voxels, a window's size where the image is as large.
+    :return: (start, stop) in voxels of the grid, a window's size where the image is as large.
     :raises Cancelled: if the monitor wants to stop.
     """
     labels = label_coarsely(network, image, info, monitor=monitor, overlap=0.0)
@@ -105,7 +105,7 @@ def find_window(
         return None
     # Its middle by mass: a thread of false voxels down the neck moves the box, not the mass.
     middle = [float(np.mean(axis)) for axis in piece.nonzero()]
-    return _as_box(*_around(middle, labels.shape, info.preparation.window_size))
+    return _as_box(*_around(middle, labels.shape, info.grid_window))
 
 
 def _around(

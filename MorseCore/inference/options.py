@@ -95,7 +95,7 @@ class PredictOptions:
         result = replace(default, **chosen)
         if "points" in chosen and hasattr(default, "points_fraction"):
             result = replace(result, points_fraction=0.0)  # the number counts, not a share
-        if getattr(default, "certain_margin", 0):
+        if getattr(default, "certain_margin", 0) and default.voxels == "model":
             own, wanted = (r.points_of(prod(window)) * r.passes for r in (default, result))
             if wanted > own:
                 result = replace(result, certain_margin=0.0)
@@ -106,10 +106,13 @@ class PredictOptions:
 
         :raises ConfigError: as :meth:`renderer`.
         """
-        window = info.preparation.window_size
+        window, scale = info.preparation.window_size, self.scale
+        renderer = self.renderer(info.renderer, window=window)
+        if info.asks_scan:  # later, of the scan's voxels
+            renderer, scale = replace(renderer, passes=0, coarse_stride=1), 1
         return WindowSettings(
-            window, self.renderer(info.renderer, window=window).build(), info.windows,
-            scale=self.scale, temperature=info.temperature, precision=self.precision,
+            info.grid_window, renderer.build(), info.windows, scale=scale, stride=info.grid_stride,
+            temperature=info.temperature, precision=self.precision,
         )  # fmt: skip
 
 
@@ -118,13 +121,16 @@ class WindowSettings:
     """How the windows of a volume are computed, rendered and blended."""
 
     window: Sequence[int]
-    """Size of a window in voxels, array order; two sizes for a 2D network."""
+    """Size of a window in voxels of the grid, array order; two sizes for a 2D network."""
     renderer: Renderer
     """Asks each window's field."""
     windows: WindowConfig
     """How windows overlap, and how many are computed at once."""
     scale: int = 1
     """Ask the fields on a grid this many times finer; a 2D network leaves K as it is."""
+    stride: int = 1
+    """Voxels of the image along each axis that are one of the grid on which windows are laid and
+    fields are asked."""
     temperature: float = 1.0
     """Of the probabilities, softmax(logits / temperature)."""
     precision: Precision = "auto"

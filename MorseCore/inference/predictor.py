@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d, pad
 
 from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
+from MorseCore.field import Field
 from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
 from MorseCore.images.lazy import LazyImage
@@ -19,8 +23,8 @@ from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.images.slabs import can_come_in_slabs
-from MorseCore.inference.assembly import Assembler, Placement
-from MorseCore.inference.blending import Crops, GridPrediction
+from MorseCore.inference.assembly import Assembler, Placement, coarser
+from MorseCore.inference.blending import Crops
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.checking import Passes, ask_again, check_result, mirror_of
 from MorseCore.inference.locator import (
@@ -41,7 +45,13 @@ from MorseCore.inference.options import (
     StageProgress,
 )
 from MorseCore.inference.report import report_segmentation, warn_about_scan
-from MorseCore.inference.sliding_window import KeptFields, predict_slabs
+from MorseCore.inference.scan_voxels import FieldPoints, ScanVoxelAssembler
+from MorseCore.inference.sliding_window import (
+    KeptFields,
+    each_field,
+    predict_slabs,
+    window_begins,
+)
 from MorseCore.result import Segmentation, brain_values
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
@@ -53,6 +63,7 @@ from MorseCore.system.stage_clock import StageClock
 __all__ = ["VolumePredictor", "cut_region"]
 
 _SEED = 0
+_FIELDS = 2 * 2**30  # bytes of fields that are kept for points; of more, windows are computed again
 log = logging.getLogger(__name__)
 
 
@@ -160,6 +171,8 @@ class VolumePredictor:
             return self._segment(volume, run)
 
     def _segment(self, volume: Volume, run: _Run) -> Segmentation:
+        if run.kept is None and self.info.asks_scan:  # points are asked once the map is there
+            run = replace(run, kept=KeptFields(self.info.grid_window, limit=_FIELDS))
         with run.clock("prepare"), out_of_memory_explained(self.device):
             run.monitor("prepare").tell(0.0)
             scan = self._prepare(volume, run.options)
@@ -181,7 +194,8 @@ class VolumePredictor:
         passes = None if labels is None else self._passes(scan, labels, run)
         with run.clock("restore"), out_of_memory_explained(self.device):
             monitor.tell(0.0)
-            result = assembler.result()
+            with self._finite():
+                result = assembler.result()
             result.report.update(report_segmentation(
                 volume, scan.part, run.options, assembler, info=self.info, device=self.device,
                 engine=self.engine, seed=_SEED, warnings=scan.warnings,
@@ -221,15 +235,16 @@ class VolumePredictor:
             keep_one_piece([labels], grid)
             volumes = volumes_of(labels, grid, structures)
             brain = {**measure_brain(labels, volumes, structures), "by": self.info.name}
-        image = scan.image[tuple(slice(None) for _ in range(3))].numpy()
-        return CoarseMap(labels, grid, image, agreement, brain), scan.warnings
+        image = scan.image[tuple(slice(None) for _ in range(3))]
+        seen = avg_pool3d(image[None], self.info.grid_stride)[0].numpy()
+        return CoarseMap(labels, grid, seen, agreement, brain), scan.warnings
 
     def _focused(
         self, scan: _Scan, volume: Volume, options: PredictOptions, monitor: RunMonitor
     ) -> _Scan:
         """Of a model that sees whole scans: one window, around what a first pass finds."""
-        window = self.info.preparation.window_size
-        if options.roi or not self.sees_whole_scans or fits_window(scan.image.shape, window):
+        window, stride = self.info.grid_window, self.info.grid_stride
+        if options.roi or not self.sees_whole_scans or fits_window(scan.place.grid.shape, window):
             return scan
         box = find_window(self.network, scan.image, self.info, monitor=monitor)
         if box is None:
@@ -240,7 +255,8 @@ class VolumePredictor:
         part = self._prepare(volume, replace(options, roi=roi))
         start, stop = window_around(middle, part.place.grid, window)
         grid = part.place.grid.crop(start, stop)
-        image = part.image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        inside = [slice(a * stride, b * stride) for a, b in zip(start, stop, strict=True)]
+        image = part.image[tuple(inside)]
         return replace(part, image=image, place=replace(part.place, grid=grid))
 
     def _must_agree(self, options: PredictOptions) -> bool:
@@ -259,7 +275,7 @@ class VolumePredictor:
         """The coarse map that further passes are compared with; None if none are made."""
         if not self._asks_again(run.options):
             return None
-        if run.options.scale == 1:
+        if run.coarse:
             labels: np.ndarray = torch.cat(run.coarse).numpy()
             return labels
         # What was predicted lies on a finer grid.
@@ -321,26 +337,45 @@ class VolumePredictor:
             part.geometry, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
         )
         place = Placement(
-            grid, part.geometry, volume.geometry, start,
+            coarser(grid, self.info.grid_stride), part.geometry, volume.geometry, start,
             preparation.spatial_dims, scale=options.scale,
         )  # fmt: skip
-        copied = 0 if grid is source else 4 * (prod(source.shape) + prod(grid.shape))
+        is_copied = grid is not source or self.info.asks_scan
+        copied = 4 * (prod(source.shape) + prod(grid.shape)) if is_copied else 0
         notes += check_memory(copied + self._held_bytes(place), accepted)
         notes += warn_about_scan(part, self.info)
-        image = self._image(part, place, is_copied=grid is not source)
-        return _Scan(part, image, place, notes)
+        return _Scan(part, self._image(part, place, is_copied=is_copied), place, notes)
 
-    def _assembler(self, scan: _Scan, run: _Run) -> Assembler:
+    def _assembler(self, scan: _Scan, run: _Run) -> Assembler | ScanVoxelAssembler:
         structures = self.info.result_structures()
         # In a region given by hand a brain may lie in several pieces.
         is_brain = run.options.roi is None and bool(brain_values(structures))
-        return Assembler(scan.place, structures, is_brain=is_brain)
+        if not self.info.asks_scan:
+            return Assembler(scan.place, structures, is_brain=is_brain)
+        settings = run.options.window_settings(self.info)
+
+        def windows() -> Iterable[tuple[tuple[int, ...], Field]]:
+            if run.kept is not None and run.kept.is_complete:
+                return run.kept.windows()
+            return each_field(self.network, scan.image, settings)
+
+        points = FieldPoints(
+            windows, window_begins(scan.image, settings), settings.window,
+            renderer=self.renderer(run.options), temperature=settings.temperature,
+            precision=settings.precision, monitor=RunMonitor(should_stop=run.should_stop),
+        )  # fmt: skip
+        return ScanVoxelAssembler(scan.place, structures, points, is_brain=is_brain)
+
+    def renderer(self, options: PredictOptions) -> Any:
+        """The model's renderer with what was chosen, of :data:`RENDERERS`."""
+        return options.renderer(self.info.renderer, window=self.info.preparation.window_size)
 
     def _image(self, part: Volume, place: Placement, *, is_copied: bool) -> Crops:
         """What the network sees of a scan."""
         preparation = self.info.preparation
         if is_copied:
-            return torch.from_numpy(prepare_scan(part, preparation)[0])
+            image = torch.from_numpy(prepare_scan(part, preparation)[0])
+            return _whole_cells(image, self.info.grid_stride)
         axes = canonical_axes(part.geometry, spatial_dims=place.spatial_dims)
         intensity = measure_intensity(part.array, preparation)
         return LazyImage(axes.apply(part.array), intensity)
@@ -348,16 +383,20 @@ class VolumePredictor:
     def _held_bytes(self, place: Placement) -> int:
         """What a run holds at least: maps. What a window takes on the way is not known before."""
         info, dims, scale = self.info, place.spatial_dims, place.scale
-        window = info.preparation.window_size
+        window = info.grid_window
+        if info.asks_scan:
+            scale = 1
         # Of a window's rows, or of all; coarse and refined, while they blend.
-        rolling = can_come_in_slabs(place.fine(place.grid), place.fine(place.part))
+        rolling = not info.asks_scan and can_come_in_slabs(
+            place.fine(place.grid), place.fine(place.part)
+        )
         sizes = [max(n, w) for n, w in zip(place.grid.shape[-dims:], window, strict=True)]
         rows = (min(sizes[0], window[0]) if rolling else sizes[0]) * scale if dims == 3 else 1
         blended = 4 * info.num_classes * 2 * prod(sizes[-2:]) * scale**2 * rows
-        masks = 6 * prod(place.part.shape) * scale**dims  # two of one byte, uncertainty
+        masks = 6 * prod(place.part.shape) * place.scale**dims  # two of one byte, uncertainty
         return blended + masks
 
-    def _fill(self, assembler: Assembler, scan: _Scan, run: _Run) -> None:
+    def _fill(self, assembler: Assembler | ScanVoxelAssembler, scan: _Scan, run: _Run) -> None:
         """Predict, and hand over what is done."""
         with out_of_memory_explained(self.device):
             slabs = predict_slabs(
@@ -370,9 +409,11 @@ class VolumePredictor:
                 if slab is None:
                     return
                 with run.clock("restore"):
-                    if run.options.scale == 1 and self._asks_again(run.options):
+                    is_plain = run.options.scale == 1 or self.info.asks_scan
+                    if is_plain and self._asks_again(run.options):
                         run.coarse.append(slab.coarse.max(0).indices.to(torch.int16))
-                    self._hand_over(slab, assembler)
+                    with self._finite():
+                        assembler.add(slab)
 
     def _in_single_precision(self, run: _Run, scan: _Scan, error: ModelError) -> _Run:
         """Another attempt where half precision overflowed, as on some older GPUs.
@@ -391,9 +432,11 @@ class VolumePredictor:
             run.kept.restart(precision="fp32")
         return replace(run, options=replace(run.options, precision="fp32"), coarse=[])
 
-    def _hand_over(self, slab: GridPrediction, assembler: Assembler) -> None:
+    @contextmanager
+    def _finite(self) -> Iterator[None]:
+        """:raises NotFiniteError: where an assembler finds a value that is no number."""
         try:
-            assembler.add(slab)
+            yield
         except MorseError:
             raise
         except ValueError:
@@ -402,6 +445,15 @@ class VolumePredictor:
                 f"The model '{self.info.name}' answered with values that are not numbers on "
                 f"{describe_device(self.device)}; try another device."
             ) from None
+
+
+def _whole_cells(image: Tensor, stride: int) -> Tensor:
+    """An image (K, J, I) with zeros at its end, so that every side is a multiple of the stride.
+
+    Its mirror image then has the same cells.
+    """
+    missing = [-n % stride for n in image.shape]
+    return pad(image, [n for end in reversed(missing) for n in (0, end)]) if any(missing) else image
 
 
 def _agreement_of(passes: Passes | None) -> float:

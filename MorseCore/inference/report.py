@@ -3,14 +3,13 @@
 import logging
 import platform
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from MorseCore import __version__
 from MorseCore.images.imageio import Volume
-from MorseCore.inference.assembly import Assembler
 from MorseCore.inference.options import PredictOptions, points_asked, renderer_parameters
 from MorseCore.store.model_folder import ModelInfo
 from MorseCore.system.devices import describe_device, resolve_precision
@@ -32,11 +31,22 @@ _KEPT = ("model", "input", "versions", "device", "seed")  # what a rendering sha
 log = logging.getLogger(__name__)
 
 
+class Assembled(Protocol):
+    """What an assembler counted."""
+
+    @property
+    def attention(self) -> float: ...
+
+    windows: int
+    evaluations: int
+    rendered_voxels: int
+
+
 def report_segmentation(
     volume: Volume,
     part: Volume,
     options: PredictOptions,
-    assembled: Assembler,
+    assembled: Assembled,
     *,
     info: ModelInfo,
     device: torch.device,
@@ -79,7 +89,7 @@ def report_segmentation(
 
 
 def report_rendering(
-    first: dict[str, Any], options: PredictOptions, assembled: Assembler, *, info: ModelInfo
+    first: dict[str, Any], options: PredictOptions, assembled: Assembled, *, info: ModelInfo
 ) -> dict[str, Any]:
     """The report of a rendering that asked kept fields again.
 
@@ -107,7 +117,7 @@ def _input(volume: Volume, part: Volume) -> dict[str, Any]:
     }
 
 
-def _rendered(assembled: Assembler) -> dict[str, int]:
+def _rendered(assembled: Assembled) -> dict[str, int]:
     return {"evaluated": assembled.evaluations, "rendered_voxels": assembled.rendered_voxels}
 
 

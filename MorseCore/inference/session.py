@@ -1,5 +1,6 @@
 """One scan and its fields: segment it once, then ask the fields again without a backbone pass."""
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,9 +15,10 @@ from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
 from MorseCore.inference.predictor import VolumePredictor, cut_region
 from MorseCore.inference.report import report_rendering
+from MorseCore.inference.scan_voxels import FieldPoints, ScanVoxelAssembler
 from MorseCore.inference.sliding_window import KeptFields
 from MorseCore.inference.two_sides import with_side
-from MorseCore.renderers import DenseConfig, Renderer
+from MorseCore.renderers import DenseConfig, RefineConfig, Renderer
 from MorseCore.result import Segmentation
 from MorseCore.system.memory import check_memory, free_gpu_memory, out_of_memory_explained
 
@@ -60,7 +62,7 @@ class Session:
             limit = min(limit, free // 3)  # the fields lie there, and computing needs the most
         self._keep = keep
         self._kept = KeptFields(
-            info.preparation.window_size, limit=limit, temperature=info.temperature,
+            info.grid_window, limit=limit, temperature=info.temperature,
             precision=options.precision,
         )  # fmt: skip
         self._volume: Volume | None = volume
@@ -106,14 +108,20 @@ class Session:
         :raises Cancelled: if ``should_stop`` answered yes.
         """
         info = self._predictor.info
-        renderer = options.renderer(info.renderer, window=info.preparation.window_size).build()
+        renderer = self._predictor.renderer(options)
         monitor = RunMonitor.of_stage("network", progress, should_stop)
-        prediction, place = self._ask(renderer, options.roi, options.scale, monitor)
         first = self._segmented().report
         # In a box a brain may lie in several pieces.
         is_brain = options.roi is None and "brain" in first
+        assembler: Assembler | ScanVoxelAssembler
         with out_of_memory_explained(self._predictor.device):
-            assembler = Assembler(place, info.result_structures(), is_brain=is_brain)
+            structures = info.result_structures()
+            if info.asks_scan:
+                points, prediction, place = self._at_voxels(renderer, options, monitor)
+                assembler = ScanVoxelAssembler(place, structures, points, is_brain=is_brain)
+            else:
+                prediction, place = self._ask(renderer.build(), options.roi, options.scale, monitor)
+                assembler = Assembler(place, structures, is_brain=is_brain)
             assembler.add(prediction)
             result = assembler.result()
         if is_brain:
@@ -138,6 +146,7 @@ class Session:
         """
         roi = self._around(value)
         monitor = RunMonitor.of_stage("network", progress, should_stop)
+        scale *= self._predictor.info.grid_stride
         prediction, place = self._ask(DenseConfig().build(), roi, scale, monitor)
         return prediction.refined[value].numpy(), place.fine(place.grid)
 
@@ -145,6 +154,34 @@ class Session:
         self, renderer: Renderer, roi: Roi | None, scale: int, monitor: RunMonitor
     ) -> tuple[GridPrediction, Placement]:
         """What the fields say inside a region, and where that belongs."""
+        part, box = self._region(roi)
+        self._check_memory(box, scale)
+        with out_of_memory_explained(self._predictor.device):
+            prediction = self._kept.render(renderer, box, scale=scale, monitor=monitor)
+        return prediction, self._place(part, box, scale)
+
+    def _at_voxels(
+        self, renderer: RefineConfig, options: PredictOptions, monitor: RunMonitor
+    ) -> tuple[FieldPoints, GridPrediction, Placement]:
+        """The coarse map of a region, and what asks the fields at the scan's voxels in it."""
+        part, box = self._region(options.roi)
+        coarse = replace(renderer, passes=0, coarse_stride=1).build()
+        quiet = RunMonitor(should_stop=monitor.should_stop)
+        prediction = self._kept.render(coarse, box, monitor=quiet)
+        windows = [  # as seen from the box
+            (tuple(a - b for a, b in zip(start, box[0], strict=True)), field)
+            for start, field in self._kept.windows()
+        ]
+        info = self._predictor.info
+        points = FieldPoints(
+            lambda: windows, [start for start, _ in windows], info.grid_window,
+            renderer=renderer, temperature=info.temperature, precision=self._options.precision,
+            monitor=monitor,
+        )  # fmt: skip
+        return points, prediction, self._place(part, box, options.scale)
+
+    def _region(self, roi: Roi | None) -> tuple[Geometry, tuple[_Index, _Index]]:
+        """The part of the scan that is asked about, and the box of the model's grid around it."""
         self._segmented()
         if not (self._keep and self._kept.is_complete):
             raise MorseError(
@@ -154,13 +191,11 @@ class Session:
         if roi is not None:
             start, stop = roi_to_box(roi, part)
             part = part.crop(start, stop)
-        box = _cover(part, self._grid)
-        self._check_memory(box, scale)
-        with out_of_memory_explained(self._predictor.device):
-            prediction = self._kept.render(renderer, box, scale=scale, monitor=monitor)
+        return part, _cover(part, self._grid)
+
+    def _place(self, part: Geometry, box: tuple[_Index, _Index], scale: int) -> Placement:
         dims = self._predictor.info.preparation.spatial_dims
-        place = Placement(self._grid.crop(*box), part, part, (0, 0, 0), dims, scale=scale)
-        return prediction, place
+        return Placement(self._grid.crop(*box), part, part, (0, 0, 0), dims, scale=scale)
 
     def _check_memory(self, box: tuple[_Index, _Index], scale: int) -> None:
         """Refuse what would not fit: Linux would end the worker without a word."""

@@ -25,9 +25,11 @@ from MorseCore.system.devices import Precision, autocast
 
 __all__ = [
     "KeptFields",
+    "each_field",
     "join",
     "predict_slabs",
     "predict_volume",
+    "window_begins",
     "window_to_source",
 ]
 
@@ -96,7 +98,7 @@ def _slabs_of_layer(
 ) -> Iterator[GridPrediction]:
     """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I)."""
     window, device = settings.window, next(network.parameters()).device
-    box, starts = lay_windows(layer.shape, window, overlap=settings.windows.overlap)
+    box, starts = _windows_of(layer, settings)
     blender = WindowBlender(
         window, box, scale=settings.scale, temperature=settings.temperature, rolling=rolling
     )
@@ -106,7 +108,7 @@ def _slabs_of_layer(
         if rolling and (part := blender.finished(batch[0][0])) is not None:
             yield part
         begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
-        crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
+        crops = torch.stack([_crop(layer, begin, settings)[None] for begin in begins])
         places = torch.stack([window_to_source(box, s, window) for s in batch])
         with autocast(device, settings.precision):
             field = network(crops.to(device), to_source=places.to(device))
@@ -117,6 +119,41 @@ def _slabs_of_layer(
         done += len(batch)
         monitor.tell(done / len(starts))
     yield blender.result()
+
+
+@torch.inference_mode()
+def each_field(
+    network: Network, volume: Crops, settings: WindowSettings
+) -> Iterator[tuple[tuple[int, ...], Field]]:
+    """The field of every window of a volume, one at a time, as :class:`KeptFields` keeps them.
+
+    :return: first voxel of the grid, which may be negative, and field.
+    """
+    device = next(network.parameters()).device
+    box, starts = _windows_of(volume, settings)
+    for start, begin in zip(starts, window_begins(volume, settings), strict=True):
+        place = window_to_source(box, start, settings.window)
+        with autocast(device, settings.precision):
+            crop = _crop(volume, begin, settings)[None, None].to(device)
+            yield begin, network(crop, to_source=place[None].to(device))
+
+
+def window_begins(image: Crops, settings: WindowSettings) -> list[tuple[int, ...]]:
+    """First voxel of the grid of every window, which may be negative."""
+    box, starts = _windows_of(image, settings)
+    return [tuple(a - b for a, b in zip(start, box[0], strict=True)) for start in starts]
+
+
+def _windows_of(image: Crops, settings: WindowSettings) -> tuple[GridBox, list[tuple[int, ...]]]:
+    """See :func:`lay_windows`; in voxels of the grid."""
+    size = [-(-n // settings.stride) for n in image.shape]
+    return lay_windows(size, settings.window, overlap=settings.windows.overlap)
+
+
+def _crop(image: Crops, begin: Sequence[int], settings: WindowSettings) -> Tensor:
+    """What the network sees in a window that begins at a voxel of the grid."""
+    stride = settings.stride
+    return crop_window(image, [n * stride for n in begin], [n * stride for n in settings.window])
 
 
 def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
@@ -187,6 +224,10 @@ class KeptFields:
             self._fields.clear()
         if self.is_complete:
             self._fields.append((layer, start, field))
+
+    def windows(self) -> list[tuple[tuple[int, ...], Field]]:
+        """Of a volume: first voxel, which may be negative, and field of every window."""
+        return [(start, field) for _, start, field in self._fields]
 
     @torch.inference_mode()
     def render(

@@ -17,6 +17,7 @@ __all__ = ["RefineConfig", "RefineRenderer"]
 
 
 Ranking = Literal["margin", "head"]
+Voxels = Literal["model", "scan"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class RefineConfig:
     """Which pixels are rendered: those of the smallest ``margin`` of coarse logits, or those of the
     ``head``'s own uncertainty (SwIPE's variance over neighbouring patches)."""
 
+    voxels: Voxels = "model"
+    """Which voxels of a volume are rendered when a scan is segmented. ``model``: those of the
+    model's grid, whose answers are then interpolated to the scan. ``scan``: the scan's own,
+    wherever they lie; the coarse map stays at the backbone's resolution, and ``certain_margin``
+    says where it needs no second look (:mod:`MorseCore.inference.scan_voxels`)."""
+
     def __post_init__(self) -> None:
         if self.uncertainty not in get_args(Ranking):
             raise ConfigError(
@@ -59,6 +66,10 @@ class RefineConfig:
             )
         if self.certain_margin and self.uncertainty != "margin":
             raise ConfigError("'certain_margin' needs the uncertainty 'margin'.")
+        if self.voxels not in get_args(Voxels):
+            raise ConfigError(f"'voxels' must be 'model' or 'scan'; found '{self.voxels}'.")
+        if self.voxels == "scan" and not self.certain_margin:
+            raise ConfigError("The 'voxels' scan need a 'certain_margin' above 0.")
         if not 0 <= self.points_fraction <= 1:
             raise ConfigError(
                 f"'points_fraction' must lie in [0, 1]; found {self.points_fraction}."

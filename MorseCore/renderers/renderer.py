@@ -9,7 +9,15 @@ from torch import Tensor
 from MorseCore.field import CHUNK, Field
 from MorseCore.points import Axes, pick_coords, sample_grid
 
-__all__ = ["Renderer", "RendererConfig", "Rendering", "ask_pixels", "coarse_logits", "interpolate"]
+__all__ = [
+    "Renderer",
+    "RendererConfig",
+    "Rendering",
+    "ask_pixels",
+    "coarse_logits",
+    "fill_up",
+    "interpolate",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +80,24 @@ def coarse_logits(field: Field, axes: Axes, *, stride: int) -> Tensor:
 
 
 def ask_pixels(field: Field, axes: Axes, index: Tensor) -> Tensor:
-    """Rendered logits (B, P, C) at flat indices (B, P) of a product grid, in chunks.
-
-    How many points there are may depend on the image. They are filled up to one of few numbers,
-    since a CPU's libraries make and keep kernels for each shape that they meet: with a number of
-    its own in every window a segmentation's memory grew by 80 bytes a voxel.
-    """
+    """Rendered logits (B, P, C) at flat indices (B, P) of a product grid, in chunks."""
     count = index.shape[1]
-    if count and (missing := _round_number(count) - count):
-        index = torch.cat([index, index[:, -1:].expand(-1, missing)], dim=1)
-    parts = [field.logits(pick_coords(axes, part)) for part in index.split(CHUNK, dim=1)]
+    parts = [field.logits(pick_coords(axes, part)) for part in fill_up(index).split(CHUNK, dim=1)]
     return torch.cat(parts, dim=1)[:, :count]
+
+
+def fill_up(points: Tensor) -> Tensor:
+    """Points (B, P, ...), the last one repeated so that there is one of few numbers of them.
+
+    How many there are may depend on the image, and a CPU's libraries make and keep kernels for
+    each shape that they meet: with a number of its own in every window a segmentation's memory
+    grew by 80 bytes a voxel.
+    """
+    count = points.shape[1]
+    if not count or not (missing := _round_number(count) - count):
+        return points
+    spare = points[:, -1:].expand(-1, missing, *points.shape[2:])
+    return torch.cat([points, spare], dim=1)
 
 
 def _round_number(count: int) -> int:

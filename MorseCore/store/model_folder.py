@@ -181,6 +181,8 @@ class ModelInfo:
         check_bounds(self, temperature=(1e-3, 1e3), field_of_view=(1e-3, 1e6))
         if self.preparation.spatial_dims != self.network.spatial_dims:
             raise ConfigError("'preparation.window' and 'network.spatial_dims' disagree.")
+        if self.asks_scan and self.preparation.spatial_dims != 3:
+            raise ConfigError("The renderer's 'voxels' scan are for networks of volumes.")
         if not 1 <= self.format <= FORMAT:
             raise ConfigError(
                 f"'format' is {self.format}, and this release reads 1 to {FORMAT}: the model needs "
@@ -203,6 +205,24 @@ class ModelInfo:
     def num_classes(self) -> int:
         """Background included."""
         return len(self.structures) + 1
+
+    @property
+    def asks_scan(self) -> bool:
+        """Whether points are the scan's own voxels, see :class:`RefineConfig`."""
+        return getattr(self.renderer, "voxels", "model") == "scan"
+
+    @property
+    def grid_stride(self) -> int:
+        """Voxels of the prepared image along each axis that are one of the coarse map's grid.
+
+        Where points are the scan's own voxels, the map is made at the backbone's resolution.
+        """
+        return self.network.backbone_stride if self.asks_scan else 1
+
+    @property
+    def grid_window(self) -> tuple[int, ...]:
+        """The window in voxels of that grid, array order."""
+        return tuple(n // self.grid_stride for n in self.preparation.window_size)
 
     def result_structures(self) -> tuple[Structure, ...]:
         """For results, free of torch."""

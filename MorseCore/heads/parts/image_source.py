@@ -7,6 +7,7 @@ once more, only around the points that are asked, for a rendering head or an exp
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
@@ -155,17 +156,28 @@ class ImageStem(ImageSource):
             x = functional.relu(layer(x))
         return x
 
-    def dense(self, image: Tensor) -> Tensor:
-        """Features of every pixel: (B, C, *S) -> (B, F, *S). Beyond the image stands its edge."""
-        pad = [self.halo] * 2 * (image.ndim - 2)
-        return self.inner(functional.pad(image, pad, mode="replicate"))
+    def dense(
+        self, image: Tensor, box: tuple[Sequence[int], Sequence[int]] | None = None
+    ) -> Tensor:
+        """Features of every pixel: (B, C, *S) -> (B, F, *S). Beyond the image stands its edge.
+
+        :param box: (start, stop), if not all are wanted.
+        """
+        size = image.shape[2:]
+        bounds = list(zip(*(box or ([0] * len(size), size)), size, strict=True))
+        inside = [slice(max(0, a - self.halo), min(n, b + self.halo)) for a, b, n in bounds]
+        missing = [(max(0, self.halo - a), max(0, b + self.halo - n)) for a, b, n in bounds]
+        part = image[(slice(None), slice(None), *inside)]
+        pad = [n for ends in reversed(missing) for n in ends]
+        return self.inner(functional.pad(part, pad, mode="replicate"))
 
 
 class StemFeatures(ImageFeatures):
     """Features of an :class:`ImageStem`, interpolated at points.
 
     The stem is computed in the bricks that hold an asked pixel, so that its cost grows with the
-    points. Where the bricks with their halo would be more than the image, all of it is computed.
+    points. Where the bricks with their halo would be more than the box around all that is asked,
+    all of the box is computed.
     """
 
     def __init__(self, stem: ImageStem, image: Tensor) -> None:
@@ -178,8 +190,11 @@ class StemFeatures(ImageFeatures):
             return coords.new_empty(len(coords), 0, self._stem.channels)
         corners = find_corners(coords, size)
         bricks = find_bricks(corners.pixel, size, side=side, images=len(self._image))
-        if len(bricks) * (side + _LAYERS) ** len(size) > len(self._image) * prod(size):
-            return self._of_all(corners)
+        asked = corners.pixel.flatten(0, 2)
+        low, high = asked.amin(0).tolist(), (asked.amax(0) + 1).tolist()
+        extent = [b - a + _LAYERS for a, b in zip(low, high, strict=True)]
+        if len(bricks) * (side + _LAYERS) ** len(size) > len(self._image) * prod(extent):
+            return self._of_box(corners, low, high)
         rows = rows_in_bricks(
             self._image, bricks, self._stem.inner, side=side, halo=self._stem.halo
         )
@@ -189,10 +204,13 @@ class StemFeatures(ImageFeatures):
     def memory(self) -> int:
         return self._image.nbytes
 
-    def _of_all(self, corners: Corners) -> Tensor:
-        """From the features of every pixel, each image one brick."""
-        row = flat_pixels(corners.pixel, self._image.shape[2:], images=len(self._image))
-        rows = self._stem.dense(self._image).flatten(2).transpose(1, 2).flatten(0, 1)
+    def _of_box(self, corners: Corners, low: list[int], high: list[int]) -> Tensor:
+        """From the features of every pixel of a box, that of each image one brick."""
+        size = [b - a for a, b in zip(low, high, strict=True)]
+        pixel = corners.pixel - torch.tensor(low, device=corners.pixel.device)
+        row = flat_pixels(pixel, size, images=len(self._image))
+        dense = self._stem.dense(self._image, (low, high))
+        rows = dense.flatten(2).transpose(1, 2).flatten(0, 1)
         self.evaluated += len(rows)
         return weigh_rows(rows, row, corners.weight)
 

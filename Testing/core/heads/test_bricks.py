@@ -94,17 +94,30 @@ def test_all_pixels_are_computed_once_and_together():
 def test_the_cost_follows_the_points_and_not_the_image(dims):
     stem = make_stem(dims)
     side, counts = stem.side, {}
-    for length in (48, 96):
-        for points in (1, 8, 64):
-            image = make_image((length,) * dims, batch=1)
-            index = torch.arange(points)[None] * (length**dims // 64)
+    scattered = torch.randperm(12**dims, generator=torch.Generator().manual_seed(2))
+    for length in (96, 144):
+        for points in (8, 16, 32):  # as many bricks, none to fill up
+            image, size = make_image((length,) * dims, batch=1), (length,) * dims
+            places = torch.unravel_index(scattered[:points], (12,) * dims)
+            coords = [axis[place * (length // 12)] for axis, place in
+                      zip(pixel_axes(size), places, strict=True)]  # fmt: skip
             with torch.no_grad():
                 seen = stem(image)
-                seen(pick_coords(pixel_axes((length,) * dims), index))
+                seen(torch.stack(coords[::-1], dim=-1)[None])
             counts[length, points] = seen.evaluated
-            assert seen.evaluated <= points * side**dims
-    assert [counts[96, n] for n in (1, 8)] == [counts[48, n] for n in (1, 8)]
-    assert counts[96, 64] > counts[96, 8] > counts[96, 1] == side**dims
+            assert seen.evaluated == points * side**dims
+    assert counts[144, 32] > counts[144, 16] > counts[144, 8]
+
+
+def test_points_side_by_side_cost_the_box_around_them_and_not_its_bricks():
+    stem, image = make_stem(3), make_image((48, 48, 48), batch=1)
+    axes = [axis[6:18] for axis in pixel_axes((48, 48, 48))]  # 4 x 4 x 4 bricks, most of them cut
+    with torch.no_grad():
+        seen = stem(image)
+        found = seen(grid_coords(axes))
+        assert seen.evaluated == 12**3
+        dense = stem.dense(image)[:, :, 6:18, 6:18, 6:18]
+    assert torch.allclose(found.transpose(1, 2), dense.flatten(2), atol=1e-5)
 
 
 def test_points_in_one_brick_share_it():
