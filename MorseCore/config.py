@@ -18,7 +18,7 @@ from MorseCore.limits import MAX_DEPTH, check_depth
 
 __all__ = [
     "Registry", "apply_overrides", "check_is_plain", "decode", "encode", "nearest", "parse_json",
-    "read_json", "shorten",
+    "read_configuration", "read_json", "shorten",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -209,6 +209,26 @@ def encode(config: Any) -> dict[str, Any]:
         registry = item.metadata.get("registry")
         result[item.name] = registry.encode(value) if registry else _plain(value)
     return result
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Read a configuration file; one with the key ``extends`` changes keys of another.
+
+    The other file's path starts at this one's folder. Every further key, such as ``network.head``,
+    replaces that of the other.
+
+    :raises ConfigError: as :func:`read_json`, or if the other file extends one itself.
+    """
+    changes = read_json(path)
+    if "extends" not in changes:
+        return changes
+    base = changes.pop("extends")
+    if not isinstance(base, str):
+        raise ConfigError(f"'{path}': 'extends' must be the path of a configuration.")
+    data = read_json(path.parent / base)
+    if "extends" in data:
+        raise ConfigError(f"'{path}' extends '{base}', which extends another; one step is allowed.")
+    return apply_overrides(data, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

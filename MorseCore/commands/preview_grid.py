@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from MorseCore.config import decode, read_json
+from MorseCore.config import decode, read_configuration
 from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import Preparation
 from MorseCore.system.files import atomic_path
@@ -102,7 +102,7 @@ def _configuration(path: Path) -> RunConfig | None:
     """The training's configuration, if the file is one."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return None
-    data = read_json(path)
+    data = read_configuration(path)
     if "preparation" not in data:
         return None  # a dataset.json
     config = decode(RunConfig, data, "")

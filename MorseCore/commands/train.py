@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MorseCore.commands.plan import HOURS, add_start, changes_of, describe, shown_bar
-from MorseCore.config import apply_overrides, decode, read_json
+from MorseCore.config import apply_overrides, decode, read_configuration, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.allocation import keep_freed_memory
 from MorseCore.system.exits import exit_code_of
@@ -156,7 +156,7 @@ def _config_of(path: Path, overrides: list[str], *, hours: float | None) -> "Run
     is_run = (path / RUN).is_file()
     data: dict[str, Any] = {}
     if not path.is_dir() and path.suffix.lower() not in (".csv", ".tsv"):
-        data = read_json(path)
+        data = read_configuration(path)
     is_data = not (is_run or is_plan(data)) and (not data or is_dataset(data))
     if hours is not None and not is_data:
         raise ConfigError(

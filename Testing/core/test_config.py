@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 import pytest
 
-from MorseCore.config import Registry, apply_overrides, decode, encode, parse_json, read_json
+from MorseCore.config import (
+    Registry,
+    apply_overrides,
+    decode,
+    encode,
+    parse_json,
+    read_configuration,
+    read_json,
+)
 from MorseCore.errors import ConfigError
 from MorseCore.training.config import RunConfig
 from training_runs import REPOSITORY, run_config, run_data
@@ -190,11 +198,27 @@ def test_an_override_is_checked_like_the_file():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_can_be_read_and_survives_a_round_trip(path: Path):
-    config = decode(RunConfig, read_json(path), "")
+    config = decode(RunConfig, read_configuration(path), "")
     assert decode(RunConfig, json.loads(json.dumps(encode(config))), "") == config
-    assert config.name == path.stem
+    assert path.stem.startswith(config.name)
     divisor = config.network.build(num_classes=3).divisor
     assert not any(n % divisor for n in config.preparation.window)
+
+
+def test_a_configuration_may_change_keys_of_another(tmp_path: Path):
+    (tmp_path / "base.json").write_text(json.dumps(run_data()), encoding="utf-8")
+    changes = {"extends": "base.json", "network.head": {"name": "plain"}, "seed": 5, "device": "4"}
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(changes), encoding="utf-8")
+    found, expected = read_configuration(path), run_data()
+    expected["network"]["head"] = {"name": "plain"}
+    assert found == expected | {"seed": 5, "device": "4"}
+    path.write_text('{"extends": "other.json"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="which extends another; one step is allowed"):
+        read_configuration(path)
+    path.write_text('{"extends": 3}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="'extends' must be the path of a configuration"):
+        read_configuration(path)
 
 
 def test_a_round_trip_keeps_what_differs_from_the_defaults():

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import numpy as np
 
-from MorseCore.config import decode, read_json
+from MorseCore.config import decode, read_configuration
 from MorseCore.errors import ConfigError
 from MorseCore.images.contents import input_hashes
 from MorseCore.inference.predictor import VolumePredictor
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> str:
     """Measure what is missing, and write the tables; their text."""
-    config = decode(RunConfig, read_json(options.config), "")
+    config = decode(RunConfig, read_configuration(options.config), "")
     predictor, regions = (
         VolumePredictor(find_model(name), device=options.device)
         for name in (options.model, options.regions)
