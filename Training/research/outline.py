@@ -8,7 +8,8 @@ named. For each: DSC, HD95 and ASD of both masks, the share of wrong voxels with
 reference's outline, surface Dice at 0.5 and 1 mm, minutes of training, seconds and peak memory of a
 case in a process of its own. The ceilings are the coarse mask of the table's baseline with the
 reference in place of it, 1, 2 or 3 voxels from its outline: no choice of points could do better.
-Writes ``<runs>/outline.md``, ``outline.csv``. After an interruption, run it again and it continues.
+Writes ``<runs>/outline-<split>.md``, ``.csv`` and ``.png``: one outline as each row draws it, of
+the case in the middle by the baseline's DSC. After an interruption, run it again and it continues.
 """
 
 import argparse
@@ -25,12 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 from MorseCore.config import read_json
 from MorseCore.errors import MorseError
+from MorseCore.images.imageio import read_volume
 from MorseCore.metrics.subjects import mean_by_subject, subjects_of
 from MorseCore.network import Network
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory, write_json
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
+from MorseCore.training.validation import on_drawn_grid
 from Training.research.benchmarks.measuring import peak_bytes, run_child
 from Training.research.shared.commandline import command_line, exit_code, whole_numbers
 from Training.research.shared.data import cases_of, open_training_data
@@ -38,6 +41,7 @@ from Training.research.shared.identity import check_model_identity, measure_case
 from Training.research.shared.output import markdown_table, write_tables
 from Training.research.shared.scores import Interval, pair_subjects
 from Training.research.study.definition import read_table, row_config
+from Training.research.study.outlinepicture import draw_outlines
 from Training.research.study.outlines import (
     CEILINGS,
     MEASURES,
@@ -94,21 +98,46 @@ def study(options: argparse.Namespace) -> None:
     base = options.base or base
     folder = options.runs or Path("runs") / Path(options.table).stem
     found: dict[str, RowFigures] = {}
-    baseline, waiting = "", []
+    baseline, waiting, first = "", [], {}
     for row in table.rows:
         config = row_config(read_json(base), table, row, quick=False, overrides=())
         runs = plan_runs(row, config, seeds=options.seeds, folds=[0], output=folder / "runs")
         if not all(run.is_done for run in runs):
             waiting.append(row.name)
             continue
-        found[row.name] = figures_of(runs, options.split)
+        found[row.name], first[row.name] = figures_of(runs, options.split), runs[0]
         baseline = row.name if row.baseline else baseline
     if not found:
         raise MorseError(f"No row of '{options.table}' is trained in '{folder}'; run ablation.py.")
     lines = [f"# {table.title}", "", *markdown(found, baseline)]
     if waiting:
         lines += ["", f"Not trained yet: {', '.join(waiting)}."]
-    print(write_tables(folder, lines, numbers(found), name=f"outline-{options.split}"))
+    name = f"outline-{options.split}"
+    print(write_tables(folder, lines, numbers(found), name=name))
+    if baseline:
+        draw(folder / f"{name}.png", first, baseline, options.split)
+
+
+def draw(path: Path, runs: Mapping[str, Run], baseline: str, split: str) -> None:
+    """One outline: the baseline's coarse mask, then the refined one of each row that renders."""
+    data = open_training_data(runs[baseline].config.data)
+    cases = cases_of(data, split)
+    scores = score(runs[baseline], data, cases, split)
+    order = sorted(scores, key=lambda name: scores[name]["coarse"]["dice"])
+    case = next(case for case in cases if case.name == order[len(order) // 2])
+    masks = {}
+    for name, run in runs.items():
+        info = read_model(run.folder / "model")
+        network = load_network(run.folder / "model", info)
+        if name != baseline and not network.head.answers_twice:
+            continue
+        prepared = prepare_case(case, info.preparation, num_classes=data.num_classes)
+        stage = "coarse" if name == baseline else "refined"
+        prediction = predict_case(network, info, prepared)
+        masks[name], labels, spacing = on_drawn_grid(getattr(prediction, stage), prepared)
+    # Where the model's grid is another one, masks lie on the scan's own.
+    image = prepared.image if prepared.drawn is None else read_volume(case.image).array
+    draw_outlines(path, image, masks, labels, spacing=spacing)
 
 
 def figures_of(runs: Sequence[Run], split: str) -> RowFigures:

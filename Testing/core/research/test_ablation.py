@@ -78,6 +78,30 @@ def test_a_table_trains_its_rows_and_compares_them_by_subject(home: Path) -> Non
     assert (home / "runs" / "mine" / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_outlines_are_scored_of_what_is_trained_and_drawn_beside_the_truth(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outline = script("outline")
+    assert outline.main(["mine.json"]) == 1
+    assert "No row of 'mine.json' is trained" in capsys.readouterr().err
+    assert run("--split", "val") == 0
+    capsys.readouterr()
+    assert outline.main(["mine.json"]) == 0
+    said = capsys.readouterr().out
+    assert "| plain | coarse |" in said
+    assert "truth within 3 of the outline" in said
+    rows = table_rows(home, file="outline-val.csv")
+    assert {(r["row"], r["mask"]) for r in rows} >= {
+        ("plain", "coarse"), ("plain", "ceiling_1"), ("morse", "refined")
+    }  # fmt: skip
+    assert all(0 <= float(r["dice"]) <= 1 and float(r["seconds"]) > 0 for r in rows)
+    picture = (home / "runs" / "mine" / "outline-val.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    before = (home / "runs" / "mine" / "outline-val.md").read_text(encoding="utf-8")
+    assert outline.main(["mine.json"]) == 0  # what was scored is read
+    assert (home / "runs" / "mine" / "outline-val.md").read_text(encoding="utf-8") == before
+
+
 def test_a_table_is_also_made_on_the_validation_split(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,7 +268,7 @@ def test_the_outlines_of_the_trained_rows_are_scored_once(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--row", "plain") == 0
-    outline = script("research/outline")
+    outline = script("outline")
     words = ["mine.json", "--seeds", "1337", "--split", "test"]
     assert outline.main(words) == 0
     printed = capsys.readouterr().out
@@ -267,5 +291,5 @@ def test_the_outlines_of_the_trained_rows_are_scored_once(
 def test_outlines_of_a_table_without_a_trained_row_are_refused(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script("research/outline").main(["mine.json"]) == 1
+    assert script("outline").main(["mine.json"]) == 1
     assert "No row of 'mine.json' is trained" in capsys.readouterr().err

@@ -1,8 +1,12 @@
 """The figures near an outline: errors in a band, surface Dice, what the truth there would give."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import SimpleITK
 
+from Training.research.study.outlinepicture import draw_outlines, longest_slice
 from Training.research.study.outlines import (
     CEILINGS,
     follow_outline,
@@ -70,3 +74,16 @@ def test_the_truth_near_the_masks_outline_mends_what_lies_there_and_no_more(
 def test_an_empty_mask_has_no_outline_to_mend(cube: np.ndarray) -> None:
     empty = np.zeros_like(cube)
     assert not with_truth_near(empty, cube, 3).any()
+
+
+def test_the_slice_with_the_longest_outline_is_drawn_with_a_panel_for_each_mask(
+    cube: np.ndarray, tmp_path: Path
+) -> None:
+    cube[12, 4:20, 4:20] = 2
+    assert longest_slice(cube) == 12
+    image = np.random.default_rng(0).normal(size=cube.shape) + cube
+    masks = {"coarse": np.roll(cube, 2, axis=2), "refined": cube}
+    draw_outlines(tmp_path / "a.png", image, masks, cube, spacing=SPACING)
+    draw_outlines(tmp_path / "b.png", image, {"refined": cube}, cube, spacing=SPACING)
+    wide, narrow = (SimpleITK.ReadImage(str(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert wide.GetWidth() > 1.3 * narrow.GetWidth()
