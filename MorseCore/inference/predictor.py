@@ -22,7 +22,13 @@ from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import Crops, GridPrediction
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
-from MorseCore.inference.checking import Passes, ask_again, check_result, mirror_of
+from MorseCore.inference.checking import (
+    Passes,
+    ask_again,
+    check_result,
+    disputed_slices,
+    mirror_of,
+)
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
@@ -192,6 +198,9 @@ class VolumePredictor:
                     mode=run.options.verdict,
                     is_partial=self.sees_whole_scans and run.options.roi is not None,
                 )  # fmt: skip
+                if labels is not None and passes is not None and passes.other is not None:
+                    disputed = disputed_slices(scan.image, labels, passes.other, scan.place.grid)
+                    result = replace(result, disputed=disputed)
             monitor.tell(1.0)
         if "brain" in result.report:
             result.report["brain"]["by"] = self.info.name
