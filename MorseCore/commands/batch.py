@@ -82,7 +82,8 @@ class BatchRun:
         table.write()
         seconds = time.perf_counter() - started
         if self.part is not None:
-            log.info("when all parts are through: morsesegment report %s", self.output)
+            wish = f" --interactive {self.interactive}" if self.interactive else ""
+            log.info("when all parts are through: morsesegment report %s%s", self.output, wish)
         else:
             page = write_cohort(self.output, interactive=self.interactive)
             if len(cases) > 1:

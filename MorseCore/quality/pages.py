@@ -244,7 +244,7 @@ def _case_page(
         '<p class="soft">Axial, coronal, sagittal: the slices in which what the network says of '
         "the mirror image (with <code>--verdict full</code> also of another brightness, whichever "
         "differs most) is farthest from the coarse mask. Coloured outline: coarse. White outline: "
-        "the other. Fill: one of both.</p>"
+        "the other. Fill: only one of both. Of two sides the left one is above.</p>"
     )
     return fill_template(
         "case.html",
