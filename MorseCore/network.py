@@ -15,7 +15,7 @@ from MorseCore.field import Field
 from MorseCore.heads import HEADS, Head, HeadConfig
 from MorseCore.limits import check_bounds, check_network
 
-__all__ = ["MAX_STRIDE", "Network", "NetworkConfig"]
+__all__ = ["MAX_STRIDE", "Network", "NetworkConfig", "averaged"]
 
 MAX_STRIDE = 8  # of the backbone's input; coarser ones see nothing of what is to be outlined
 
@@ -119,12 +119,12 @@ class Network(nn.Module):
         :raises ConfigError: if the backbone cannot take the image's size.
         """
         self.check_size(image.shape[2:])
-        pyramid: Pyramid = self.backbone(_averaged(image, self.backbone_stride))
+        pyramid: Pyramid = self.backbone(averaged(image, self.backbone_stride))
         pyramid = replace(pyramid, size=tuple(image.shape[2:]), to_source=to_source)
         return self.head.prepare(pyramid, image=image, generator=generator)
 
 
-def _averaged(image: Tensor, stride: int) -> Tensor:
+def averaged(image: Tensor, stride: int) -> Tensor:
     """Means of ``stride`` pixels along each axis: (B, C, *S) -> (B, C, *S / stride)."""
     if stride == 1:
         return image

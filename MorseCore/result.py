@@ -13,7 +13,7 @@ import numpy as np
 
 from MorseCore.geometry import Geometry
 
-__all__ = ["RenderedPoints", "Segmentation", "Structure", "brain_values"]
+__all__ = ["DisputedSlice", "RenderedPoints", "Segmentation", "Structure", "brain_values"]
 
 _COLUMNS = (
     "rank", "r", "a", "s", "i", "j", "k", "uncertainty",
@@ -153,6 +153,20 @@ class RenderedPoints:
 
 
 @dataclass(frozen=True, eq=False)
+class DisputedSlice:
+    """Where two passes of the network differ most; arrays are (K, J, I), one voxel thick."""
+
+    geometry: Geometry
+    """Of the slice, on the model's grid."""
+    image: np.ndarray
+    """float32, as the network saw it."""
+    coarse: np.ndarray
+    """Label map before rendering."""
+    other: np.ndarray
+    """What the network says when it is asked in another way."""
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """A finished run on one volume; arrays are (K, J, I) on the input's own grid."""
 
@@ -167,6 +181,8 @@ class Segmentation:
     points: RenderedPoints
     report: dict[str, Any] = field(default_factory=dict)
     """What ``report.json`` holds."""
+    disputed: tuple[DisputedSlice, ...] = ()
+    """For each axis the slice in which the passes of the verdict differ most; no file keeps it."""
 
     def brain(self) -> np.ndarray | None:
         """The brain's mask after rendering, (K, J, I) uint8; None: no whole brain's structures."""

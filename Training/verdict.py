@@ -13,21 +13,13 @@ with the next case.
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
-from MorseCore.inference.checking import thresholds_of
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.metrics.subjects import subjects_of
-from MorseCore.quality.fitting import (
-    fit_thresholds,
-    named_volumes,
-    runs_of,
-)
-from MorseCore.quality.rates import figures_of, format_figures
 from MorseCore.store.library import find_model
 from MorseCore.store.model_folder import CARD, INFO, read_model
 from MorseCore.system.files import prepare_output_directory, write_text
@@ -35,10 +27,11 @@ from MorseCore.training.dataset import Case
 from MorseCore.training.verdicts import (
     GeneratedCases,
     ReadCases,
+    first_of_each,
+    fit_verdict,
     is_generated,
     kinds_for,
     measure_runs,
-    store_verdict,
 )
 from Training.research.shared.commandline import command_line, exit_code
 from Training.research.shared.data import cases_of, compare_by_number, default_split, open_data
@@ -82,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         cases = list(cases_of(data, default_split(data)))
         known = [case for part in ("train", "val") for case in data.splits[part]] or cases
         subjects = subjects_of(Path(where.dataset))
-    spoilt = first_of_each(cases, subjects)[: options.spoil]
+    spoilt = {case.name for case in first_of_each(cases, subjects)[: options.spoil]}
     kept = prepare_output_directory(output / "cases")
     check_model_identity(
         output / "study.json", info, cases, done={path.stem for path in kept.glob("*.json")},
@@ -98,29 +91,10 @@ def run(options: argparse.Namespace) -> None:
 
     ordered = sorted(cases, key=lambda case: case.name in spoilt)  # the quick ones first
     found = measure_cases(kept, ordered, measure, title="verdict")
-    runs, volumes = runs_of(found), named_volumes(source.volumes(known), info.structures)
-    fixed = thresholds_of(replace(info, verdict=None))
-    figures = figures_of(runs, volumes, fixed=fixed)
-    origin = (
-        f"Fitted on {len(cases)} {'generated images' if is_generated(info) else 'cases'} of "
-        f"{figures['subjects']} {'label maps' if is_generated(info) else 'subjects'} that the "
-        f"training did not see; volumes of {len(next(iter(volumes.values())))} "
-        f"{'deformed label maps' if is_generated(info) else 'label maps'}."
-    )
-    limits = fit_thresholds(runs, volumes, origin=origin)
-    table = format_figures(figures)
+    table = fit_verdict(folder, found, source.volumes(known))
     write_text(output / "table.md", f"{table}\n")
-    store_verdict(folder, replace(limits, figures=figures), table)
     print(table)
     print(f"written: {folder / INFO}, {folder / CARD}, {output / 'table.md'}")
-
-
-def first_of_each(cases: Sequence[Case], subjects: dict[str, str]) -> list[str]:
-    """The names of the first case of each subject."""
-    first: dict[str, str] = {}
-    for case in cases:
-        first.setdefault(subjects.get(case.name, case.name), case.name)
-    return list(first.values())
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class BatchRun:
     """An implausible result counts as failed."""
     part: tuple[int, int] | None = None
     """Which of how many equal parts of the cases this run does; None: all."""
+    interactive: int = 0
+    """How many of the worst cases get a page to scroll and turn."""
     on_result: OnResult | None = None
     progress: Progress | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,9 +82,10 @@ class BatchRun:
         table.write()
         seconds = time.perf_counter() - started
         if self.part is not None:
-            log.info("when all parts are through: morsesegment report %s", self.output)
+            wish = f" --interactive {self.interactive}" if self.interactive else ""
+            log.info("when all parts are through: morsesegment report %s%s", self.output, wish)
         else:
-            page = write_cohort(self.output)
+            page = write_cohort(self.output, interactive=self.interactive)
             if len(cases) > 1:
                 log.info("%d cases took %.0f s; to look at: %s", len(cases), seconds, page)
         if len(cases) > 1:
@@ -244,6 +247,7 @@ def run_batch(
     jobs: int = 1,
     part: tuple[int, int] | None = None,
     scheduler: str | None = None,
+    interactive: int = 0,
     only: Callable[[str], bool] | None = None,
     worker: SupervisedWorker | None = None,
     on_result: OnResult | None = None,
@@ -260,6 +264,7 @@ def run_batch(
     :param jobs: processes that segment at the same time; they share the processor's cores.
     :param part: which of how many equal parts of the cases to do, counted from 1; None: all.
     :param scheduler: address of a Dask scheduler whose workers do the cases; None: this machine.
+    :param interactive: how many of the worst cases get a page to scroll and turn.
     :param only: which cases are wanted, by name; None: all.
     :param worker: who computes; None: processes of this Python that end with the batch.
     :raises MorseError: if nothing can be started at all: unknown model, device, output, option; or
@@ -282,8 +287,8 @@ def run_batch(
             cases = dict(list(cases.items())[part[0] - 1 :: part[1]])
         keep_participants(inputs, Path(output))
         run = BatchRun(
-            workers or cluster, Path(output), settings, hang_limit, is_strict, part, on_result,
-            progress if len(workers) == 1 else None,
+            workers or cluster, Path(output), settings, hang_limit, is_strict, part, interactive,
+            on_result, progress if len(workers) == 1 else None,
         )  # fmt: skip
         failed = run.run(cases, should_stop)
     return 1 if failed else 0

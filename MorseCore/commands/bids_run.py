@@ -47,7 +47,7 @@ def run_bids(options: argparse.Namespace) -> int:
         prepare_output_directory(cohort)
         keep_participants([root], cohort)
         check_tables(cohort)
-        print(write_cohort(cohort))
+        print(write_cohort(cohort, interactive=options.interactive))
         return 0
     if options.format != "nii.gz":
         raise ConfigError("Derivatives of BIDS are NIfTI files: leave out --format.")
@@ -66,7 +66,7 @@ def _participants(options: argparse.Namespace, root: Path, cohort: Path) -> int:
             [root], cohort, settings_of(options), hang_limit=options.hang_limit,
             jobs=options.jobs, part=options.batch, scheduler=options.scheduler, progress=progress,
             only=None if wanted is None else lambda name: bids_entities(name)[0] in wanted,
-            on_result=partial(_link, root, options.output),
+            interactive=options.interactive, on_result=partial(_link, root, options.output),
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from MorseCore.commands.batchtable import BatchTable
 from MorseCore.errors import ConfigError
 from MorseCore.quality.cohort import read_cohort
-from MorseCore.quality.pages import REPORT_PAGE, write_pages
+from MorseCore.quality.pages import REPORT_PAGE, worst_first, write_pages
 from MorseCore.quality.volumes import outliers_of, read_decisions, write_volumes
 
 __all__ = ["check_tables", "write_cohort"]
@@ -13,9 +13,11 @@ __all__ = ["check_tables", "write_cohort"]
 _OURS = "<title>MorseSegment"
 
 
-def write_cohort(folder: Path) -> Path:
+def write_cohort(folder: Path, *, interactive: int = 0) -> Path:
     """Write ``summary.csv``, ``volumes.csv`` and ``report.html``; returns the page.
 
+    :param interactive: how many of the worst cases get a page to scroll and turn; 0: those that
+        have one keep it.
     :raises ConfigError: if there are neither results nor failed cases in the folder.
     :raises OutputError: if one of them cannot be written.
     """
@@ -27,6 +29,12 @@ def write_cohort(folder: Path) -> Path:
         raise ConfigError(f"'{folder}' holds no results of 'morsesegment segment'.")
     table.write()
     write_volumes(folder, cases)
+    if interactive:
+        from MorseCore.commands.cohort_viewers import write_viewers  # it reads scans
+
+        by_name = {case.name: case for case in cases}
+        worst = worst_first(folder, cases, table.rows)[:interactive]
+        write_viewers(folder, [by_name[name] for name in worst])
     return write_pages(folder, cases, table.rows)
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from MorseCore.commands.report import add_interactive
 from MorseCore.service.protocol import CaseSettings
 
 __all__ = ["add", "add_settings", "add_sharing", "settings_of"]
@@ -96,7 +97,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sharing(parser: argparse.ArgumentParser) -> None:
-    """How a batch is shared out among processes."""
+    """How a batch is shared out among processes, and what is made of it at the end."""
     parser.add_argument(
         "--jobs", type=_jobs, default=1, metavar="N",
         help="processes on this machine that segment at the same time; default: 1",
@@ -109,6 +110,7 @@ def add_sharing(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS",
         help="let the workers of a Dask scheduler do the cases (an extra: [cluster])",
     )  # fmt: skip
+    add_interactive(parser)
 
 
 def _jobs(text: str) -> int:
@@ -158,5 +160,6 @@ def run(options: argparse.Namespace) -> int:
         return run_batch(
             options.inputs, output, settings, is_strict=options.strict,
             hang_limit=options.hang_limit, jobs=options.jobs,
-            part=options.batch, scheduler=options.scheduler, progress=progress,
+            part=options.batch, scheduler=options.scheduler, interactive=options.interactive,
+            progress=progress,
         )  # fmt: skip

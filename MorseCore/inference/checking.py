@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.voxelvalues import measure_range
 from MorseCore.inference.assembly import Placement
 from MorseCore.inference.blending import Crops
-from MorseCore.inference.locator import label_coarsely, mirror_dice, mirror_labels
+from MorseCore.inference.locator import label_coarsely, label_mirror_image, mirror_labels
 from MorseCore.inference.options import RunMonitor
 from MorseCore.inference.report import is_slice, modality_warning, view_warning
-from MorseCore.network import Network
+from MorseCore.network import Network, averaged
 from MorseCore.quality.signals import (
     Region,
     SignalValue,
@@ -23,10 +24,17 @@ from MorseCore.quality.signals import (
 )
 from MorseCore.quality.thresholds import ANY, Threshold
 from MorseCore.quality.verdict import Reason, judge
-from MorseCore.result import Segmentation
+from MorseCore.result import DisputedSlice, Segmentation
 from MorseCore.store.model_folder import ModelInfo
 
-__all__ = ["Passes", "ask_again", "check_result", "mirror_of", "thresholds_of"]
+__all__ = [
+    "Passes",
+    "ask_again",
+    "check_result",
+    "disputed_slices",
+    "mirror_of",
+    "thresholds_of",
+]
 
 _GAMMA = 1.25  # and its inverse
 _AIR, _SOME = (-1100, -900), 0.02  # HU, and the share of an image that makes it look like a CT
@@ -44,6 +52,8 @@ class Passes:
     the model knows no mirror image."""
     stability: np.ndarray | None = None
     """(C - 1,) the least Dice among all passes; None: they were not made."""
+    other: np.ndarray | None = None
+    """(K, J, I): of the maps on the grid of the coarse one that which differs most from it."""
 
 
 def mirror_of(info: ModelInfo) -> np.ndarray | None:
@@ -80,16 +90,18 @@ def ask_again(
     if swapped is None and not is_full:
         return None
     count = info.num_classes
-    agreement = None
+    agreement, others = None, []
     if swapped is not None:
-        agreement = mirror_dice(network, image, labels, info, swapped=swapped, monitor=monitor)
+        others.append(label_mirror_image(network, image, info, swapped=swapped, monitor=monitor))
+        agreement = dice_of_classes(labels, others[0], count)
     if not is_full:
-        return Passes(agreement)
-    found = [] if agreement is None else [agreement]
+        return Passes(agreement, other=others[0])
     whole = image[tuple(slice(None) for _ in range(3))]
-    for gamma in (_GAMMA, 1 / _GAMMA):
-        other = label_coarsely(network, _with_gamma(whole, gamma), info, monitor=monitor)
-        found.append(dice_of_classes(labels, other, count))
+    others += [
+        label_coarsely(network, _with_gamma(whole, gamma), info, monitor=monitor)
+        for gamma in (_GAMMA, 1 / _GAMMA)
+    ]
+    found = [dice_of_classes(labels, other, count) for other in others]
     moved = _half_a_voxel(whole, info)
     low, high = (label_coarsely(network, image, info, monitor=monitor) for image in moved)
     # Both lie half a voxel off, to either side: one voxel apart they are of the same places.
@@ -98,7 +110,8 @@ def ask_again(
     if info.preparation.spatial_dims == 2:
         ahead, behind = (slice(None), *ahead[1:]), (slice(None), *behind[1:])
     found.append(dice_of_classes(low[ahead], high[behind], count))
-    return Passes(agreement, np.fmin.reduce(found))
+    farthest = max(others, key=lambda other: int(np.count_nonzero(other != labels)))
+    return Passes(agreement, np.fmin.reduce(found), farthest)
 
 
 def _with_gamma(image: Tensor, gamma: float) -> Tensor:
@@ -131,6 +144,33 @@ def _neighbour(image: Tensor, axis: int, *, is_behind: bool) -> Tensor:
     edge = image.narrow(axis, n - 1 if is_behind else 0, 1)
     rest = image.narrow(axis, 1 if is_behind else 0, n - 1)
     return torch.cat([rest, edge] if is_behind else [edge, rest], axis)
+
+
+def disputed_slices(
+    image: Crops, labels: np.ndarray, other: np.ndarray, grid: Geometry, *, stride: int = 1
+) -> tuple[DisputedSlice, ...]:
+    """Across each axis the slice in which two maps differ most; of a flat image the only one.
+
+    :param image: (K, J, I) float32, as the network saw it.
+    :param grid: of both maps.
+    :param stride: voxels of the image an axis that are one of the grid.
+    """
+    differs, found = labels != other, []
+    flat = [axis for axis, n in enumerate(labels.shape) if n == 1]
+    for axis in flat[:1] or range(3):
+        at = differs.sum(axis=tuple(n for n in range(3) if n != axis))
+        if not at.any():
+            return ()
+        start, stop = [0, 0, 0], list(labels.shape)
+        start[axis], stop[axis] = int(at.argmax()), int(at.argmax()) + 1
+        (a, b, c), (d, e, f) = start, stop
+        where = (slice(a, d), slice(b, e), slice(c, f))
+        fine = tuple(slice(stride * part.start, stride * part.stop) for part in where)
+        seen = averaged(image[fine][None, None], stride)[0, 0].numpy()
+        found.append(DisputedSlice(
+            grid.crop((a, b, c), (d, e, f)), seen, labels[where], other[where]
+        ))  # fmt: skip
+    return tuple(found)
 
 
 def check_result(

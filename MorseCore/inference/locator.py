@@ -22,7 +22,6 @@ from MorseCore.inference.blending import Crops
 from MorseCore.inference.options import PredictOptions, RunMonitor
 from MorseCore.inference.sliding_window import predict_slabs
 from MorseCore.network import Network
-from MorseCore.quality.signals import dice_of_classes
 from MorseCore.store.model_folder import ModelInfo, WindowConfig
 
 __all__ = [
@@ -33,7 +32,7 @@ __all__ = [
     "fits_window",
     "label_coarsely",
     "mean_dice",
-    "mirror_dice",
+    "label_mirror_image",
     "mirror_labels",
     "region_around",
     "window_around",
@@ -159,25 +158,24 @@ class _Mirrored:
         return part.flip(-1)
 
 
-def mirror_dice(
+def label_mirror_image(
     network: Network,
     image: Crops,
-    labels: np.ndarray,
     info: ModelInfo,
     *,
     swapped: np.ndarray,
     monitor: RunMonitor,
 ) -> np.ndarray:
-    """Dice of each structure between a coarse map and that of the mirror image.
+    """:func:`label_coarsely` of the mirror image, turned back, with left and right exchanged.
 
     :param image: (K, J, I) float32, upright: I runs from left to right.
-    :param labels: (K, J, I), what the network says of it.
     :param swapped: (C,), what each label becomes in the mirror.
-    :return: (C - 1,), 0 to 1; NaN where neither pass finds the structure.
+    :return: (K, J, I) int16.
     :raises Cancelled: if the monitor wants to stop.
     """
     other = label_coarsely(network, _Mirrored(image), info, monitor=monitor)
-    return dice_of_classes(labels, swapped[other][..., ::-1], len(swapped))
+    turned: np.ndarray = swapped.astype(other.dtype)[other][..., ::-1]
+    return turned
 
 
 def mean_dice(dice: np.ndarray) -> float:

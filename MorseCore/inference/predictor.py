@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool3d, pad
+from torch.nn.functional import pad
 
 from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.field import Field
@@ -26,7 +26,13 @@ from MorseCore.images.slabs import can_come_in_slabs
 from MorseCore.inference.assembly import Assembler, Placement, coarser
 from MorseCore.inference.blending import Crops
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
-from MorseCore.inference.checking import Passes, ask_again, check_result, mirror_of
+from MorseCore.inference.checking import (
+    Passes,
+    ask_again,
+    check_result,
+    disputed_slices,
+    mirror_of,
+)
 from MorseCore.inference.locator import (
     CoarseMap,
     box_in_scan,
@@ -52,6 +58,7 @@ from MorseCore.inference.sliding_window import (
     predict_slabs,
     window_begins,
 )
+from MorseCore.network import averaged
 from MorseCore.result import Segmentation, brain_values
 from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
@@ -206,6 +213,12 @@ class VolumePredictor:
                     mode=run.options.verdict,
                     is_partial=self.sees_whole_scans and run.options.roi is not None,
                 )  # fmt: skip
+                if labels is not None and passes is not None and passes.other is not None:
+                    disputed = disputed_slices(
+                        scan.image, labels, passes.other, scan.place.grid,
+                        stride=self.info.grid_stride,
+                    )  # fmt: skip
+                    result = replace(result, disputed=disputed)
             monitor.tell(1.0)
         if "brain" in result.report:
             result.report["brain"]["by"] = self.info.name
@@ -236,7 +249,7 @@ class VolumePredictor:
             volumes = volumes_of(labels, grid, structures)
             brain = {**measure_brain(labels, volumes, structures), "by": self.info.name}
         image = scan.image[tuple(slice(None) for _ in range(3))]
-        seen = avg_pool3d(image[None], self.info.grid_stride)[0].numpy()
+        seen = averaged(image[None, None], self.info.grid_stride)[0, 0].numpy()
         return CoarseMap(labels, grid, seen, agreement, brain), scan.warnings
 
     def _focused(

@@ -17,7 +17,7 @@ from MorseCore.metrics.comparison import compare_masks
 from MorseCore.quality.signals import SignalValue
 from MorseCore.quality.thresholds import Threshold
 from MorseCore.quality.verdict import join_verdicts
-from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.result import DisputedSlice, RenderedPoints, Segmentation, Structure
 
 __all__ = ["SIDES", "asymmetry", "merge_sides", "side_of_box", "sided_structures", "with_side"]
 
@@ -130,7 +130,7 @@ def merge_sides(
         report["verdict"] = _joined_verdict(verdicts, report["sides"], structures, thresholds)
     return Segmentation(
         first.geometry, sided, maps["coarse"], maps["refined"], uncertainty,
-        _joined_points(results, count), report,
+        _joined_points(results, count), report, _joined_slices(results, count),
     )  # fmt: skip
 
 
@@ -209,6 +209,19 @@ def _joined_points(results: Mapping[str, Segmentation], count: int) -> RenderedP
     )
     order = np.argsort(-joined.uncertainty, kind="stable")[:MAX_LISTED_POINTS]
     return joined.take(order)
+
+
+def _joined_slices(results: Mapping[str, Segmentation], count: int) -> tuple[DisputedSlice, ...]:
+    """The left side's and then the right side's, under the labels of both."""
+    return tuple(
+        replace(
+            item,
+            coarse=np.where(item.coarse > 0, item.coarse + SIDES.index(side) * count, 0),
+            other=np.where(item.other > 0, item.other + SIDES.index(side) * count, 0),
+        )
+        for side, result in results.items()
+        for item in result.disputed
+    )
 
 
 def _joined(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -108,6 +108,11 @@ def _decided(
     draft.put("validation.every", validate_every(budget),
               f"Validated {times} on {validated} cases, and once more for the card."
               )  # fmt: skip
+    draft.put("validation.verdict_minutes", budget.minutes["verdict"],
+              "For the limits of its verdict, fitted on these cases and spoilt copies of them."
+              if budget.minutes["verdict"] else
+              "Too few cases or too little time to fit the limits of its verdict: volumes alone."
+              )  # fmt: skip
     return replace(plan, training=draft.training, why=draft.why)
 
 
@@ -183,7 +188,7 @@ def _with_expectations(
             f"The training needs {gigabytes(needed)} of memory and {gigabytes(there)} is there: "
             "choose a coarser preparation.spacing, a smaller preparation.window or fewer cases."
         )
-    if minutes["reading"] + minutes["training"] + minutes["validating"] > 60 * plan.hours * _LATE:
+    if sum(minutes.values()) > 60 * plan.hours * _LATE:
         warnings.append(
             f"It will take longer than the {plan.hours:g} h given: "
             f"{sum(minutes.values()) / 60:.1f} h; the iterations were given, or are the least."

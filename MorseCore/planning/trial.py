@@ -22,6 +22,7 @@ from MorseCore.training.needs import step_bytes
 from MorseCore.training.samples import CropDataset
 from MorseCore.training.step import Stepper
 from MorseCore.training.validation import Validator
+from MorseCore.training.verdicts import LEAST_SUBJECTS
 
 __all__ = ["Budget", "TrialCost", "budget_of", "data_bytes", "is_enough", "measure_steps"]
 
@@ -36,6 +37,7 @@ _LEAST = 20  # steps
 _SAFE = 0.95  # of the time given; the rest is for what was not measured
 _VALIDATIONS = 5
 _VALIDATED_SHARE = 0.3  # of the time given, at most
+_JUDGED_SHARE, _JUDGED_MOST = 0.05, 10.0  # of the time given, and minutes, for the verdict's limits
 _QUICK = 10_000  # iterations up to which a larger rate is better
 
 
@@ -164,12 +166,13 @@ def budget_of(measured: TrialCost, *, hours: float, cases: int, validated: int) 
     if once:
         count = max(1, min(_VALIDATIONS, int(_VALIDATED_SHARE * total / once) - 1))
     validating = once * (count + 1)  # once more for the card
-    left = total * _SAFE - reading - validating
+    judging = 0.0 if validated < LEAST_SUBJECTS else min(60 * _JUDGED_MOST, _JUDGED_SHARE * total)
+    left = total * _SAFE - reading - validating - judging
     allowed = int(left / measured.seconds)
     iterations = max(_LEAST, min(MOST, allowed))
     minutes = {
         "reading": reading / 60, "training": iterations * measured.seconds / 60,
-        "validating": validating / 60,
+        "validating": validating / 60, "verdict": judging / 60,
     }  # fmt: skip
     said = f"A step takes {measured.seconds:.2f} s here"
     if allowed < _LEAST:
@@ -177,7 +180,7 @@ def budget_of(measured: TrialCost, *, hours: float, cases: int, validated: int) 
     elif allowed > MOST:
         why = f"{said}: {hours:g} h would allow {allowed:,}, but more than {MOST:,} help little."
     else:
-        why = f"{said}: as many as {hours:g} h allow, beside reading and validation."
+        why = f"{said}: as many as {hours:g} h allow, beside reading, validation and verdict."
     return Budget(iterations, count, {k: round(v, 1) for k, v in minutes.items()}, why)
 
 

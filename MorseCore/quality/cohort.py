@@ -36,7 +36,10 @@ _NUMBER = (int, float)
 _ANY = object()  # stands for each key of an object
 _SHAPE: Mapping[str, Any] = {
     "model": {"name": str, "sha256": str},
-    "input": {"spacing_mm_ijk": [_NUMBER], "shape_kji": [_NUMBER]},
+    "input": {"spacing_mm_ijk": [_NUMBER], "shape_kji": [_NUMBER], "path": str},
+    "request": {
+        "input": [[str]], "options": {"accept": [str]}, "series": str, "volume": int,
+    },
     "versions": {},
     "parameters": {},
     "points": {},
@@ -57,7 +60,7 @@ _SHAPE: Mapping[str, Any] = {
 """What tables and pages read of a report."""
 _NEEDED = {"model", "structures", "name", "refined_ml", "change_ml", "shift_p95_mm", "words"}
 """Keys that are always there; others an older release may not have written."""
-_EMPTY = {"verdict", "brain"}
+_EMPTY = {"verdict", "brain", "series", "volume"}
 """Keys that may be null."""
 log = logging.getLogger(__name__)
 _SIDE = re.compile(r"(left|right)\b[ -]*", re.IGNORECASE)

@@ -10,14 +10,14 @@ in subjects that were left out (93.5 % of the spoilt runs of hippocampus-t1 eith
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from math import exp
+from math import exp, log
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from MorseCore.quality.spoiling import APART
-from MorseCore.quality.thresholds import SIGNALS, Threshold, VerdictInfo
+from MorseCore.quality.thresholds import LEAST, SIGNALS, Threshold, VerdictInfo
 
 __all__ = [
     "WRONG",
@@ -246,7 +246,8 @@ def _threshold(key: Key, usual: _Usual, limit: float, factor: float) -> Threshol
 
 
 def _plain(is_log: bool, value: float | None) -> float | None:
-    if value is None:
+    """Off the logarithm; None: there is no such end, or it lies where no volume can."""
+    if value is None or (is_log and value <= log(LEAST)):
         return None
     return float(f"{exp(value) if is_log else value:.5g}")
 

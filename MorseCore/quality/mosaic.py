@@ -1,9 +1,12 @@
-"""The picture of a case: slices through what was found, with outline, fill, points and letters.
+"""The pictures of a case: slices with outline, fill, points and letters.
+
+And those slices in which two passes of the network differ most.
 
 Drawn with numpy alone and written as JPEG by SimpleITK, so that any installation can.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +18,22 @@ from MorseCore.errors import OutputError
 from MorseCore.images.imageio import Volume
 from MorseCore.images.itkpath import itk_path
 from MorseCore.images.modelgrid import AxisMap, canonical_axes
-from MorseCore.result import Segmentation, Structure
+from MorseCore.result import DisputedSlice, Segmentation, Structure
 from MorseCore.system.files import atomic_path
 
-__all__ = ["LARGEST_PICTURE", "draw_mosaic", "write_mosaic"]
+__all__ = [
+    "LARGEST_PICTURES",
+    "draw_disputed",
+    "draw_mosaic",
+    "on_result_grid",
+    "shown_values",
+    "write_disputed",
+    "write_mosaic",
+]
 
-LARGEST_PICTURE = 50_000  # bytes; a cohort of a thousand is 50 MB on a shared drive
+LARGEST_PICTURES = 50_000
+"""Bytes of a case's pictures; a cohort of a thousand is 50 MB on a shared drive."""
+_LARGEST_DISPUTED = 18_000  # of them
 _TILE = 192  # pixels of a slice's picture from side to side
 _TALLEST = 240  # pixels
 _COLUMNS = 5
@@ -47,6 +60,8 @@ class _Upright(NamedTuple):
     image: np.ndarray
     coarse: np.ndarray
     refined: np.ndarray
+    other: np.ndarray
+    """A second map with an outline."""
     points: np.ndarray
     """(P, 3)."""
     uncertainty: np.ndarray
@@ -58,18 +73,25 @@ class _Upright(NamedTuple):
 
 
 def write_mosaic(path: Path, volume: Volume, result: Segmentation) -> None:
-    """Write :func:`draw_mosaic` as JPEG of at most :data:`LARGEST_PICTURE` bytes.
+    """Write :func:`draw_mosaic` as JPEG. :raises OutputError: if it cannot be written."""
+    _write_jpeg(path, draw_mosaic(volume, result), LARGEST_PICTURES - _LARGEST_DISPUTED)
 
-    :raises OutputError: if it cannot be written.
-    """
-    image = SimpleITK.GetImageFromArray(draw_mosaic(volume, result), isVector=True)
+
+def write_disputed(path: Path, result: Segmentation) -> None:
+    """Write :func:`draw_disputed` as JPEG. :raises OutputError: if it cannot be written."""
+    _write_jpeg(path, draw_disputed(result), _LARGEST_DISPUTED)
+
+
+def _write_jpeg(path: Path, picture: np.ndarray, largest: int) -> None:
+    """As fine as a number of bytes allows; of much noise with every second pixel, or less."""
     with atomic_path(path) as temporary:
-        for quality in _QUALITIES:
+        for step, quality in product((1, 2, 4), _QUALITIES):
+            image = SimpleITK.GetImageFromArray(picture[::step, ::step], isVector=True)
             try:
                 SimpleITK.WriteImage(image, itk_path(temporary), True, quality)
             except RuntimeError as error:
                 raise OutputError(f"{path} cannot be written; is the disk full?") from error
-            if temporary.stat().st_size <= LARGEST_PICTURE:
+            if temporary.stat().st_size <= largest:
                 return
 
 
@@ -82,7 +104,7 @@ def draw_mosaic(volume: Volume, result: Segmentation) -> np.ndarray:
     """
     upright = _turned(volume, result)
     box = _box_of(upright)
-    window = _window(upright.image[box])
+    window = shown_values(upright.image[box])
     colors = _colors(result.structures)
     rows = []
     for axis, left, right in _PLANES:
@@ -95,16 +117,59 @@ def draw_mosaic(volume: Volume, result: Segmentation) -> np.ndarray:
     return np.concatenate(rows, axis=0)
 
 
+def draw_disputed(result: Segmentation) -> np.ndarray:
+    """The slices in which two passes differ most, a row a side: uint8 (H, W, 3).
+
+    Outlines: coarse in the structure's colour, the other pass white; fill: where they differ.
+
+    :param result: has such slices.
+    """
+    colors, rows = _colors(result.structures), []
+    for first in range(0, len(result.disputed), 3):
+        tiles = [_disputed_tile(item, colors) for item in result.disputed[first : first + 3]]
+        height = max(len(tile) for tile in tiles)
+        below = [((0, height - len(tile)), (0, 0), (0, 0)) for tile in tiles]
+        padded = [np.pad(t, b, constant_values=_DARK) for t, b in zip(tiles, below, strict=True)]
+        rows.append(np.concatenate(padded, axis=1))
+    width = max(row.shape[1] for row in rows)
+    wide = [
+        np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=_DARK) for r in rows
+    ]
+    return np.concatenate(wide, axis=0)
+
+
+def _disputed_tile(item: DisputedSlice, colors: np.ndarray) -> np.ndarray:
+    axes, none = canonical_axes(item.geometry), np.zeros(0)
+    image, coarse, other = (axes.apply(x) for x in (item.image, item.coarse, item.other))
+    fill = np.where(coarse != other, np.maximum(coarse, other), 0)
+    upright = _Upright(
+        image, coarse, fill, other, np.zeros((0, 3), int), none, none,
+        np.array(axes.geometry(item.geometry).spacing[::-1]),
+    )  # fmt: skip
+    box = _box_of(upright)
+    axis, left, right = _PLANES[image.shape.index(1)]
+    tile = _tile(upright, box, axis, 0, shown_values(image[box]), colors)
+    _write(tile, left, 2)
+    _write(tile, right, _TILE - 16)
+    return tile
+
+
+def on_result_grid(volume: Volume, result: Segmentation) -> np.ndarray:
+    """The scan's voxels, (K, J, I), repeated where the result is finer."""
+    shape, image = result.refined.shape, volume.array
+    if image.shape == shape:
+        return image
+    rows = [np.arange(new) * old // new for new, old in zip(shape, image.shape, strict=True)]
+    finer: np.ndarray = image[np.ix_(*rows)]
+    return finer
+
+
 def _turned(volume: Volume, result: Segmentation) -> _Upright:
     axes = canonical_axes(result.geometry)
-    shape = result.refined.shape
-    image = volume.array
-    if image.shape != shape:  # a finer grid than the scan's
-        rows = [np.arange(new) * old // new for new, old in zip(shape, image.shape, strict=True)]
-        image = image[np.ix_(*rows)]
-    points = result.points
+    shape, image, points = result.refined.shape, on_result_grid(volume, result), result.points
+    coarse = axes.apply(result.coarse)
     return _Upright(
-        axes.apply(image), axes.apply(result.coarse), axes.apply(result.refined),
+        axes.apply(image), coarse, axes.apply(result.refined), coarse,
         _turned_points(points.indices, axes, shape), points.uncertainty, points.changed,
         np.array(axes.geometry(result.geometry).spacing[::-1]),
     )  # fmt: skip
@@ -135,7 +200,7 @@ def _box_of(upright: _Upright) -> tuple[slice, ...]:
     )
 
 
-def _window(image: np.ndarray) -> tuple[float, float]:
+def shown_values(image: np.ndarray) -> tuple[float, float]:
     """The values shown as black and white."""
     step = max(1, image.size // 500_000)
     values = image.reshape(-1)[::step].astype(np.float64)
@@ -186,9 +251,9 @@ def _tile(
     rows, columns = (n for n in range(3) if n != axis)
     place = list(box)
     place[axis] = slice(number, number + 1)
-    image, coarse, refined = (
+    image, coarse, refined, other = (
         np.squeeze(x[tuple(place)], axis)[::-1, ::-1]
-        for x in (upright.image, upright.coarse, upright.refined)
+        for x in (upright.image, upright.coarse, upright.refined, upright.other)
     )
     size = np.array(image.shape) * upright.spacing[[rows, columns]]
     scale = min(_TILE / size[1], _TALLEST / size[0])  # pixels a mm
@@ -197,7 +262,7 @@ def _tile(
     at = np.ix_(
         np.arange(height) * image.shape[0] // height, np.arange(width) * image.shape[1] // width
     )
-    picture = _painted(image[at], coarse[at], refined[at], window, colors)
+    picture = _painted(image[at], coarse[at], refined[at], other[at], window, colors)
     here = np.flatnonzero(upright.points[:, axis] == number)[:_MOST_POINTS]
     _dot(
         picture,
@@ -216,15 +281,17 @@ def _painted(
     image: np.ndarray,
     coarse: np.ndarray,
     refined: np.ndarray,
+    other: np.ndarray,
     window: tuple[float, float],
     colors: np.ndarray,
 ) -> np.ndarray:
-    """A slice (H, W) with fill and outline: float (H, W, 3), 0..255."""
+    """A slice (H, W) with fill and outlines: float (H, W, 3), 0..255."""
     low, high = window
     shade = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
     picture = np.repeat(np.nan_to_num(shade)[..., None] * 255, 3, axis=2)
     inside, edge = refined > 0, _edges(coarse)
     picture[inside] = (1 - _FILL) * picture[inside] + _FILL * colors[refined[inside]]
+    picture[_edges(other)] = 255
     picture[edge] = colors[coarse[edge]]
     return picture
 

@@ -20,16 +20,30 @@ from MorseCore.quality.cohort import CohortCase, fences, participants
 from MorseCore.quality.volumes import outliers_of, volume_rows
 from MorseCore.system.files import prepare_output_directory, printable, write_text
 
-__all__ = ["PICTURES", "REPORT_PAGE", "picture_path", "write_pages"]
+__all__ = [
+    "PICTURES",
+    "REPORT_PAGE",
+    "disputed_path",
+    "fill_template",
+    "page_text",
+    "picture_path",
+    "viewer_path",
+    "worst_first",
+    "write_pages",
+]
 
 REPORT_PAGE = "report.html"
 PICTURES = "pictures"
+_DISPUTED, _VIEWERS = "disputed", "interactive"
+_TABLES = ("volumes.csv", "summary.csv")
 _LONGEST = 200  # bytes of a file's name, of the 255 that a disk takes
 _TEMPLATES = Path(__file__).parent / "templates"
 _LEVELS = ("failed", "implausible", "check", "not judged", "ok", "waiting")
 """Worst first."""
 _PATH = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:)?(?:[\\/][^\\/:;,'\"<>|\n]+)+[\\/](?=[^\\/\s])")
 """The folders of a full path in a message."""
+_OF_CASES = ("reasons", "disputed", "viewer")
+"""What only the page of a case says."""
 Summary = Mapping[str, Mapping[str, Any]]
 """Case -> its line of ``summary.csv``."""
 
@@ -37,6 +51,22 @@ Summary = Mapping[str, Mapping[str, Any]]
 def picture_path(folder: Path, case: str) -> Path:
     """Where the picture of a case lies in the cohort's folder."""
     return folder / PICTURES / f"{_stem(case)}.jpg"
+
+
+def disputed_path(picture: Path) -> Path:
+    """Where beside a case's picture that of its disputed slices lies."""
+    return picture.parent / _DISPUTED / picture.name
+
+
+def viewer_path(picture: Path) -> Path:
+    """Where beside a case's picture the page lies in which one can scroll and turn it."""
+    return picture.parent / _VIEWERS / f"{picture.stem}.html"
+
+
+def worst_first(folder: Path, cases: Sequence[CohortCase], summary: Summary) -> list[str]:
+    """The cases that have results, as the cohort's page lists them."""
+    items = _items(folder, cases, summary, participants(folder))
+    return [item["name"] for item in items if item["page"]]
 
 
 def _stem(case: str) -> str:
@@ -67,7 +97,8 @@ def write_pages(folder: Path, cases: Sequence[CohortCase], summary: Summary) -> 
         case = by_name[item["name"]]
         page = _case_page(case, item, rows.get(case.name, []), limits, beside)
         write_text(folder / PICTURES / f"{_stem(case.name)}.html", page)
-    write_text(folder / REPORT_PAGE, _cohort_page(items, cases, limits))
+    tables = [name for name in _TABLES if (folder / name).is_file()]
+    write_text(folder / REPORT_PAGE, _cohort_page(items, cases, limits, tables))
     return folder / REPORT_PAGE
 
 
@@ -84,6 +115,8 @@ def _items(
         item = _item(summary.get(name, {}), by_name.get(name), outliers.get(name, []), about)
         has_picture = item["page"] and picture_path(folder, name).is_file()
         item["picture"] = f"{PICTURES}/{quote(_stem(name))}.jpg" if has_picture else ""
+        item["disputed"] = disputed_path(picture_path(folder, name)).is_file()
+        item["viewer"] = viewer_path(picture_path(folder, name)).is_file()
         items.append({"name": name, **item})
     items.sort(key=_urgency)
     for rank, item in enumerate(items):
@@ -146,6 +179,7 @@ def _cohort_page(
     items: Sequence[Mapping[str, Any]],
     cases: Sequence[CohortCase],
     limits: Mapping[tuple[str, str], tuple[float, float]],
+    tables: Sequence[str],
 ) -> str:
     structures: dict[tuple[str, str], None] = {}
     for case in cases:
@@ -156,8 +190,9 @@ def _cohort_page(
     for item in items:
         model, own = volumes.get(item["name"], ("", {}))
         row = [own.get(name) if of == model else None for of, name in structures]
-        plain.append({key: value for key, value in item.items() if key != "reasons"}
-                     | {"volumes": row if item["page"] else None})  # fmt: skip
+        told = {key: value for key, value in item.items() if key not in _OF_CASES}
+        plain.append(told | {"volumes": row if item["page"] else None})
+    links = " and ".join(f'<a href="{name}">{name}</a>' for name in tables)
     counts = Counter(str(item["level"]) for item in items)
     present = [level for level in _LEVELS if counts[level]]
     data = {
@@ -169,15 +204,15 @@ def _cohort_page(
             for model, name in structures
         ],
     }  # fmt: skip
-    return _filled(
+    return fill_template(
         "cohort.html",
         COUNT=f"{len(items)} case{'s' * (len(items) != 1)}",
         LEVELS=" ".join(
             f'<span class="badge {_css(level)}">{counts[level]} {level}</span>' for level in present
         ),
         DATA=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        MADE=f"MorseSegment {__version__}, {date.today().isoformat()}. The numbers are in "
-        '<a href="volumes.csv">volumes.csv</a> and <a href="summary.csv">summary.csv</a>.',
+        MADE=f"MorseSegment {__version__}, {date.today().isoformat()}."
+        + (f" The numbers are in {links}." if links else ""),
     )
 
 
@@ -192,22 +227,33 @@ def _case_page(
     for label, other in zip(("← worse", "better →"), beside, strict=True):
         if other is not None:
             links.append(f'<a href="{quote(_stem(other["name"]))}.html">{label}</a>')
-    reasons = "".join(f"<li>{_text(reason)}</li>" for reason in item["reasons"])
+    if item["viewer"]:
+        links.append(f'<a href="{_VIEWERS}/{quote(_stem(case.name))}.html">Scroll and turn</a>')
+    reasons = "".join(f"<li>{page_text(reason)}</li>" for reason in item["reasons"])
     picture = (
         f'<h2>Slices</h2><img class="mosaic" src="{quote(_stem(case.name))}.jpg" alt="slices of '
-        f'{_text(case.name)}"><p class="soft">Rows: axial, coronal, sagittal, as radiologists look '
-        "at them (R: the patient’s right). First column: the slice in which the rendering changed "
-        "most, or the most uncertain one if it changed nothing. Outline: coarse. Fill: refined. "
+        f'{page_text(case.name)}"><p class="soft">Rows: axial, coronal, sagittal, as radiologists '
+        "look at them (R: the patient’s right). First column: the slice in which the rendering "
+        "changed most, or the most uncertain one if it changed nothing. Outline: coarse. Fill: "
+        "refined. "
         "Points: rendered again, yellow (sure) to red (undecided).</p>"
     )
-    return _filled(
+    disputed = (
+        f'<h2>Where passes disagree most</h2><img class="disputed" src="{_DISPUTED}/'
+        f'{quote(_stem(case.name))}.jpg" alt="disputed slices of {page_text(case.name)}">'
+        '<p class="soft">Axial, coronal, sagittal: the slices in which what the network says of '
+        "the mirror image (with <code>--verdict full</code> also of another brightness, whichever "
+        "differs most) is farthest from the coarse mask. Coloured outline: coarse. White outline: "
+        "the other. Fill: only one of both. Of two sides the left one is above.</p>"
+    )
+    return fill_template(
         "case.html",
-        NAME=_text(case.name),
+        NAME=page_text(case.name),
         NAV="".join(links),
-        BADGE=f'<span class="badge {_css(item["level"])}">{_text(item["level"])}</span>',
+        BADGE=f'<span class="badge {_css(item["level"])}">{page_text(item["level"])}</span>',
         REASONS=f"<ul>{reasons}</ul>" if reasons else '<p class="soft">No reason to doubt it was '
         "found, as far as was checked.</p>" if case.verdict else '<p class="soft">Not judged.</p>',
-        PICTURE=picture if item["picture"] else "",
+        PICTURE=(picture if item["picture"] else "") + (disputed if item["disputed"] else ""),
         VOLUMES=_volume_table(case, rows, limits),
         MADE=_provenance(case),
     )  # fmt: skip
@@ -238,7 +284,7 @@ def _volume_table(
         outlier = f" <b>{row['outlier']}</b>" if row["outlier"] else ""
         cells.append(f"{_ml(low)} – {_ml(high)}{outlier}" if low is not None else "")
         lines.append(
-            f"<tr><td>{swatch}{_text(name)}</td>"
+            f"<tr><td>{swatch}{page_text(name)}</td>"
             + "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>"
         )  # fmt: skip
     return f"<table>{''.join(lines)}</table>"
@@ -262,14 +308,14 @@ def _provenance(case: CohortCase) -> str:
         "Notes": " ".join(map(str, report.get("warnings", []))),
     }  # fmt: skip
     lines = [
-        f"<tr><th>{key}</th><td>{_text(_without_paths(str(value)))}</td></tr>"
+        f"<tr><th>{key}</th><td>{page_text(_without_paths(str(value)))}</td></tr>"
         for key, value in facts.items()
         if value
     ]
     return f"<table>{''.join(lines)}</table>"
 
 
-def _filled(template: str, **values: str) -> str:
+def fill_template(template: str, **values: str) -> str:
     """A template with its places filled; the style sheet is in every page."""
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
     values["STYLE"] = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
@@ -280,7 +326,8 @@ def _css(level: str) -> str:
     return level.replace(" ", "-")
 
 
-def _text(text: str) -> str:
+def page_text(text: str) -> str:
+    """A text without marks of HTML."""
     return escape(printable(text))
 
 

@@ -1,7 +1,7 @@
 """What is measured of a result, and the limits within which a model's good results lie.
 
-The block ``verdict`` of ``model.json``. It is written at the end of a training (volumes) and by
-``Training/verdict.py`` (all signals, fitted on good and on spoilt runs).
+The block ``verdict`` of ``model.json``. A training writes it at its end, and so does
+``Training/verdict.py``: volumes of label maps, all else fitted on good and on spoilt runs.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from typing import Any
 
 from MorseCore.errors import ConfigError
 
-__all__ = ["ANY", "SIGNALS", "Signal", "Threshold", "VerdictInfo"]
+__all__ = ["ANY", "LEAST", "SIGNALS", "Signal", "Threshold", "VerdictInfo"]
 
 ANY = "*"
 """The structure of a threshold that holds for each that has none of its own."""
-_LEAST = 1e-6  # ml: the logarithm of no volume
+LEAST = 1e-6
+"""ml: the logarithm of no volume."""
 _MOST = 99.0  # of a severity
 
 
@@ -36,7 +37,7 @@ class Signal:
 
     def scaled(self, value: float) -> float:
         """On the axis on which distances count."""
-        return log(max(value, _LEAST)) if self.is_log else value
+        return log(max(value, LEAST)) if self.is_log else value
 
 
 SIGNALS: Mapping[str, Signal] = {

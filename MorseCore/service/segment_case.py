@@ -16,7 +16,8 @@ from MorseCore.inference.files import complete_result, read_result, write_result
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
 from MorseCore.inference.whole_scan import open_session
-from MorseCore.quality.mosaic import write_mosaic
+from MorseCore.quality.mosaic import write_disputed, write_mosaic
+from MorseCore.quality.pages import disputed_path, viewer_path
 from MorseCore.result import Segmentation
 from MorseCore.service.protocol import Load, SegmentCase
 from MorseCore.system.acceptance import Acceptance
@@ -87,7 +88,7 @@ def _segment(
         level = (before.get("verdict") or {}).get("level")
         if not differences and (request.rerun is None or level != request.rerun):
             if request.picture is not None and not Path(request.picture).exists():
-                _draw(request, lambda: read_volume(source, reading), lambda: read_result(folder))
+                _draw(request, lambda: (read_volume(source, reading), read_result(folder)))
             return {"status": "done before", "report": before}
         if differences:
             log.warning(
@@ -101,22 +102,38 @@ def _segment(
     result = session.segment(progress=progress, should_stop=should_stop)
     result.report["seconds"] = {"read": seconds, **result.report.get("seconds", {})}
     result.report["request"] = made_from
+    result.report["input"]["path"] = printable(str(source.absolute()))
     if (memory := peak_memory()) is not None:
         result.report["peak_memory_mb"] = round(memory / 2**20)
     report = write_result(folder, result, mask_format=request.format)
     if request.picture is not None:
-        _draw(request, lambda: volume, lambda: result)
+        _draw(request, lambda: (volume, result), is_new=True)
     return {"status": "done", "report": report}
 
 
 def _draw(
-    request: SegmentCase, scan: Callable[[], Volume], result: Callable[[], Segmentation]
+    request: SegmentCase,
+    read: Callable[[], tuple[Volume, Segmentation]],
+    *,
+    is_new: bool = False,
 ) -> None:
-    """The case's picture for the cohort's page; what cannot be drawn costs no result."""
+    """The case's pictures for the cohort's page; what cannot be drawn costs no result.
+
+    :param is_new: the result has what no file keeps, or is without it.
+    """
     path = Path(request.picture or "")
+    disputed = disputed_path(path)
     try:
         prepare_output_directory(path.parent)
-        write_mosaic(path, scan(), result())
+        if is_new:  # one of an earlier result
+            viewer_path(path).unlink(missing_ok=True)
+        volume, result = read()
+        write_mosaic(path, volume, result)
+        if result.disputed:
+            prepare_output_directory(disputed.parent)
+            write_disputed(disputed, result)
+        elif is_new:
+            disputed.unlink(missing_ok=True)
     except MorseError as error:
         log.warning("%s: there is no picture of it: %s", printable(request.name), error)
 

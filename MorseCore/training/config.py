@@ -175,9 +175,12 @@ class ValidationConfig:
     (:mod:`MorseCore.training.monitor`). It is written down and decides nothing."""
     monitor_every: int = 2000
     """Iterations between two looks at them."""
+    verdict_minutes: float = 10.0
+    """Minutes at most, at the end, in which the limits of the model's verdict are fitted on the
+    validation split and spoilt copies of it; 0: volumes alone get limits."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, every=(1, 10**9), monitor_every=(1, 10**9))
+        check_bounds(self, every=(1, 10**9), monitor_every=(1, 10**9), verdict_minutes=(0, 100_000))
 
 
 @dataclass(frozen=True)

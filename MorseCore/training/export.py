@@ -77,7 +77,7 @@ def export_model(
         locator=config.card.locator, contrast=config.card.contrast,
         verdict=volumes_alone(
             named_volumes(facts.volumes, structures),
-            origin="Volumes of the training's label maps; nothing else was fitted.",
+            origin="Only volumes have limits, those of the training's label maps.",
         ),
     )  # fmt: skip
     weights = network.state_dict()

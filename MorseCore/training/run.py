@@ -27,6 +27,7 @@ from MorseCore.training.monitor import Monitor, open_monitor
 from MorseCore.training.needs import check_needs
 from MorseCore.training.sources import Source, open_source
 from MorseCore.training.trainer import FINISH, Trainer
+from MorseCore.training.verdicts import fit_after_training
 
 __all__ = ["CONFIG", "build_network", "run"]
 
@@ -84,6 +85,7 @@ def run(
             watched = {"watched": monitor.look(network, world.device)} if monitor else {}
             write_json(folder / "figures.json", facts.figures | watched)
             log.info("model folder: %s", folder / "model")
+            fit_after_training(folder / "model", config, facts, device=str(world.device))
         if world.is_main:
             try_drawing(lambda: draw_curves(folder / "metrics.jsonl", folder / "curves.png"))
     return 0 if is_finished else 1

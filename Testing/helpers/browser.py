@@ -9,10 +9,17 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK
 
-__all__ = ["needs_browser", "opened_after", "ran_in_browser"]
+__all__ = ["needs_browser", "opened_after", "ran_in_browser", "shown_page"]
 
+_FLAT = ("--disable-gpu", "--virtual-time-budget=5000")
+_WEBGL = (  # without a GPU
+    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--virtual-time-budget=30000",
+)  # fmt: skip
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _BROWSER = next((path for name in _NAMES if (path := shutil.which(name))), None)
 needs_browser = pytest.mark.skipif(_BROWSER is None, reason="no Chromium on this machine")
@@ -53,6 +60,16 @@ def opened_after(page: Path, script: str, folder: Path) -> str:
     return shown
 
 
+def shown_page(page: Path, folder: Path) -> tuple[str, np.ndarray]:
+    """The document of a page as it is, once it has loaded, and its picture: (H, W, 3) uint8.
+
+    What draws in 3D has WebGL.
+    """
+    picture = folder / "picture.png"
+    shown = _shown(page, folder, (*_WEBGL, f"--screenshot={picture}"))
+    return shown, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(picture)))[..., :3]
+
+
 def _copy_with(page: Path, script: str) -> Path:
     """A page beside another one that does something more when it is loaded."""
     text = page.read_text(encoding="utf-8")
@@ -64,13 +81,13 @@ def _copy_with(page: Path, script: str) -> Path:
     return probe
 
 
-def _shown(page: Path, folder: Path) -> str:
+def _shown(page: Path, folder: Path, options: tuple[str, ...] = _FLAT) -> str:
     done = subprocess.run(
         [
-            str(_BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            str(_BROWSER), "--headless", "--no-sandbox", *options, "--no-first-run",
             "--disable-background-networking", "--disable-component-update",
             "--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1400,1000",
-            f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+            f"--user-data-dir={folder / 'profile'}", "--dump-dom",
             page.absolute().as_uri(),
         ],
         capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=120,

@@ -202,6 +202,11 @@ def test_the_mirror_image_and_four_more_passes_are_asked_on_the_coarse_map(
     scan = Volume(image, Geometry(image.shape, np.eye(4)), "phantom")
     result = native.segment(scan, replace(EXACT, verdict="full"))
     assert result.report["verdict"]["level"] in ("ok", "check", "implausible")
+    assert len(result.disputed) == 3
+    for part in result.disputed:  # on the coarse map's grid, also what the network saw
+        assert part.image.shape == part.coarse.shape == part.other.shape == part.geometry.shape
+        np.testing.assert_allclose(part.geometry.spacing, 2.0)
+        assert (part.coarse != part.other).any()
 
 
 def test_cells_are_plain_only_if_no_voxel_in_them_can_be_unsure() -> None:

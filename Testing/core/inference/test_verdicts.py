@@ -8,6 +8,7 @@ import pytest
 from cli_client import phantom_volume
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError
+from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
 from MorseCore.images.roi import Roi
 from MorseCore.inference import checking, locator, predictor
@@ -98,6 +99,42 @@ def test_full_takes_four_more_and_off_none(phantom: VolumePredictor, passes: lis
     assert len(passes) == 5
     for name, value in values(result, "stability").items():
         assert value <= values(result, "agreement")[name]
+
+
+def test_the_slices_in_which_passes_differ_most_come_with_the_result(
+    phantom: VolumePredictor,
+) -> None:
+    phantom = changed(phantom, training=MIRRORED)
+    assert phantom.segment(phantom_volume(), PredictOptions(verdict="off")).disputed == ()
+    found = {how: phantom.segment(phantom_volume(), PredictOptions(verdict=how)).disputed
+             for how in ("fast", "full")}  # fmt: skip
+    differs = {
+        how: [np.count_nonzero(item.coarse != item.other) for item in items]
+        for how, items in found.items()
+    }
+    assert [item.geometry.shape.index(1) for item in found["fast"]] == [0, 1, 2]
+    assert min(differs["fast"]) > 0
+    for item in found["fast"]:
+        assert item.image.shape == item.coarse.shape == item.other.shape == item.geometry.shape
+    assert sum(differs["full"]) >= sum(differs["fast"])  # that of the pass which differs most
+
+
+def test_the_slice_of_a_known_difference_is_found() -> None:
+    import torch
+
+    labels = np.zeros((6, 7, 8), np.int16)
+    other = labels.copy()
+    other[4, 1:3, 2:7] = 1
+    other[2, 5, 5] = 1
+    grid = Geometry((6, 7, 8), np.diag([1.0, 2.0, 3.0, 1.0]))
+    found = checking.disputed_slices(torch.rand(6, 7, 8), labels, other, grid)
+    places = [item.geometry.to_world(np.zeros((1, 3)))[0].tolist() for item in found]
+    assert places == [[0, 0, 12], [0, 2, 0], [5, 0, 0]]
+    assert checking.disputed_slices(torch.rand(6, 7, 8), labels, labels, grid) == ()
+    flat = checking.disputed_slices(
+        torch.rand(1, 7, 8), labels[:1], other[4:5], grid.crop((0, 0, 0), (1, 7, 8))
+    )
+    assert [item.geometry.shape for item in flat] == [(1, 7, 8)]
 
 
 def test_the_mirror_image_is_read_part_by_part_as_it_is_as_a_whole() -> None:

@@ -181,7 +181,9 @@ def test_the_hours_decide_the_steps():
     assert is_enough(quick, hours=1)
     assert not is_enough(quick, hours=0.5)
     budget = budget_of(quick, hours=1, cases=10, validated=5)
-    assert budget.iterations == int((3600 * 0.95 - 10 - 60) / 0.5)
+    assert budget.iterations == int((3600 * 0.95 - 10 - 60 - 180) / 0.5)
+    assert budget.minutes["verdict"] == 3
+    assert budget_of(quick, hours=1, cases=10, validated=3).minutes["verdict"] == 0
     assert sum(budget.minutes.values()) == pytest.approx(57, abs=1)
     assert ENOUGH < budget.iterations < MOST
     assert budget_of(quick, hours=100, cases=10, validated=5).iterations == MOST

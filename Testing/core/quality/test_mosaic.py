@@ -1,4 +1,4 @@
-"""The picture of a case: what lies on which side, in which colour, and how large the file is."""
+"""The pictures of a case: what lies on which side, in which colour, and how large the file is."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,14 @@ import SimpleITK
 
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import Volume
-from MorseCore.quality.mosaic import LARGEST_PICTURE, draw_mosaic, write_mosaic
-from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.quality.mosaic import (
+    LARGEST_PICTURES,
+    draw_disputed,
+    draw_mosaic,
+    write_disputed,
+    write_mosaic,
+)
+from MorseCore.result import DisputedSlice, RenderedPoints, Segmentation, Structure
 
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 SHAPE = (20, 30, 40)
@@ -86,13 +92,50 @@ def test_flat_and_empty_images_have_a_picture_too(shape: tuple[int, int, int]) -
     assert draw_mosaic(volume, result_of(nothing, nothing, geometry)).ndim == 3
 
 
-def test_the_file_of_a_noisy_scan_is_small_enough(tmp_path: Path) -> None:
+def disputed(matrix: np.ndarray, size: int = 40) -> DisputedSlice:
+    """An axial slice in which the coarse mask is a red box and the other pass moves it."""
+    coarse, other = (np.zeros((1, size, size), np.uint8) for _ in range(2))
+    coarse[0, 10:20, 10:20], other[0, 10:20, 14:24] = 1, 1
+    image = np.random.default_rng(0).normal(0, 1, (1, size, size)).astype(np.float32)
+    return DisputedSlice(Geometry((1, size, size), matrix), image, coarse, other)
+
+
+def test_both_outlines_are_drawn_and_what_is_disputed_is_filled() -> None:
+    item = disputed(np.eye(4))
+    result = two_boxes(np.eye(4))[1]
+    black = replace(item, image=np.zeros_like(item.image))
+    picture = draw_disputed(replace(result, disputed=(black,))).astype(int)
+    letters = picture[-18:].copy()
+    picture[-18:] = 0
+    red = (picture == [255, 0, 0]).all(-1)
+    white = (picture == 255).all(-1)
+    filled = (picture == [round(255 * 0.35), 0, 0]).all(-1)
+    across = np.arange(picture.shape[1])
+    assert (letters == 255).any()
+    # R is at the left: with rising i, which goes to the right side, one goes left.
+    means = [(x.sum(0) * across).sum() / x.sum() for x in (red, white)]
+    assert means[1] < means[0]
+    assert filled.any()
+    assert not filled[:, : across[red.any(0)].min() - 1][:, : across[white.any(0)].min()].any()
+
+
+def test_each_side_has_its_row(tmp_path: Path) -> None:
+    result = two_boxes(np.eye(4))[1]
+    one = draw_disputed(replace(result, disputed=(disputed(np.eye(4)),) * 3))
+    two = draw_disputed(replace(result, disputed=(disputed(np.eye(4)),) * 6))
+    assert two.shape == (2 * one.shape[0], one.shape[1], 3)
+
+
+def test_the_files_of_a_noisy_scan_are_small_enough(tmp_path: Path) -> None:
     shape = (64, 64, 64)
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     labels = np.zeros(shape, np.uint8)
     labels[10:50, 10:50, 10:50] = 1
     geometry = Geometry(shape, np.eye(4))
-    path = tmp_path / "a.jpg"
-    write_mosaic(path, Volume(noise, geometry, "x"), result_of(labels, labels, geometry))
-    assert 0 < path.stat().st_size <= LARGEST_PICTURE
-    assert SimpleITK.ReadImage(str(path)).GetNumberOfComponentsPerPixel() == 3
+    result = result_of(labels, labels, geometry)
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    write_mosaic(paths[0], Volume(noise, geometry, "x"), result)
+    write_disputed(paths[1], replace(result, disputed=(disputed(np.eye(4), 200),) * 6))
+    assert sum(path.stat().st_size for path in paths) <= LARGEST_PICTURES
+    for path in paths:
+        assert SimpleITK.ReadImage(str(path)).GetNumberOfComponentsPerPixel() == 3
