@@ -12,7 +12,7 @@ import numpy as np
 from MorseCore.planning.doubts import duplicates_of
 from MorseCore.planning.layouts import FoundCase, FoundData
 from MorseCore.planning.measures import Fingerprint
-from MorseCore.planning.names import Matching, side_of
+from MorseCore.planning.names import Matching, pair_sides
 
 __all__ = ["Candidate", "Draft", "draft_training", "split_subjects", "thin_structures"]
 
@@ -203,17 +203,7 @@ def _put_sampling(draft: Draft, fingerprint: Fingerprint, matching: Matching) ->
 
 
 def _put_augmentation(draft: Draft, fingerprint: Fingerprint, matching: Matching) -> None:
-    sided = [s.name for s in matching.structures if side_of(s.name)]
-    if sided:
-        draft.put("augmentation.mirror_axes", [], (
-            f"'{sided[0]}' carries a side: a mirrored image would teach that left is right."
-        ))  # fmt: skip
-    elif fingerprint.is_pictures:
-        draft.put("augmentation.mirror_axes", list(draft.axes),
-                  "No name carries a side, and pictures may be turned over.")  # fmt: skip
-    else:
-        draft.put("augmentation.mirror_axes", [a for a in draft.axes if a == "R"],
-                  "No name carries a side: a body is nearly its own mirror image.")  # fmt: skip
+    _put_mirroring(draft, fingerprint, matching)
     draft.put("augmentation.rotation_probability", 0.3)
     draft.put("augmentation.rotation_degrees", [20.0],
               "Patients lie a little turned, seldom more.")  # fmt: skip
@@ -222,6 +212,37 @@ def _put_augmentation(draft: Draft, fingerprint: Fingerprint, matching: Matching
     if fingerprint.modality == "MR":
         draft.put("augmentation.bias_probability", 0.2,
                   "MR is brighter near its coils, differently in each scan.")  # fmt: skip
+
+
+def _put_mirroring(draft: Draft, fingerprint: Fingerprint, matching: Matching) -> None:
+    """Along R, where left and right change places with their labels; pictures along all axes."""
+    pairs, alone = pair_sides([s.name for s in matching.structures])
+    axes = [axis for axis in draft.axes if axis == "R"]
+    if alone:
+        axes, why = [], (
+            f"'{alone[0]}' carries a side, and no structure is its partner: a mirrored image would "
+            "teach that left is right."
+        )  # fmt: skip
+    elif pairs and fingerprint.is_pictures:
+        axes, why = [], (
+            f"'{pairs[0][0]}' carries a side, and pictures do not say which of their axes runs "
+            "from left to right."
+        )  # fmt: skip
+    elif fingerprint.is_pictures:
+        axes, why = list(draft.axes), "No name carries a side, and pictures may be turned over."
+    elif not axes:
+        why = "No axis of these slices runs from left to right."
+    elif pairs:
+        others = len(pairs) - 1
+        more = f" (and {others} more pair{'s' if others > 1 else ''})" if others else ""
+        why = (
+            f"In a mirrored image '{pairs[0][0]}' and '{pairs[0][1]}'{more} change places, and so "
+            "do their labels: it is one more patient."
+        )
+        draft.put("augmentation.mirror_pairs", [list(pair) for pair in pairs])
+    else:
+        why = "No name carries a side: a body is nearly its own mirror image."
+    draft.put("augmentation.mirror_axes", axes, why)
 
 
 def _put_points(draft: Draft) -> None:

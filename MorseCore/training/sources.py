@@ -14,6 +14,7 @@ from MorseCore.network import Network
 from MorseCore.quality.fitting import add_volumes
 from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.seeds import generator_for
+from MorseCore.training.augmentation import swapped_labels
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import (
     Decathlon,
@@ -67,6 +68,7 @@ class ScanSource:
     :raises DatasetError: if a case cannot be read, or one of the training is in another split, too,
         under whatever name. The test split is read now, too: hours later is too late to find that a
         file is damaged.
+    :raises ConfigError: if the configuration speaks of structures that the data set lacks.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ScanSource:
     ) -> None:
         self._data, self._config, self._world = data, config, world
         self.labels, self._accepted = data.labels, accepted
+        self._swapped = swapped_labels(config.augmentation, data.labels)
         self._train, self._val, self._test = (self._prepared(part) for part in data.splits)
         check_shared(self._train, {"val": self._val, "test": self._test}, accepted)
         for value in absent_labels(self._train, num_classes=data.num_classes):
@@ -90,6 +93,7 @@ class ScanSource:
             self._train, config.preparation.window_size, augmentation=config.augmentation,
             length=_length(config, self._world), seed=config.seed,
             oversample=config.data.foreground, presample=config.sampler.presample,
+            swapped=self._swapped,
         )  # fmt: skip
 
     def validation(self) -> Validation | None:

@@ -203,6 +203,20 @@ def test_mirror_labels_are_swapped_where_they_have_sides(phantom: VolumePredicto
     assert encode(info)["verdict"] is None
 
 
+def test_a_model_whose_training_swapped_the_labels_swaps_them_in_its_mirror_pass(
+    phantom: VolumePredictor,
+) -> None:
+    pair = [item.name for item in phantom.info.structures]
+    swapping = {"augmentation": {"mirror_axes": [2], "mirror_pairs": [["a", "b"]]}}
+    renamed = {"a": {"name": pair[0]}, "b": {"name": pair[1]}}
+    for config, expected in (
+        (swapping | {"card": {"structures": renamed}}, [0, 2, 1]),
+        (swapping, None),  # somebody renamed the model's structures
+    ):
+        found = checking.mirror_of(replace(phantom.info, training={"config": config}))
+        assert (found if found is None else found.tolist()) == expected
+
+
 def test_the_brains_mirror_image_is_seen_once(
     brain_head: tuple[VolumePredictor, Volume], passes: list[str]
 ) -> None:
