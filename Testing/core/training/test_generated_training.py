@@ -303,6 +303,7 @@ def test_real_scans_are_watched_and_decide_nothing(home: Path):
     looks = [r for r in records(home / "runs" / "tiny") if "monitor" in r]
     assert [r["step"] for r in looks] == [3, 6]
     assert (home / "runs" / "tiny" / "curves.png").stat().st_size > 10_000
+    assert (home / "runs" / "tiny" / "worst.png").stat().st_size > 10_000
     dice = looks[-1]["monitor"]["scan"]["other"]
     assert set(dice) == {"Left part", "Left core and 1 more", "mean"}
     assert train("name=blind") == 0
