@@ -9,7 +9,8 @@
 Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``,
 ``worst.png`` of the last validation, and at the end ``curves.png``, the model folder ``model`` and
 ``figures.json``. Run it again after an interruption: it continues where it stopped, on a CPU bit
-for bit. Ctrl-C or SIGTERM finish the step and save first. With several machines the output folder must be on a disk that all of them share.
+for bit. Ctrl-C or SIGTERM finish the step and save first. With several machines the output folder
+must be on a disk that all of them share.
 """
 
 import argparse
