@@ -194,7 +194,9 @@ def thresholds_of(info: ModelInfo) -> list[Threshold]:
         Threshold("asymmetry", ANY, 0.0, (None, _UNEQUAL), none),
     ]
     spacing = info.preparation.spacing_xyz
-    if spacing and "generation" not in (info.training.get("config") or {}):
+    data = (info.training.get("config") or {}).get("data") or {}
+    knows_thick = data.get("source") == "generated" or data.get("generated_share")
+    if spacing and not knows_thick:  # generated images have thick slices, too
         found.append(Threshold("thickness", "", max(spacing), (None, _THICK * max(spacing)), none))
     return [*found, *(info.verdict.thresholds if info.verdict else ())]
 

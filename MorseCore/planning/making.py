@@ -9,6 +9,7 @@ from typing import Any
 from MorseCore.config import apply_overrides, decode
 from MorseCore.errors import ConfigError
 from MorseCore.metrics.subjects import read_subjects
+from MorseCore.planning.anycontrast import generate_images
 from MorseCore.planning.doubts import doubts_about
 from MorseCore.planning.fitting import Bar, fit_to_hours
 from MorseCore.planning.layouts import FoundCase, FoundData, find_cases
@@ -50,6 +51,8 @@ class Wishes:
     """Of structures that overlap, the one that wins first."""
     subjects: str = ""
     """A table (CSV) with the columns ``case`` and ``subject``."""
+    any_contrast: bool = False
+    """Images are generated from the label maps, beside the scans or instead of them."""
 
 
 def split_wishes(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -86,18 +89,22 @@ def make_plan(
         raise ConfigError(f"'--hours' must be above 0; found {hours:g}.")
     asked, overrides = split_wishes(overrides)
     wishes = read_wishes(asked)
-    found = _with_subjects(find_cases(data), wishes)
+    found = find_cases(data, may_lack_images=wishes.any_contrast)
+    found = _with_subjects(found, wishes)
     parts = {case.name: parts_of(case) for case in bar(found.cases, "names")}
     matching = match_names(found.cases, parts, names=wishes.names, unannotated=wishes.unannotated)
     fingerprint = measure_cases(
-        found.cases, matching, modality=found.modality, shown=lambda cases: bar(cases, "measuring")
-    )
+        found.cases, matching, modality=found.modality if found.has_images else "any",
+        shown=lambda cases: bar(cases, "measuring"),
+    )  # fmt: skip
     device = _said(overrides, "device", "auto")
     world = join_world(device)
     draft, candidates = draft_training(
         found, matching, fingerprint, name=name or model_name(found.name),
-        on_gpu=world.device.type == "cuda",
+        on_gpu=world.device.type == "cuda", in_volumes=wishes.any_contrast,
     )  # fmt: skip
+    if wishes.any_contrast:
+        generate_images(draft, matching, fingerprint, has_images=found.has_images)
     if start := _said(overrides, "initialise", ""):
         candidates = start_from(draft, start, fingerprint)
     draft.put("device", device)
@@ -142,7 +149,8 @@ def plan_for_training(
     """
     asked, changes = split_wishes(overrides)
     said = apply_overrides({}, changes)
-    name = str(said.get("name") or model_name(find_cases(data).name))
+    may_lack = read_wishes(asked).any_contrast
+    name = str(said.get("name") or model_name(find_cases(data, may_lack_images=may_lack).name))
     folder = Path(str(said.get("output", "runs"))) / name
     if not (folder / PLAN).is_file():
         return make_plan(data, hours=hours, name=name, overrides=overrides, bar=bar), folder

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from MorseCore.errors import DatasetError
 from MorseCore.planning.doubts import duplicates_of
 from MorseCore.planning.layouts import FoundCase, FoundData
 from MorseCore.planning.measures import Fingerprint
@@ -65,10 +66,14 @@ class Draft:
 
 
 def draft_training(
-    found: FoundData, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool
-) -> tuple[Draft, list[Candidate]]:
-    """All that the data decide, and the sizes between which time decides, the cheapest first."""
-    dims, axes, why_dims = _dimensions(fingerprint)
+    found: FoundData, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool,
+    in_volumes: bool = False,
+) -> tuple[Draft, list[Candidate]]:  # fmt: skip
+    """All that the data decide, and the sizes between which time decides, the cheapest first.
+
+    :param in_volumes: three dimensions, however far apart slices lie.
+    """
+    dims, axes, why_dims = _dimensions(fingerprint, in_volumes=in_volumes)
     draft = Draft(tuple(_axis_names(fingerprint)[n] for n in axes))
     draft.put("name", name)
     draft.put("network.spatial_dims", dims, why_dims)
@@ -93,8 +98,15 @@ def _axis_names(fingerprint: Fingerprint) -> str:
     return "xyn" if fingerprint.is_pictures else "RAS"
 
 
-def _dimensions(fingerprint: Fingerprint) -> tuple[int, list[int], str]:
+def _dimensions(fingerprint: Fingerprint, *, in_volumes: bool) -> tuple[int, list[int], str]:
     """2 or 3, which of R, A, S are the network's axes, and why."""
+    if in_volumes:
+        if fingerprint.is_pictures or fingerprint.sizes().min() == 1:
+            raise DatasetError(
+                "Images are generated as volumes, and there are pictures, or volumes of one slice: "
+                "leave '--any-contrast' out."
+            )
+        return 3, [0, 1, 2], "Images are generated as volumes."
     if fingerprint.is_pictures:
         return 2, [0, 1], "Pictures have two axes."
     across = {case.slice_axis for case in fingerprint.cases}

@@ -17,7 +17,7 @@ from MorseCore.training.dataset import PreparedCase
 from MorseCore.training.identity import digest_of
 from MorseCore.training.presampling import draw_points, points_in_crop
 
-__all__ = ["CropDataset", "Minibatch", "Samples", "StepSampler"]
+__all__ = ["CropDataset", "Minibatch", "MixedSamples", "Samples", "StepSampler"]
 
 
 class Minibatch(NamedTuple):
@@ -166,6 +166,30 @@ class CropDataset(Samples):
                 start = min(max(around[axis] - crop // 2, low), high)
             center.append(start + (crop - 1) / 2)
         return tuple(center)
+
+
+class MixedSamples(Samples):
+    """Batches of one kind or of another; of which, the seed and the batch's number decide.
+
+    :param share: of the batches that are of the second kind.
+    """
+
+    def __init__(
+        self, first: Samples, second: Samples, *, share: float, batch_size: int, seed: int
+    ) -> None:
+        self._kinds, self._share = (first, second), share
+        self._batch_size, self._seed = batch_size, seed
+        self.digest = f"{first.digest} {second.digest}"
+        self.is_on_cpu = first.is_on_cpu and second.is_on_cpu
+
+    def __len__(self) -> int:
+        return len(self._kinds[0])
+
+    def __getitem__(self, item: int) -> Minibatch:
+        """One sample, without B."""
+        generator = generator_for(self._seed, "kind", item // self._batch_size)
+        is_second = float(torch.rand(1, generator=generator)) < self._share
+        return self._kinds[is_second][item]
 
 
 class StepSampler(torch.utils.data.Sampler[int]):

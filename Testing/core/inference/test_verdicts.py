@@ -178,6 +178,20 @@ def test_thick_slices_are_a_reason_to_look(phantom: VolumePredictor) -> None:
     assert "thickness" in {reason["signal"] for reason in verdict["reasons"]}
 
 
+def test_thick_slices_are_doubtful_unless_the_training_generated_them(
+    phantom: VolumePredictor,
+) -> None:
+    for data, is_doubtful in (
+        ({"source": "images", "generated_share": 0.0}, True),
+        ({"source": "images", "generated_share": 0.5}, False),
+        ({"source": "generated"}, False),
+    ):
+        config = {"data": data, "generation": {}}  # which every configuration has
+        info = replace(phantom.info, training={"config": config})
+        signals = {threshold.signal for threshold in checking.thresholds_of(info)}
+        assert ("thickness" in signals) is is_doubtful
+
+
 def test_an_empty_mask_is_implausible(phantom: VolumePredictor) -> None:
     result = phantom.segment(phantom_volume())
     empty = replace(result, refined=np.zeros_like(result.refined))
