@@ -104,7 +104,7 @@ def _configuration(path: Path) -> RunConfig | None:
     if "preparation" not in data:
         return None  # a dataset.json
     config = decode(RunConfig, data, "")
-    if config.data.source != "generated":
+    if config.data.source != "generated" and not config.data.generated_share:
         raise ConfigError(
             f"'{path}' trains on scans, not on generated images; there is nothing to preview."
         )

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from brain_maps import PLAIN
+from MorseCore.commands.cli import main
 from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.store.model_folder import read_card, read_model
 from MorseCore.training.dataset import open_dataset, prepare_case
@@ -112,6 +113,8 @@ def test_a_mixed_training_goes_on_to_the_same_bits_and_says_what_it_learned_from
     model = home / "runs" / "whole" / "model"
     assert "50% of the training batches were no scans" in read_card(model)
     assert read_model(model).training["figures"]["validation"]  # on the scans set aside
+    assert main(["preview", str(home / "runs" / "whole" / "config.json")]) == 0
+    assert (home / "grid.png").is_file()
     assert train(*WORDS, "name=plain", "data.generated_share=0") == 0
     losses = {name: [r["total"] for r in records(home / "runs" / name) if "total" in r]
               for name in ("whole", "plain")}  # fmt: skip
