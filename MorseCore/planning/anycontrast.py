@@ -39,6 +39,7 @@ def generate_images(
               )  # fmt: skip
     draft.put("preparation.percentiles", [1, 99])
     draft.put("card.modality", "any")
+    draft.put("card.title", f"{draft.training['card']['data']} (any contrast)"[:100])
     _put_ranges(draft, matching, fingerprint)
 
 
@@ -48,7 +49,8 @@ def _put_ranges(draft: Draft, matching: Matching, fingerprint: Fingerprint) -> N
     usual = Ranges().translation
     moved = [round(min(mm, _OFF_CENTRE * n), 1) for mm, n in zip(usual, extents, strict=True)]
     draft.put("generation.ranges.translation", moved, (
-        "Generated structures lie off the window's middle by up to so many mm along S, A, R."
+        "The middle of generated structures lies off the window's by up to so many mm along S, A "
+        "and R, as it does in a window that is laid by a guess."
     ))  # fmt: skip
     _, alone = pair_sides([s.name for s in matching.structures])
     if alone:

@@ -106,7 +106,12 @@ def _dimensions(fingerprint: Fingerprint, *, in_volumes: bool) -> tuple[int, lis
                 "Images are generated as volumes, and there are pictures, or volumes of one slice: "
                 "leave '--any-contrast' out."
             )
-        return 3, [0, 1, 2], "Images are generated as volumes."
+        spacing = np.median(fingerprint.spacings(), axis=0)
+        ratio = spacing.max() / spacing.min()
+        apart = f", though slices lie {ratio:.1f} times as far apart as pixels"
+        return 3, [0, 1, 2], (
+            f"Images are generated as volumes{apart if ratio >= _ANISOTROPIC else ''}."
+        )  # fmt: skip
     if fingerprint.is_pictures:
         return 2, [0, 1], "Pictures have two axes."
     across = {case.slice_axis for case in fingerprint.cases}
@@ -185,8 +190,8 @@ def _put_window(
         f"{levels} levels: the deepest map of a window still has {min(best) // step} voxels a side."
     ))  # fmt: skip
     draft.put("network.backbone_stride", 1, (
-        "Half the resolution with points at full resolution (2) was not yet measured to be better "
-        "in the same time."
+        "The network sees every voxel; 2 would show it half of them, and only points the image "
+        "itself: quicker, but not measured to be better in the same time."
     ))  # fmt: skip
     draft.put("optimisation.batch_size", _BATCH[dims],
               "Enough for a Dice over a batch; steps are worth more than larger batches."
@@ -199,7 +204,7 @@ def _put_sampling(draft: Draft, fingerprint: Fingerprint, matching: Matching) ->
              for s in matching.structures if fingerprint.of(s.name)}  # fmt: skip
     smallest = min(means, key=lambda n: means[n])
     is_small = means[smallest] < _SMALL * whole
-    why = f"'{smallest}' is {means[smallest] / whole:.2%} of an image"
+    why = f"The smallest structure, '{smallest}', fills {means[smallest] / whole:.2%} of an image"
     draft.put("data.foreground", 0.67 if is_small else 0.33, (
         f"{why}: two crops of three are laid on something that is marked." if is_small
         else f"{why}: one crop of three is laid on something that is marked."
@@ -295,8 +300,11 @@ def _candidates(
     if fingerprint.is_pictures or len(draft.axes) == 2:
         return sizes
     coarse = Draft(draft.axes, {"preparation": {}})
-    wider = [mm * _COARSER for mm in spacing.values()]
-    _put_window(coarse, wider, [n / _COARSER for n in size], on_gpu=on_gpu)
+    finest = min(spacing.values())  # slices that lie far apart stay where they are
+    factors = [_COARSER if mm < _ANISOTROPIC * finest else 1 for mm in spacing.values()]
+    wider = [mm * factor for mm, factor in zip(spacing.values(), factors, strict=True)]
+    fewer = [n / factor for n, factor in zip(size, factors, strict=True)]
+    _put_window(coarse, wider, fewer, on_gpu=on_gpu)
     levels = len(coarse.training["network"]["backbone"]["channels"])
     changes = {
         "preparation.spacing": draft.named(wider),

@@ -9,7 +9,11 @@ import pytest
 from MorseCore.commands.cli import main
 from MorseCore.images.imageio import write_labels, write_volume
 from MorseCore.planning.layouts import find_cases
+from MorseCore.planning.measures import CaseMeasures, Fingerprint
 from MorseCore.planning.planfile import read_plan
+from MorseCore.planning.rules import Draft
+from MorseCore.planning.rules import _candidates as candidates
+from MorseCore.planning.rules import _dimensions as dimensions
 from MorseCore.store.model_folder import read_card, read_model
 from own_data import body, geometry, write_folders, write_names
 from train_command import train
@@ -139,3 +143,16 @@ def test_a_plan_says_already_what_is_generated(labels: Path, capsys):
     planned(labels)
     assert main(["train", "plan.json", "--any-contrast"]) == 2
     assert "'--any-contrast' is for data that are to be planned" in capsys.readouterr().err
+
+
+def test_slices_that_lie_far_apart_are_learned_as_volumes_and_stay_where_they_are():
+    case = CaseMeasures("a", (200, 200, 30), (1.5, 1.5, 7.5), 2, False, False, "", (0.0, 1.0), {})
+    found = Fingerprint((case,), "MR")
+    dims, axes, why = dimensions(found, in_volumes=True)
+    assert (dims, axes) == (3, [0, 1, 2])
+    assert "though slices lie 5.0 times as far apart as pixels" in why
+    draft = Draft(("R", "A", "S"))
+    draft.put("preparation.spacing", {"R": 1.5, "A": 1.5, "S": 7.5})
+    draft.put("network.backbone.channels", [8, 16])
+    coarse, *_ = candidates(draft, found, [200, 200, 30], on_gpu=False)
+    assert coarse.changes["preparation.spacing"] == {"R": 2.25, "A": 2.25, "S": 7.5}
