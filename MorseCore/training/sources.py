@@ -150,8 +150,10 @@ def training_samples(
     )  # fmt: skip
     if not config.data.generated_share:
         return crops
-    # What was not annotated would be drawn as background.
-    whole = {case.name: case.label for case in data.splits["train"] if not case.unannotated}
+    # What was not annotated would be drawn as background; an empty map shows nothing.
+    drawn = {case.name for case in cases if case.labels.any()}
+    whole = {case.name: case.label for case in data.splits["train"]
+             if case.name in drawn and not case.unannotated}  # fmt: skip
     if not whole:
         raise DatasetError(
             "In every training case a structure is not annotated, so that no image can be "

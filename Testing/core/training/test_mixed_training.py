@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,9 +11,11 @@ from safetensors.torch import load_file
 from brain_maps import PLAIN
 from MorseCore.commands.cli import main
 from MorseCore.errors import ConfigError, DatasetError
+from MorseCore.images.imageio import read_volume, write_labels
 from MorseCore.store.model_folder import read_card, read_model
 from MorseCore.training.dataset import open_dataset, prepare_case
 from MorseCore.training.distributed import ALONE
+from MorseCore.training.phantoms import write_phantom_dataset
 from MorseCore.training.samples import CropDataset, MixedSamples
 from MorseCore.training.sources import training_samples
 from train_command import train
@@ -82,6 +85,16 @@ def test_what_was_not_annotated_is_not_drawn_as_background(data: Path, tmp_path:
     (tmp_path / "splits.json").write_text(json.dumps({"train": names}), encoding="utf-8")
     with pytest.raises(DatasetError, match="In every training case a structure is not annotated"):
         samples(tmp_path, 0.5)
+
+
+def test_a_case_without_a_structure_is_learned_from_and_not_drawn_from(tmp_path: Path):
+    data = write_phantom_dataset(tmp_path, cases=(2, 1, 0), shape=(16, 16, 16)).parent
+    entry = json.loads((data / "dataset.json").read_text(encoding="utf-8"))["training"][0]
+    empty = read_volume(data / entry["label"])
+    write_labels(data / entry["label"], np.zeros(empty.array.shape, np.uint8), empty.geometry)
+    mixed = samples(data, 0.5)
+    for n in range(12):
+        assert mixed[n].shares.numel() == 0 or mixed[n].labels.any()
 
 
 @pytest.mark.parametrize(
