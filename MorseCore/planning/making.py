@@ -25,12 +25,13 @@ from MorseCore.planning.planfile import (
     with_overrides,
 )
 from MorseCore.planning.rules import (
+    Draft,
     draft_training,
     split_subjects,
 )
 from MorseCore.planning.starting import start_from
 from MorseCore.system.devices import describe_device
-from MorseCore.training.distributed import join_world
+from MorseCore.training.distributed import World, join_world
 
 __all__ = ["PLAN", "Wishes", "make_plan", "plan_for_training", "read_wishes", "split_wishes"]
 
@@ -97,6 +98,8 @@ def make_plan(
         found.cases, matching, modality=found.modality if found.has_images else "any",
         shown=lambda cases: bar(cases, "measuring"),
     )  # fmt: skip
+    if not found.has_images:
+        found, fingerprint = _with_something_drawn(found, fingerprint)
     device = _said(overrides, "device", "auto")
     world = join_world(device)
     draft, candidates = draft_training(
@@ -109,9 +112,20 @@ def make_plan(
         candidates = start_from(draft, start, fingerprint)
     draft.put("device", device)
     draft.put("seed", _SEED)
+    plan = _written(data, hours, asked, wishes, found, matching, fingerprint, draft, world)
+    return fit_to_hours(
+        with_overrides(plan, overrides), candidates, overrides, fingerprint, world, bar
+    )
+
+
+def _written(
+    data: Path, hours: float, asked: Sequence[str], wishes: Wishes, found: FoundData,
+    matching: Matching, fingerprint: Fingerprint, draft: Draft, world: World,
+) -> Plan:  # fmt: skip
+    """The draft as a plan, with split and doubts; what time decides is still open."""
     folds, why = split_subjects(found.cases, matching, fingerprint, seed=_SEED)
     draft.put("data.fold", 0, why)
-    plan = Plan(
+    return Plan(
         FORMAT, str(data), found.layout, found.licence, hours, tuple(asked),
         describe_device(world.device), {},
         tuple(doubts_about(found.cases, matching, fingerprint)), (*found.notes, *matching.notes),
@@ -119,8 +133,6 @@ def make_plan(
         _priority(matching, fingerprint, wishes), fingerprint.summary(),
         tuple(_planned(case, matching, folds[case.name]) for case in found.cases),
     )  # fmt: skip
-    plan = with_overrides(plan, overrides)
-    return fit_to_hours(plan, candidates, overrides, fingerprint, world, bar)
 
 
 def _said(overrides: Sequence[str], key: str, default: str) -> str:
@@ -177,6 +189,24 @@ def _with_subjects(found: FoundData, wishes: Wishes) -> FoundData:
     subjects = read_subjects(Path(wishes.subjects))
     cases = tuple(replace(c, subject=subjects.get(c.name, c.subject)) for c in found.cases)
     return replace(found, cases=cases)
+
+
+def _with_something_drawn(
+    found: FoundData, fingerprint: Fingerprint
+) -> tuple[FoundData, Fingerprint]:
+    """Without the label maps from which no image can be generated."""
+    drawn = tuple(case for case in fingerprint.cases if case.structures)
+    names = {case.name for case in drawn}
+    empty = [case.name for case in found.cases if case.name not in names]
+    if not empty:
+        return found, fingerprint
+    few = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+    note = f"Left out, since nothing is drawn in them: {few}."
+    cases = tuple(case for case in found.cases if case.name in names)
+    return (
+        replace(found, cases=cases, notes=(*found.notes, note)),
+        replace(fingerprint, cases=drawn),
+    )
 
 
 def _structures(matching: Matching) -> tuple[PlanStructure, ...]:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from MorseCore.commands.cli import main
@@ -15,7 +16,7 @@ from MorseCore.planning.rules import Draft
 from MorseCore.planning.rules import _candidates as candidates
 from MorseCore.planning.rules import _dimensions as dimensions
 from MorseCore.store.model_folder import read_card, read_model
-from own_data import body, geometry, write_folders, write_names
+from own_data import SHAPE, body, geometry, write_folders, write_names
 from train_command import train
 from training_runs import records
 
@@ -46,7 +47,10 @@ def planned(data: Path, *words: str) -> dict:
 
 
 def test_label_maps_alone_become_a_plan_with_its_reasons(labels: Path, capsys):
+    write_labels(labels / "labels" / "empty.nii.gz", np.zeros(SHAPE, np.uint8), geometry())
     plan = planned(labels)
+    assert plan["notes"] == ["Left out, since nothing is drawn in them: empty."]
+    assert len(plan["cases"]) == 5
     training, why = plan["training"], plan["why"]
     assert training["data"] == {"source": "generated", "fold": 0}
     assert plan["layout"] == "label maps alone"
