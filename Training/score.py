@@ -12,6 +12,8 @@ and the paired difference refined - coarse. ``--output`` writes every case's sco
 are there, and a picture of them; after an interruption, run it again and it continues.
 ``--against FILE.csv`` adds the paired difference from scores that were written before. ``--labels``
 scores the named structures only, on a data set that numbers or names them differently.
+``--generated N`` scores N images instead that are generated from the split's label maps, each in a
+contrast of its own: what a model makes of scanners that the scans do not show.
 """
 
 import argparse
@@ -35,6 +37,11 @@ from MorseCore.system.devices import resolve_device
 from MorseCore.system.files import prepare_output_directory
 from MorseCore.training.curves import try_drawing
 from MorseCore.training.dataset import Case, Decathlon, prepare_case
+from MorseCore.training.distributed import World
+from MorseCore.training.generated.config import GenerationConfig
+from MorseCore.training.generated.images import ImageGenerator
+from MorseCore.training.generated.label_maps import MapFiles, read_label_map, table_for
+from MorseCore.training.generated.validation import GeneratedValidation
 from MorseCore.training.validation import STAGES, Validator, summarise_cases
 from Training.research.shared.commandline import add_model_and_data, command_line, exit_code
 from Training.research.shared.data import (
@@ -51,6 +58,9 @@ from Training.research.shared.identity import check_model_identity, read_scores
 from Training.research.shared.output import draw_scores
 from Training.research.shared.scores import Cases, Interval, all_by_subject
 
+SEED = 1  # of generated images: all models see the same
+AS_DRAWN = {"rotation": 0, "scaling": 0, "shear": 0, "translation": [0, 0, 0], "deformation": [],
+            "mirror": 0, "cut": 0}  # fmt: skip
 MEASURES = (("dice", "DSC", 4), ("jaccard", "Jaccard", 4), ("hd95", "HD95 mm", 3),
             ("asd", "ASD mm", 4))  # fmt: skip
 
@@ -69,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
     info = changed(read_model(options.model), options.overrides)
     pairs = None if options.labels is None else pair_labels(options.labels, info, data)
     chosen = choose_cases(info, data, options.split, pairs=pairs)
+    if options.generated:
+        return report_generated(options, info, data, chosen)
     # Hours of scoring later is too late to find that these cannot be read or written.
     subjects = subjects_of(Path(where.dataset))
     before = None
@@ -127,7 +139,39 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--device", default="auto")
     result.add_argument("--output", type=Path, metavar="DIR")
     result.add_argument("--against", type=Path, metavar="FILE.csv")
+    result.add_argument(
+        "--generated", type=int, default=0, metavar="N",
+        help="score N images generated from the split's label maps in contrasts of their own",
+    )  # fmt: skip
     return result
+
+
+def report_generated(
+    options: argparse.Namespace, info: ModelInfo, data: Decathlon, chosen: Sequence[Case]
+) -> int:
+    """Print the DSC on generated images whose structures lie as they were drawn; 0.
+
+    :raises ConfigError: if there are to be none, or the model has other structures.
+    """
+    if options.generated < 1 or options.labels:
+        raise ConfigError("'--generated' takes a number above 0, and no '--labels' beside it.")
+    network = load_network(options.model, info, device=resolve_device(options.device))
+    generation = GenerationConfig(ranges=AS_DRAWN)
+    files = MapFiles({case.name: case.label for case in chosen}, {},
+                     {name: value for value, name in data.labels.items() if value})  # fmt: skip
+    table = table_for(files, generation)
+    maps = [read_label_map(name, path, table) for name, path in files.train.items()]
+    validation = GeneratedValidation(
+        maps, ImageGenerator(table, info.preparation, generation), count=options.generated,
+        seed=SEED, renderer=info.renderer.build(), precision="auto",
+    )  # fmt: skip
+    found = validation.measure(network, world=World(0, 1, resolve_device(options.device)))
+    print(f"{info.name}, {options.split}: {options.generated} images generated from {len(maps)} "
+          "label maps")  # fmt: skip
+    for stage, means in found.means.items():
+        print(f"{stage:8} DSC {means['dice']:.4f}, missed {found.missed[stage]}")
+    print(", ".join(f"{name} {dice:.4f}" for name, dice in found.structures.items()))
+    return 0
 
 
 def changed(info: ModelInfo, overrides: Sequence[str]) -> ModelInfo:

@@ -6,10 +6,11 @@
     torchrun --nproc-per-node 4 Training/train.py CONFIG
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 Training/train.py CONFIG
 
-Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``, and
-at the end ``curves.png``, the model folder ``model`` and ``figures.json``. Run it again after an
-interruption: it continues where it stopped, on a CPU bit for bit. Ctrl-C or SIGTERM finish the step
-and save first. With several machines the output folder must be on a disk that all of them share.
+Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``,
+``worst.png`` of the last validation, and at the end ``curves.png``, the model folder ``model`` and
+``figures.json``. Run it again after an interruption: it continues where it stopped, on a CPU bit
+for bit. Ctrl-C or SIGTERM finish the step and save first. With several machines the output folder
+must be on a disk that all of them share.
 """
 
 import argparse

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from MorseCore.planning.planfile import Plan
 
-__all__ = ["HOURS", "add", "add_start", "changes_of", "describe", "shown_bar"]
+__all__ = ["ANY_CONTRAST", "HOURS", "add", "add_start", "changes_of", "describe", "shown_bar"]
 
 HOURS = 10.0
 """A night."""
+ANY_CONTRAST = "any_contrast=true"
+"""What ``--any-contrast`` says of the data."""
 log = logging.getLogger(__name__)
 
 
@@ -47,16 +49,23 @@ def add(commands: Any) -> None:
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
-    """From which model's weights a training starts; see :func:`changes_of`."""
+    """From which weights a training starts, and from which images it learns; see
+    :func:`changes_of`."""
     parser.add_argument(
         "--from", dest="start", metavar="MODEL",
         help="start from this model's weights; your structures may be others",
+    )  # fmt: skip
+    parser.add_argument(
+        "--any-contrast", action="store_true",
+        help="of DATA: train with images generated from the label maps, too, or with these alone "
+        "where there are no images: for scanners and contrasts that your scans do not show",
     )  # fmt: skip
 
 
 def changes_of(options: argparse.Namespace) -> list[str]:
     """All ``key=value`` that the options amount to."""
-    return [*options.overrides, *([f"initialise={options.start}"] if options.start else [])]
+    start = [f"initialise={options.start}"] if options.start else []
+    return [*options.overrides, *start, *([ANY_CONTRAST] if options.any_contrast else [])]
 
 
 def run(options: argparse.Namespace) -> int:

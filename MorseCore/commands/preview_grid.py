@@ -79,19 +79,17 @@ def run_preview(labels: Path, output: Path, *, preset: Preset | None = None, see
 def _plan(labels: Path, preset: Preset | None) -> _Plan:
     config = _configuration(labels)
     if config is not None:
-        options, source = config.generation, Path(config.data.labels)
-        split = Path(config.data.split) if config.data.split else None
+        options, source = config.generation, Path(config.data.labels or config.data.dataset)
+        split, fold = Path(config.data.split) if config.data.split else None, config.data.fold
+        pairs = config.augmentation.mirror_pairs
     else:
-        options, source, split = GenerationConfig(), labels, None
+        options, source, split, fold, pairs = GenerationConfig(), labels, None, 0, ()
     if preset is not None:
         options = GenerationConfig(
             preset, options.ranges, options.structures, options.surroundings, options.tissues
         )
-    files = find_label_maps(source, split)
-    table = table_for(
-        files, structures=options.structures, surroundings=options.surroundings,
-        tissues=options.tissues,
-    )  # fmt: skip
+    files = find_label_maps(source, split, fold=fold)
+    table = table_for(files, options, pairs=pairs)
     chosen = list((files.train | files.val).items())[:_MAPS]
     maps = [read_label_map(name, path, table) for name, path in chosen]
     preparation = _around(maps) if config is None else config.preparation
@@ -106,7 +104,7 @@ def _configuration(path: Path) -> RunConfig | None:
     if "preparation" not in data:
         return None  # a dataset.json
     config = decode(RunConfig, data, "")
-    if config.data.source != "generated":
+    if config.data.source != "generated" and not config.data.generated_share:
         raise ConfigError(
             f"'{path}' trains on scans, not on generated images; there is nothing to preview."
         )

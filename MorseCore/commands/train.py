@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from MorseCore.commands.plan import HOURS, add_start, changes_of, describe, shown_bar
+from MorseCore.commands.plan import (
+    ANY_CONTRAST,
+    HOURS,
+    add_start,
+    changes_of,
+    describe,
+    shown_bar,
+)
 from MorseCore.config import apply_overrides, decode, read_configuration, read_json
 from MorseCore.errors import ConfigError
 from MorseCore.system.allocation import keep_freed_memory
@@ -162,6 +169,11 @@ def _config_of(path: Path, overrides: list[str], *, hours: float | None) -> "Run
         raise ConfigError(
             f"'--hours' is for data that are to be planned; of '{path}' the steps are known, and "
             "optimisation.iterations=N changes them."
+        )
+    if ANY_CONTRAST in overrides and not is_data:
+        raise ConfigError(
+            f"'--any-contrast' is for data that are to be planned; '{path}' says already what is "
+            "generated: data.generated_share=0.5 changes it."
         )
     if is_run:
         return _continued(path, overrides)

@@ -65,9 +65,19 @@ def mirror_of(info: ModelInfo) -> np.ndarray | None:
     if swapped is not None:
         return swapped
     config = info.training.get("config") or {}
-    axes = (config.get("augmentation") or {}).get("mirror_axes") or []
-    is_mirrored = info.preparation.spatial_dims - 1 in axes
-    return np.arange(info.num_classes) if is_mirrored else None
+    augmentation = config.get("augmentation") or {}
+    if info.preparation.spatial_dims - 1 not in (augmentation.get("mirror_axes") or []):
+        return None
+    described = (config.get("card") or {}).get("structures") or {}
+    values = {item.name: item.value for item in info.structures}
+    swapped = np.arange(info.num_classes)
+    for pair in augmentation.get("mirror_pairs") or []:
+        names = [(described.get(name) or {}).get("name") or name for name in pair]
+        if not values.keys() >= set(names):
+            return None  # renamed since: nobody knows any more what becomes of them
+        left, right = (values[name] for name in names)
+        swapped[[left, right]] = right, left
+    return swapped
 
 
 def ask_again(
@@ -233,7 +243,9 @@ def thresholds_of(info: ModelInfo) -> list[Threshold]:
         Threshold("asymmetry", ANY, 0.0, (None, _UNEQUAL), none),
     ]
     spacing = info.preparation.spacing_xyz
-    if spacing and "generation" not in (info.training.get("config") or {}):
+    data = (info.training.get("config") or {}).get("data") or {}
+    knows_thick = data.get("source") == "generated" or data.get("generated_share")
+    if spacing and not knows_thick:  # generated images have thick slices, too
         found.append(Threshold("thickness", "", max(spacing), (None, _THICK * max(spacing)), none))
     return [*found, *(info.verdict.thresholds if info.verdict else ())]
 

@@ -10,10 +10,17 @@ from typing import Any
 from MorseCore.config import apply_overrides
 from MorseCore.errors import DeviceError
 from MorseCore.planning.measures import Fingerprint
-from MorseCore.planning.planfile import Plan, prepare_data, run_config, with_overrides
+from MorseCore.planning.planfile import (
+    Plan,
+    is_of_labels,
+    prepare_data,
+    run_config,
+    with_overrides,
+)
 from MorseCore.planning.rules import Candidate, Draft, thin_structures
 from MorseCore.planning.trial import (
     ENOUGH,
+    NOMINAL,
     Budget,
     TrialCost,
     budget_of,
@@ -26,6 +33,7 @@ from MorseCore.planning.trial import (
 from MorseCore.system.memory import gigabytes
 from MorseCore.training.dataset import PreparedCase, open_dataset, prepare_case
 from MorseCore.training.distributed import World
+from MorseCore.training.sources import GeneratedSource, training_samples
 
 __all__ = ["Bar", "few_steps", "fit_to_hours"]
 
@@ -53,9 +61,9 @@ def fit_to_hours(
     start = with_overrides(start, overrides)
     tried = _measure_all(start, candidates, overrides, fingerprint, world, bar)
     candidate, result = _choose(tried, hours=plan.hours)
-    validated = sum(case.fold == start.training["data"]["fold"] for case in plan.cases)
+    validated, what = _validated(start)
     budget = budget_of(result, hours=plan.hours, cases=len(plan.cases), validated=validated)
-    decided = _decided(start, tried, candidate, budget, validated)
+    decided = _decided(start, tried, candidate, budget, f"{validated} {what}")
     done = replace(decided, trial=tuple(measured.summary() for _, measured in tried))
     return _with_expectations(
         with_overrides(done, overrides), result, budget.minutes, fingerprint, world
@@ -87,8 +95,16 @@ def _measure_all(
     return tried
 
 
+def _validated(plan: Plan) -> tuple[int, str]:
+    """How many images are validated, and what they are."""
+    count = sum(case.fold == plan.training["data"]["fold"] for case in plan.cases)
+    if not count or not is_of_labels(plan):
+        return count, "cases"
+    return run_config(plan, Path("data")).generation.validation_images, "generated images"
+
+
 def _decided(
-    plan: Plan, tried: Tried, candidate: Candidate, budget: Budget, validated: int
+    plan: Plan, tried: Tried, candidate: Candidate, budget: Budget, validated: str
 ) -> Plan:
     """The plan with what time decides, and why."""
     draft = Draft(plan.axes, _changed(plan, candidate.changes).training, dict(plan.why))
@@ -106,7 +122,7 @@ def _decided(
               else "The rate of the papers' trainings of this length.")  # fmt: skip
     times = "once" if budget.validations == 1 else f"{budget.validations} times"
     draft.put("validation.every", validate_every(budget),
-              f"Validated {times} on {validated} cases, and once more for the card."
+              f"Validated {times} on {validated}, and once more for the card."
               )  # fmt: skip
     draft.put("validation.verdict_minutes", budget.minutes["verdict"],
               "For the limits of its verdict, fitted on these cases and spoilt copies of them."
@@ -149,21 +165,34 @@ def _try(
     name: str, plan: Plan, folder: Path, fingerprint: Fingerprint, world: World
 ) -> TrialCost | None:
     """A trial with two cases of middling size."""
-    order = sorted(fingerprint.cases, key=lambda c: c.size[0] * c.size[1] * c.size[2])
+    partial = {name for one in plan.structures for name in one.unannotated}
+    whole = [case for case in fingerprint.cases if case.name not in partial] or fingerprint.cases
+    order = sorted(whole, key=lambda c: c.size[0] * c.size[1] * c.size[2])
     middle = max(0, len(order) // 2 - 1)
     names = [case.name for case in order[middle : middle + _TRIED]]
     few = replace(plan, cases=tuple(replace(c, fold=None) for c in plan.cases if c.name in names))
     began = time.monotonic()
     prepare_data(few, folder)
-    config = replace(run_config(few, folder), device=plan.training["device"])
+    config = run_config(few, folder)
+    options = replace(config.optimisation, iterations=NOMINAL)
+    config = replace(config, device=plan.training["device"], optimisation=options)
     data = open_dataset(folder / "dataset.json", folder / "splits.json")
     cases: list[PreparedCase] = [
         prepare_case(case, config.preparation, num_classes=data.num_classes,
                      accepted=config.acceptance())
         for case in data.splits["train"]
     ]  # fmt: skip
+    case = cases[0]
+    if is_of_labels(plan):
+        samples = GeneratedSource(config, world).samples()
+        window = tuple(slice(0, n) for n in config.preparation.window_size)
+        case = replace(case, image=case.image[window], labels=case.labels[window], drawn=None)
+    else:
+        samples = training_samples(config, data, cases, world)
     read = (time.monotonic() - began) / len(cases)
-    return measure_steps(name, config, cases, world, num_classes=data.num_classes, read=read)
+    return measure_steps(
+        name, config, samples, case, world, num_classes=data.num_classes, read=read
+    )
 
 
 def _with_expectations(

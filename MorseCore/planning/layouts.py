@@ -69,11 +69,14 @@ class FoundData:
     licence: str = ""
     notes: tuple[str, ...] = ()
     """Sentences about what was chosen or left out."""
+    has_images: bool = True
+    """False: there are label maps alone, each of which is the case's image, too: of its grid."""
 
 
-def find_cases(data: Path) -> FoundData:
+def find_cases(data: Path, *, may_lack_images: bool = False) -> FoundData:
     """The cases of a folder, a ``dataset.json`` or a table.
 
+    :param may_lack_images: whether label maps alone are enough.
     :raises DatasetError: if there are none, or files that a table names are missing.
     """
     if data.is_file():
@@ -84,6 +87,8 @@ def find_cases(data: Path) -> FoundData:
         raise DatasetError(f"'{data}' is neither a file nor a folder, but a device or a pipe.")
     else:
         raise DatasetError(f"There is no file or folder '{data}' (looked from '{Path.cwd()}').")
+    if may_lack_images and not any(case.image.is_file() for case in found.cases):
+        found = _labels_alone(found, data)
     _check(found, data)
     cases = [replace(case, subject=case.subject or _subject_of(case)) for case in found.cases]
     return replace(found, cases=tuple(sorted(cases, key=lambda case: case.name)))
@@ -321,10 +326,30 @@ def _subject_of(case: FoundCase) -> str:
     return match.group(1) if match else case.name
 
 
+def _labels_alone(found: FoundData, data: Path) -> FoundData:
+    """Label maps whose images are not there: of a table, or all in one folder."""
+    cases = [replace(case, image=case.labels[0].path) for case in found.cases]
+    if not cases and data.is_dir():
+        described = data / "dataset.json"
+        named = (
+            named_labels(_json(described), described, may_skip=True) if described.is_file() else {}
+        )
+        names = {value: name for value, name in named.items() if value}
+        folder = next((data / name for _, name in _FOLDERS if (data / name).is_dir()), data)
+        cases = [
+            FoundCase(_MARK.sub("", stem), path, (LabelFile(path, names, says_all=True),))
+            for stem, path in _by_stem(_images_in(folder)).items()
+        ]
+    return replace(found, layout="label maps alone", cases=tuple(cases), has_images=False)
+
+
 def _check(found: FoundData, data: Path) -> None:
     """Refuse nothing, names that stand twice, and files that are not there."""
     if not found.cases:
-        raise DatasetError(f"'{data}' holds no image with a label map; {_EXPECTED}.")
+        raise DatasetError(
+            f"'{data}' holds no image with a label map; {_EXPECTED}. From label maps without "
+            "images --any-contrast learns."
+        )
     names = Counter(case.name for case in found.cases)
     name, count = names.most_common(1)[0]
     if count > 1:

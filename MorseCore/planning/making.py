@@ -9,6 +9,7 @@ from typing import Any
 from MorseCore.config import apply_overrides, decode
 from MorseCore.errors import ConfigError
 from MorseCore.metrics.subjects import read_subjects
+from MorseCore.planning.anycontrast import generate_images
 from MorseCore.planning.doubts import doubts_about
 from MorseCore.planning.fitting import Bar, fit_to_hours
 from MorseCore.planning.layouts import FoundCase, FoundData, find_cases
@@ -24,12 +25,13 @@ from MorseCore.planning.planfile import (
     with_overrides,
 )
 from MorseCore.planning.rules import (
+    Draft,
     draft_training,
     split_subjects,
 )
 from MorseCore.planning.starting import start_from
 from MorseCore.system.devices import describe_device
-from MorseCore.training.distributed import join_world
+from MorseCore.training.distributed import World, join_world
 
 __all__ = ["PLAN", "Wishes", "make_plan", "plan_for_training", "read_wishes", "split_wishes"]
 
@@ -50,6 +52,8 @@ class Wishes:
     """Of structures that overlap, the one that wins first."""
     subjects: str = ""
     """A table (CSV) with the columns ``case`` and ``subject``."""
+    any_contrast: bool = False
+    """Images are generated from the label maps, beside the scans or instead of them."""
 
 
 def split_wishes(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -86,25 +90,42 @@ def make_plan(
         raise ConfigError(f"'--hours' must be above 0; found {hours:g}.")
     asked, overrides = split_wishes(overrides)
     wishes = read_wishes(asked)
-    found = _with_subjects(find_cases(data), wishes)
+    found = find_cases(data, may_lack_images=wishes.any_contrast)
+    found = _with_subjects(found, wishes)
     parts = {case.name: parts_of(case) for case in bar(found.cases, "names")}
     matching = match_names(found.cases, parts, names=wishes.names, unannotated=wishes.unannotated)
     fingerprint = measure_cases(
-        found.cases, matching, modality=found.modality, shown=lambda cases: bar(cases, "measuring")
-    )
+        found.cases, matching, modality=found.modality if found.has_images else "any",
+        shown=lambda cases: bar(cases, "measuring"),
+    )  # fmt: skip
+    if not found.has_images:
+        found, fingerprint = _with_something_drawn(found, fingerprint)
     device = _said(overrides, "device", "auto")
     world = join_world(device)
     draft, candidates = draft_training(
         found, matching, fingerprint, name=name or model_name(found.name),
-        on_gpu=world.device.type == "cuda",
+        on_gpu=world.device.type == "cuda", in_volumes=wishes.any_contrast,
     )  # fmt: skip
+    if wishes.any_contrast:
+        generate_images(draft, matching, fingerprint, has_images=found.has_images)
     if start := _said(overrides, "initialise", ""):
         candidates = start_from(draft, start, fingerprint)
     draft.put("device", device)
     draft.put("seed", _SEED)
+    plan = _written(data, hours, asked, wishes, found, matching, fingerprint, draft, world)
+    return fit_to_hours(
+        with_overrides(plan, overrides), candidates, overrides, fingerprint, world, bar
+    )
+
+
+def _written(
+    data: Path, hours: float, asked: Sequence[str], wishes: Wishes, found: FoundData,
+    matching: Matching, fingerprint: Fingerprint, draft: Draft, world: World,
+) -> Plan:  # fmt: skip
+    """The draft as a plan, with split and doubts; what time decides is still open."""
     folds, why = split_subjects(found.cases, matching, fingerprint, seed=_SEED)
     draft.put("data.fold", 0, why)
-    plan = Plan(
+    return Plan(
         FORMAT, str(data), found.layout, found.licence, hours, tuple(asked),
         describe_device(world.device), {},
         tuple(doubts_about(found.cases, matching, fingerprint)), (*found.notes, *matching.notes),
@@ -112,8 +133,6 @@ def make_plan(
         _priority(matching, fingerprint, wishes), fingerprint.summary(),
         tuple(_planned(case, matching, folds[case.name]) for case in found.cases),
     )  # fmt: skip
-    plan = with_overrides(plan, overrides)
-    return fit_to_hours(plan, candidates, overrides, fingerprint, world, bar)
 
 
 def _said(overrides: Sequence[str], key: str, default: str) -> str:
@@ -142,7 +161,8 @@ def plan_for_training(
     """
     asked, changes = split_wishes(overrides)
     said = apply_overrides({}, changes)
-    name = str(said.get("name") or model_name(find_cases(data).name))
+    may_lack = read_wishes(asked).any_contrast
+    name = str(said.get("name") or model_name(find_cases(data, may_lack_images=may_lack).name))
     folder = Path(str(said.get("output", "runs"))) / name
     if not (folder / PLAN).is_file():
         return make_plan(data, hours=hours, name=name, overrides=overrides, bar=bar), folder
@@ -169,6 +189,24 @@ def _with_subjects(found: FoundData, wishes: Wishes) -> FoundData:
     subjects = read_subjects(Path(wishes.subjects))
     cases = tuple(replace(c, subject=subjects.get(c.name, c.subject)) for c in found.cases)
     return replace(found, cases=cases)
+
+
+def _with_something_drawn(
+    found: FoundData, fingerprint: Fingerprint
+) -> tuple[FoundData, Fingerprint]:
+    """Without the label maps from which no image can be generated."""
+    drawn = tuple(case for case in fingerprint.cases if case.structures)
+    names = {case.name for case in drawn}
+    empty = [case.name for case in found.cases if case.name not in names]
+    if not empty:
+        return found, fingerprint
+    few = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+    note = f"Left out, since nothing is drawn in them: {few}."
+    cases = tuple(case for case in found.cases if case.name in names)
+    return (
+        replace(found, cases=cases, notes=(*found.notes, note)),
+        replace(fingerprint, cases=drawn),
+    )
 
 
 def _structures(matching: Matching) -> tuple[PlanStructure, ...]:

@@ -154,12 +154,13 @@ def measure_case(case: FoundCase, matching: Matching) -> CaseMeasures:
         for value in np.flatnonzero(np.bincount(labels.ravel())).tolist() if value
     }  # fmt: skip
     known = measure_range(image.array)
+    is_scan = case.image != case.labels[0].path
     return CaseMeasures(
         case.name, labels.shape[::-1], spacing, axes.order.index(2), image.ndim == 2,
         found.was_resampled, "" if known.is_constant else voxel_digest(image),
         (float(known.low), float(known.high)), measured,
         {(names[a], names[b]): n for (a, b), n in found.overlaps.items()},
-        _sampled(image, found.labels),
+        _sampled(image, found.labels if is_scan else np.zeros_like(found.labels)),
     )  # fmt: skip
 
 

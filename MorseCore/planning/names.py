@@ -16,7 +16,16 @@ from MorseCore.images.imageio import read_volume
 from MorseCore.images.segmentationfile import is_segmentation, read_segments
 from MorseCore.planning.layouts import FoundCase, LabelFile
 
-__all__ = ["Matching", "Part", "PlannedStructure", "key_of", "match_names", "parts_of", "side_of"]
+__all__ = [
+    "Matching",
+    "Part",
+    "PlannedStructure",
+    "key_of",
+    "match_names",
+    "pair_sides",
+    "parts_of",
+    "side_of",
+]
 
 _SIDES = {"l": "left", "lt": "left", "lft": "left", "left": "left",
           "r": "right", "rt": "right", "rgt": "right", "right": "right"}  # fmt: skip
@@ -85,6 +94,21 @@ def side_of(name: str) -> str:
     """``left``, ``right`` or nothing."""
     first = key_of(name).partition(" ")[0]
     return first if first in ("left", "right") else ""
+
+
+def pair_sides(names: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Left and right of each structure that has both, and the names that lack their partner."""
+    by_key = {key_of(name): name for name in names}
+    pairs, alone = [], []
+    for key, name in by_key.items():
+        side, _, rest = key.partition(" ")
+        if side_of(name):
+            partner = by_key.get(f"{'right' if side == 'left' else 'left'} {rest}")
+            if partner is None:
+                alone.append(name)
+            elif side == "left":
+                pairs.append((name, partner))
+    return pairs, alone
 
 
 def parts_of(case: FoundCase) -> tuple[tuple[Part, ...], bool]:

@@ -26,6 +26,7 @@ __all__ = [
     "PlanCase",
     "PlanStructure",
     "describe_parts",
+    "is_of_labels",
     "is_plan",
     "prepare_data",
     "read_plan",
@@ -111,6 +112,11 @@ def is_plan(data: Mapping[str, Any]) -> bool:
     return "plan" in data and "training" in data
 
 
+def is_of_labels(plan: Plan) -> bool:
+    """Whether every image is generated from a label map."""
+    return bool(plan.training.get("data", {}).get("source") == "generated")
+
+
 def read_plan(path: Path) -> Plan:
     """:raises ConfigError: if the file is no plan."""
     return decode(Plan, read_json(path), "")
@@ -151,7 +157,7 @@ def run_config(plan: Plan, prepared: Path) -> RunConfig:
     if "mirror_axes" in augmentation:
         augmentation["mirror_axes"] = _numbered(augmentation["mirror_axes"], plan.axes)
     data = training.setdefault("data", {})
-    data["dataset"] = (prepared / "dataset.json").as_posix()
+    data["labels" if is_of_labels(plan) else "dataset"] = (prepared / "dataset.json").as_posix()
     data["split"] = (prepared / "splits.json").as_posix()
     return decode(RunConfig, training, "")
 

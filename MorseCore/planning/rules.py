@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from MorseCore.errors import DatasetError
 from MorseCore.planning.doubts import duplicates_of
 from MorseCore.planning.layouts import FoundCase, FoundData
 from MorseCore.planning.measures import Fingerprint
-from MorseCore.planning.names import Matching, side_of
+from MorseCore.planning.names import Matching, pair_sides
 
 __all__ = ["Candidate", "Draft", "draft_training", "split_subjects", "thin_structures"]
 
@@ -65,10 +66,14 @@ class Draft:
 
 
 def draft_training(
-    found: FoundData, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool
-) -> tuple[Draft, list[Candidate]]:
-    """All that the data decide, and the sizes between which time decides, the cheapest first."""
-    dims, axes, why_dims = _dimensions(fingerprint)
+    found: FoundData, matching: Matching, fingerprint: Fingerprint, *, name: str, on_gpu: bool,
+    in_volumes: bool = False,
+) -> tuple[Draft, list[Candidate]]:  # fmt: skip
+    """All that the data decide, and the sizes between which time decides, the cheapest first.
+
+    :param in_volumes: three dimensions, however far apart slices lie.
+    """
+    dims, axes, why_dims = _dimensions(fingerprint, in_volumes=in_volumes)
     draft = Draft(tuple(_axis_names(fingerprint)[n] for n in axes))
     draft.put("name", name)
     draft.put("network.spatial_dims", dims, why_dims)
@@ -93,8 +98,20 @@ def _axis_names(fingerprint: Fingerprint) -> str:
     return "xyn" if fingerprint.is_pictures else "RAS"
 
 
-def _dimensions(fingerprint: Fingerprint) -> tuple[int, list[int], str]:
+def _dimensions(fingerprint: Fingerprint, *, in_volumes: bool) -> tuple[int, list[int], str]:
     """2 or 3, which of R, A, S are the network's axes, and why."""
+    if in_volumes:
+        if fingerprint.is_pictures or fingerprint.sizes().min() == 1:
+            raise DatasetError(
+                "Images are generated as volumes, and there are pictures, or volumes of one slice: "
+                "leave '--any-contrast' out."
+            )
+        spacing = np.median(fingerprint.spacings(), axis=0)
+        ratio = spacing.max() / spacing.min()
+        apart = f", though slices lie {ratio:.1f} times as far apart as pixels"
+        return 3, [0, 1, 2], (
+            f"Images are generated as volumes{apart if ratio >= _ANISOTROPIC else ''}."
+        )  # fmt: skip
     if fingerprint.is_pictures:
         return 2, [0, 1], "Pictures have two axes."
     across = {case.slice_axis for case in fingerprint.cases}
@@ -173,8 +190,8 @@ def _put_window(
         f"{levels} levels: the deepest map of a window still has {min(best) // step} voxels a side."
     ))  # fmt: skip
     draft.put("network.backbone_stride", 1, (
-        "Half the resolution with points at full resolution (2) was not yet measured to be better "
-        "in the same time."
+        "The network sees every voxel; 2 would show it half of them, and only points the image "
+        "itself: quicker, but not measured to be better in the same time."
     ))  # fmt: skip
     draft.put("optimisation.batch_size", _BATCH[dims],
               "Enough for a Dice over a batch; steps are worth more than larger batches."
@@ -187,7 +204,7 @@ def _put_sampling(draft: Draft, fingerprint: Fingerprint, matching: Matching) ->
              for s in matching.structures if fingerprint.of(s.name)}  # fmt: skip
     smallest = min(means, key=lambda n: means[n])
     is_small = means[smallest] < _SMALL * whole
-    why = f"'{smallest}' is {means[smallest] / whole:.2%} of an image"
+    why = f"The smallest structure, '{smallest}', fills {means[smallest] / whole:.2%} of an image"
     draft.put("data.foreground", 0.67 if is_small else 0.33, (
         f"{why}: two crops of three are laid on something that is marked." if is_small
         else f"{why}: one crop of three is laid on something that is marked."
@@ -203,17 +220,7 @@ def _put_sampling(draft: Draft, fingerprint: Fingerprint, matching: Matching) ->
 
 
 def _put_augmentation(draft: Draft, fingerprint: Fingerprint, matching: Matching) -> None:
-    sided = [s.name for s in matching.structures if side_of(s.name)]
-    if sided:
-        draft.put("augmentation.mirror_axes", [], (
-            f"'{sided[0]}' carries a side: a mirrored image would teach that left is right."
-        ))  # fmt: skip
-    elif fingerprint.is_pictures:
-        draft.put("augmentation.mirror_axes", list(draft.axes),
-                  "No name carries a side, and pictures may be turned over.")  # fmt: skip
-    else:
-        draft.put("augmentation.mirror_axes", [a for a in draft.axes if a == "R"],
-                  "No name carries a side: a body is nearly its own mirror image.")  # fmt: skip
+    _put_mirroring(draft, fingerprint, matching)
     draft.put("augmentation.rotation_probability", 0.3)
     draft.put("augmentation.rotation_degrees", [20.0],
               "Patients lie a little turned, seldom more.")  # fmt: skip
@@ -222,6 +229,37 @@ def _put_augmentation(draft: Draft, fingerprint: Fingerprint, matching: Matching
     if fingerprint.modality == "MR":
         draft.put("augmentation.bias_probability", 0.2,
                   "MR is brighter near its coils, differently in each scan.")  # fmt: skip
+
+
+def _put_mirroring(draft: Draft, fingerprint: Fingerprint, matching: Matching) -> None:
+    """Along R, where left and right change places with their labels; pictures along all axes."""
+    pairs, alone = pair_sides([s.name for s in matching.structures])
+    axes = [axis for axis in draft.axes if axis == "R"]
+    if alone:
+        axes, why = [], (
+            f"'{alone[0]}' carries a side, and no structure is its partner: a mirrored image would "
+            "teach that left is right."
+        )  # fmt: skip
+    elif pairs and fingerprint.is_pictures:
+        axes, why = [], (
+            f"'{pairs[0][0]}' carries a side, and pictures do not say which of their axes runs "
+            "from left to right."
+        )  # fmt: skip
+    elif fingerprint.is_pictures:
+        axes, why = list(draft.axes), "No name carries a side, and pictures may be turned over."
+    elif not axes:
+        why = "No axis of these slices runs from left to right."
+    elif pairs:
+        others = len(pairs) - 1
+        more = f" (and {others} more pair{'s' if others > 1 else ''})" if others else ""
+        why = (
+            f"In a mirrored image '{pairs[0][0]}' and '{pairs[0][1]}'{more} change places, and so "
+            "do their labels: it is one more patient."
+        )
+        draft.put("augmentation.mirror_pairs", [list(pair) for pair in pairs])
+    else:
+        why = "No name carries a side: a body is nearly its own mirror image."
+    draft.put("augmentation.mirror_axes", axes, why)
 
 
 def _put_points(draft: Draft) -> None:
@@ -262,8 +300,11 @@ def _candidates(
     if fingerprint.is_pictures or len(draft.axes) == 2:
         return sizes
     coarse = Draft(draft.axes, {"preparation": {}})
-    wider = [mm * _COARSER for mm in spacing.values()]
-    _put_window(coarse, wider, [n / _COARSER for n in size], on_gpu=on_gpu)
+    finest = min(spacing.values())  # slices that lie far apart stay where they are
+    factors = [_COARSER if mm < _ANISOTROPIC * finest else 1 for mm in spacing.values()]
+    wider = [mm * factor for mm, factor in zip(spacing.values(), factors, strict=True)]
+    fewer = [n / factor for n, factor in zip(size, factors, strict=True)]
+    _put_window(coarse, wider, fewer, on_gpu=on_gpu)
     levels = len(coarse.training["network"]["backbone"]["channels"])
     changes = {
         "preparation.spacing": draft.named(wider),

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 from typing import Any
@@ -19,7 +18,7 @@ from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import PreparedCase
 from MorseCore.training.distributed import World
 from MorseCore.training.needs import step_bytes
-from MorseCore.training.samples import CropDataset
+from MorseCore.training.samples import Samples
 from MorseCore.training.step import Stepper
 from MorseCore.training.validation import Validator
 from MorseCore.training.verdicts import LEAST_SUBJECTS
@@ -29,7 +28,7 @@ __all__ = ["Budget", "TrialCost", "budget_of", "data_bytes", "is_enough", "measu
 log = logging.getLogger(__name__)
 _STEPS = 20  # half of them before points are trained, half with them
 _WARM = 2  # steps that are not counted
-_NOMINAL = 10_000  # iterations of the trial's schedule
+NOMINAL = 10_000  # iterations of the trial's schedule
 _PATIENCE = 120.0  # seconds after which a trial ends with the steps it has
 ENOUGH = 4_000  # steps below which a smaller network learns more in the same time
 MOST = 30_000  # steps; the paper's
@@ -82,31 +81,31 @@ class Budget:
 
 
 def measure_steps(
-    name: str, config: RunConfig, cases: Sequence[PreparedCase], world: World, *,
+    name: str, config: RunConfig, samples: Samples, case: PreparedCase, world: World, *,
     num_classes: int, read: float,
 ) -> TrialCost | None:  # fmt: skip
     """Train a network of this size for twenty steps and segment a case with it.
 
-    :param cases: some of the training's, prepared.
+    :param config: of :data:`NOMINAL` iterations.
+    :param samples: of some cases.
+    :param case: one that is validated.
     :param read: seconds to read and prepare one.
     :return: None where the memory is too small.
     :raises ConfigError: if the network cannot be built so.
     """
-    options = replace(config.optimisation, iterations=_NOMINAL)
-    config = replace(config, optimisation=options)
     torch.manual_seed(seed_for(config.seed, "weights"))
     network = config.network.build(num_classes=num_classes)
     network.check_size(config.preparation.window_size, what="'preparation.window'")
     try:
         with torch.random.fork_rng([]):
             stepper = Stepper(config, network, world)
-            seconds = _timed_steps(stepper, config, cases, world)
+            seconds = _timed_steps(stepper, config, samples, world)
         began = time.monotonic()
         validator = Validator(
             config.preparation.window_size, config.renderer.build(), config.windows,
-            list(range(1, num_classes)), options.precision,
+            list(range(1, num_classes)), config.optimisation.precision,
         )  # fmt: skip
-        validator.scores(network, cases[:1], world=world)
+        validator.scores(network, [case], world=world)
         validated = time.monotonic() - began
     except (RuntimeError, MemoryError, ValueError) as error:
         if not is_out_of_memory(error):
@@ -119,21 +118,13 @@ def measure_steps(
     return TrialCost(name, seconds, validated, read, memory)
 
 
-def _timed_steps(
-    stepper: Stepper, config: RunConfig, cases: Sequence[PreparedCase], world: World
-) -> float:
+def _timed_steps(stepper: Stepper, config: RunConfig, samples: Samples, world: World) -> float:
     """Mean seconds of a step over both halves of the schedule."""
     options = config.optimisation
-    per_step = options.batch_size * options.accumulate
-    data = CropDataset(
-        cases, config.preparation.window_size, augmentation=config.augmentation,
-        length=(_STEPS + 2 * _WARM) * per_step, seed=config.seed,
-        oversample=config.data.foreground, presample=config.sampler.presample,
-    )  # fmt: skip
-    batches = iter(DataLoader(data, batch_size=options.batch_size, num_workers=0))
+    batches = iter(DataLoader(samples, batch_size=options.batch_size, num_workers=0))
     halves = []
     start = time.monotonic()
-    for first in (0, _NOMINAL - _STEPS):
+    for first in (0, NOMINAL - _STEPS):
         times = []
         for step in range(first, first + _STEPS // 2 + _WARM):
             began = time.monotonic()

@@ -6,11 +6,13 @@ data and the generator's state.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from MorseCore.config import nearest
 from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.limits import check_bounds
 from MorseCore.training.intensity import (
@@ -29,7 +31,7 @@ from MorseCore.training.warping import (
     crop_to_source,
 )
 
-__all__ = ["AugmentationConfig", "augment", "augment_located"]
+__all__ = ["AugmentationConfig", "augment", "augment_located", "swapped_labels"]
 
 _MOST = 100.0  # of any strength; the largest that helps are near 4
 _SMALLEST_OF_RANGE = {
@@ -63,6 +65,9 @@ class AugmentationConfig:
     """Chance of a flip, for each axis of ``mirror_axes`` on its own."""
     mirror_axes: tuple[int, ...] = ()
     """Axes that may be flipped, in array order: 0 is K (3D) or J (2D)."""
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+    """Structures of the left and of the right, by name: where the last axis, which runs to the
+    patient's right, is flipped, the two of a pair change places, and so do their labels."""
     noise_probability: float = 0.1
     """Chance of added Gaussian noise."""
     noise_std: float = 0.3
@@ -116,6 +121,10 @@ class AugmentationConfig:
         axes = self.mirror_axes
         if len(set(axes)) != len(axes) or not set(axes) <= {0, 1, 2}:
             raise ConfigError(f"mirror_axes must be different axes out of 0, 1, 2; found {axes}.")
+        paired = [name for pair in self.mirror_pairs for name in pair]
+        for name in paired:
+            if paired.count(name) > 1:
+                raise ConfigError(f"mirror_pairs must name a structure once; found '{name}' twice.")
 
     @classmethod
     def none(cls) -> "AugmentationConfig":
@@ -134,6 +143,28 @@ class AugmentationConfig:
         )
 
 
+def swapped_labels(config: AugmentationConfig, names: Mapping[int, str]) -> Tensor | None:
+    """(256,) int64, what each label becomes in a mirror image; None: each stays what it is.
+
+    :param names: of the data set's structures by value.
+    :raises ConfigError: if ``mirror_pairs`` names what the data set does not have.
+    """
+    if not config.mirror_pairs:
+        return None
+    values = {name: value for value, name in names.items()}
+    swapped = torch.arange(256)
+    for pair in config.mirror_pairs:
+        for name in pair:
+            if name not in values:
+                raise ConfigError(
+                    f"'augmentation.mirror_pairs' names '{name}', which is no structure of the "
+                    f"data set{nearest(name, values)}."
+                )
+        left, right = (values[name] for name in pair)
+        swapped[left], swapped[right] = right, left
+    return swapped
+
+
 def augment(
     image: Tensor,
     labels: Tensor,
@@ -148,7 +179,7 @@ def augment(
 
     :returns: (C, *O) float32 and (*O) int64.
     """
-    image, labels, _ = augment_located(
+    image, labels, *_ = augment_located(
         image, labels, crop=crop, center=center, config=config, generator=generator, spacing=spacing
     )
     return image, labels
@@ -163,8 +194,8 @@ def augment_located(
     config: AugmentationConfig,
     generator: torch.Generator,
     spacing: tuple[float, ...] | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut one randomly changed crop, and say where.
+) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Cut one randomly changed crop, and say where, and which axes were flipped.
 
     Rotation, size, mirroring and the crop are one resampling (see `crop_affine`); if only the crop
     and mirroring are drawn, nothing is interpolated. Beyond the image the crop is zero, the
@@ -176,7 +207,7 @@ def augment_located(
     :param crop: *O in voxels.
     :param center: source voxel at the middle of the crop, which is ``start + (crop - 1) / 2``.
     :param spacing: voxel size in mm in array order, for rigid rotations; isotropic if absent.
-    :returns: (C, *O) float32, (*O) int64 and (D, D + 1), see `crop_to_source`.
+    :returns: (C, *O) float32, (*O) int64, (D, D + 1), see `crop_to_source`, and axes.
     :raises DatasetError: if image and labels differ in size.
     :raises ConfigError: if the crop or ``mirror_axes`` have another number of dimensions.
     """
@@ -195,7 +226,7 @@ def augment_located(
     else:
         image, labels = crop_affine(image, labels, start=start, crop=crop, matrix=matrix)
     to_source = crop_to_source(start=start, crop=crop, matrix=matrix, size=size)
-    return _change_intensities(image, config, generator), labels, to_source
+    return _change_intensities(image, config, generator), labels, to_source, mirror
 
 
 def _draw_affine(

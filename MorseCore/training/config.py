@@ -59,6 +59,9 @@ class DataConfig:
     labels: str = ""
     """Of ``generated``: a folder of label maps, or a ``dataset.json``, whose images may be
     missing."""
+    generated_share: float = 0.0
+    """Of ``images``: share of the batches that are generated instead, from the label maps of the
+    training's cases, so that the network learns other contrasts than the scans have."""
 
     def __post_init__(self) -> None:
         needed = "dataset" if self.source == "images" else "labels"
@@ -68,6 +71,9 @@ class DataConfig:
             raise ConfigError(f"'foreground' must lie in [0, 1]; found {self.foreground}.")
         if not 0 < self.share <= 1:
             raise ConfigError(f"'share' must lie above 0 and be at most 1; found {self.share}.")
+        if self.generated_share and self.source == "generated":
+            raise ConfigError("'generated_share' is of 'images'; here all batches are generated.")
+        check_bounds(self, generated_share=(0, 1))
         check_bounds(self, fold=(0, 10_000), workers=(0, 256))
 
 
@@ -322,12 +328,18 @@ class RunConfig:
 
     def _check_generation(self) -> None:
         """Refuse what images from label maps cannot do."""
-        if self.data.source != "generated":
+        if self.data.source != "generated" and not self.data.generated_share:
             return
+        self.generation.check_fits(self.preparation)
         if self.sampler.presample is not None:
             raise ConfigError(
                 "Points of 'sampler' are drawn before the training in whole images, which "
                 "generated ones are not; choose another sampler."
             )
-        if self.data.share != 1:
+        if self.data.share != 1 and self.data.source == "generated":
             raise ConfigError("'data.share' is of subjects; generated images have none.")
+        if self.data.generated_share and (self.generation.structures or self.generation.windows):
+            raise ConfigError(
+                "'generation.structures' and 'generation.windows' are for label maps alone; beside "
+                "scans the data set names the structures, and all windows have one size."
+            )

@@ -36,6 +36,7 @@ __all__ = [
     "PreparedCase",
     "absent_labels",
     "check_shared",
+    "choose_fold",
     "named_labels",
     "open_dataset",
     "prepare_case",
@@ -140,7 +141,7 @@ def open_dataset(
         splits: dict[str, tuple[Case, ...]] = dict.fromkeys(_PARTS, ())
         splits["test"] = tuple(cases.values())
     else:
-        splits = _splits(_choose_fold(split, fold), cases, split)
+        splits = _splits(choose_fold(split, fold), cases, split)
         if not (splits["train"] or may_lack_training):
             raise DatasetError(f"The split '{split}' holds no training case.")
     for case in (case for part in splits.values() for case in part):
@@ -305,7 +306,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise DatasetError(str(error)) from None
 
 
-def _choose_fold(split: Path, fold: int) -> dict[str, Any]:
+def choose_fold(split: Path, fold: int) -> dict[str, Any]:
+    """One split of a file.
+
+    :raises DatasetError: if the file cannot be read, or has no such fold.
+    """
     data = _read_split(split)
     if isinstance(data, list):
         if not 0 <= fold < len(data):

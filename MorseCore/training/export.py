@@ -159,6 +159,11 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
     ]  # fmt: skip
     if facts.is_generated:
         lines.append("- No image was used: every training image was generated from a label map.")
+    if config.data.generated_share:
+        lines.append(
+            f"- {config.data.generated_share:.0%} of the training batches were no scans: they were "
+            "generated from the label maps, of any contrast."
+        )
     if training["preliminary"]:
         lines.append(
             f"- **Preliminary**: {training['steps']} of {config.optimisation.iterations} "

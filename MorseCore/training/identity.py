@@ -28,6 +28,7 @@ def fingerprint(config: RunConfig, digest: str, *, processes: int) -> dict[str, 
         **{key: data[key] for key in _DECISIVE},
         "data": {
             "source": config.data.source, "foreground": config.data.foreground, "cases": digest,
+            "generated_share": config.data.generated_share,
         },
         "processes": processes,
     }  # fmt: skip

@@ -1,8 +1,8 @@
 """The run of a training: from a configuration to a model folder.
 
-Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``, and
-at the end ``curves.png``, the model folder ``model`` and ``figures.json``. A run that was
-interrupted goes on where it stopped, on a CPU to the bit.
+Writes ``<output>/<name>/``: checkpoints, ``metrics.jsonl``, TensorBoard curves, ``train.log``,
+``worst.png`` of the last validation, and at the end ``curves.png``, the model folder ``model`` and
+``figures.json``. A run that was interrupted goes on where it stopped, on a CPU to the bit.
 """
 
 import logging

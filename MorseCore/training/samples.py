@@ -17,7 +17,7 @@ from MorseCore.training.dataset import PreparedCase
 from MorseCore.training.identity import digest_of
 from MorseCore.training.presampling import draw_points, points_in_crop
 
-__all__ = ["CropDataset", "Minibatch", "Samples", "StepSampler"]
+__all__ = ["CropDataset", "Minibatch", "MixedSamples", "Samples", "StepSampler"]
 
 
 class Minibatch(NamedTuple):
@@ -82,6 +82,8 @@ class CropDataset(Samples):
     :param length: number of items; any, as the cases are visited again and again.
     :param oversample: share of the crops centred on a foreground voxel, of images that have any.
     :param presample: the points to be drawn now, in each source image; None: no points.
+    :param swapped: (256,) what each label becomes where left and right are exchanged, see
+        :func:`swapped_labels`; None: each stays what it is.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class CropDataset(Samples):
         seed: int,
         oversample: float,
         presample: PrecomputedConfig | None = None,
+        swapped: Tensor | None = None,
     ) -> None:
-        self._crop, self._augmentation = crop, augmentation
+        self._crop, self._augmentation, self._swapped = crop, augmentation, swapped
         self._length, self._seed, self._oversample = length, seed, oversample
         self.digest, self.is_on_cpu = digest_of(cases), True
         is_partial = any(case.unannotated for case in cases)
@@ -116,7 +119,7 @@ class CropDataset(Samples):
         number = int(order[place])
         image, labels, foreground, spacing, unannotated = self._samples[number]
         generator = generator_for(self._seed, "sample", item)
-        crop, target, to_source = augment_located(
+        crop, target, to_source, mirror = augment_located(
             image, labels, crop=self._crop,
             center=self._draw_center(labels.shape, foreground, generator),
             config=self._augmentation, generator=generator, spacing=spacing,
@@ -126,8 +129,11 @@ class CropDataset(Samples):
             points = points_in_crop(
                 self._points[number], to_source, count=self._presample.points, generator=generator
             )
-        # Labels are widened here: eight bytes a voxel of a whole CT are a gigabyte.
-        return Minibatch(crop, target.long(), to_source, points, unannotated=unannotated)
+        target = target.long()  # only here: eight bytes a voxel of a whole CT are a gigabyte
+        if self._swapped is not None and len(self._crop) - 1 in mirror:
+            target = self._swapped[target]
+            unannotated = unannotated[self._swapped] if len(unannotated) else unannotated
+        return Minibatch(crop, target, to_source, points, unannotated=unannotated)
 
     def _draw_points(self, presample: PrecomputedConfig | None) -> list[Tensor]:
         """(P, D) coordinates in each source image, the same whatever else is drawn."""
@@ -160,6 +166,30 @@ class CropDataset(Samples):
                 start = min(max(around[axis] - crop // 2, low), high)
             center.append(start + (crop - 1) / 2)
         return tuple(center)
+
+
+class MixedSamples(Samples):
+    """Batches of one kind or of another; of which, the seed and the batch's number decide.
+
+    :param share: of the batches that are of the second kind.
+    """
+
+    def __init__(
+        self, first: Samples, second: Samples, *, share: float, batch_size: int, seed: int
+    ) -> None:
+        self._kinds, self._share = (first, second), share
+        self._batch_size, self._seed = batch_size, seed
+        self.digest = f"{first.digest} {second.digest}"
+        self.is_on_cpu = first.is_on_cpu and second.is_on_cpu
+
+    def __len__(self) -> int:
+        return len(self._kinds[0])
+
+    def __getitem__(self, item: int) -> Minibatch:
+        """One sample, without B."""
+        generator = generator_for(self._seed, "kind", item // self._batch_size)
+        is_second = float(torch.rand(1, generator=generator)) < self._share
+        return self._kinds[is_second][item]
 
 
 class StepSampler(torch.utils.data.Sampler[int]):

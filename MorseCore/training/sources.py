@@ -1,7 +1,7 @@
 """Where a training's samples come from: scans with labels, or label maps alone."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Protocol
 
 import torch
 
+from MorseCore.errors import DatasetError
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
 from MorseCore.quality.fitting import add_volumes
 from MorseCore.system.acceptance import NOTHING, Acceptance
 from MorseCore.system.seeds import generator_for
+from MorseCore.training.augmentation import swapped_labels
 from MorseCore.training.config import RunConfig
 from MorseCore.training.dataset import (
     Decathlon,
@@ -28,16 +30,25 @@ from MorseCore.training.export import describe_structures, measure_cases
 from MorseCore.training.generated.images import GeneratedDataset, ImageGenerator
 from MorseCore.training.generated.label_maps import (
     LabelMap,
+    MapFiles,
     find_label_maps,
     read_label_map,
     table_for,
 )
+from MorseCore.training.generated.label_table import LabelTable
 from MorseCore.training.generated.validation import GeneratedValidation
 from MorseCore.training.log import reading_progress
-from MorseCore.training.samples import CropDataset, Samples
+from MorseCore.training.samples import CropDataset, MixedSamples, Samples
 from MorseCore.training.validation import CaseValidation, DataFacts, Validation, Validator
 
-__all__ = ["GeneratedSource", "ScanSource", "Source", "open_source", "with_share"]
+__all__ = [
+    "GeneratedSource",
+    "ScanSource",
+    "Source",
+    "open_source",
+    "training_samples",
+    "with_share",
+]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +78,7 @@ class ScanSource:
     :raises DatasetError: if a case cannot be read, or one of the training is in another split, too,
         under whatever name. The test split is read now, too: hours later is too late to find that a
         file is damaged.
+    :raises ConfigError: if the configuration speaks of structures that the data set lacks.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class ScanSource:
     ) -> None:
         self._data, self._config, self._world = data, config, world
         self.labels, self._accepted = data.labels, accepted
+        swapped_labels(config.augmentation, data.labels)  # a mistake is found before files are read
         self._train, self._val, self._test = (self._prepared(part) for part in data.splits)
         check_shared(self._train, {"val": self._val, "test": self._test}, accepted)
         for value in absent_labels(self._train, num_classes=data.num_classes):
@@ -84,13 +97,8 @@ class ScanSource:
         )  # fmt: skip
 
     def samples(self) -> Samples:
-        """Crops of the training cases."""
-        config = self._config
-        return CropDataset(
-            self._train, config.preparation.window_size, augmentation=config.augmentation,
-            length=_length(config, self._world), seed=config.seed,
-            oversample=config.data.foreground, presample=config.sampler.presample,
-        )  # fmt: skip
+        """See :func:`training_samples`."""
+        return training_samples(self._config, self._data, self._train, self._world)
 
     def validation(self) -> Validation | None:
         """The validation split, scored by the predictor's own path."""
@@ -126,6 +134,53 @@ class ScanSource:
         ]  # fmt: skip
 
 
+def training_samples(
+    config: RunConfig, data: Decathlon, cases: Sequence[PreparedCase], world: World
+) -> Samples:
+    """Crops of training cases; ``data.generated_share`` of the batches are generated instead.
+
+    :param cases: of ``data``, prepared.
+    :raises DatasetError: if a label map is not fit to generate images from.
+    """
+    length = _length(config, world)
+    crops = CropDataset(
+        cases, config.preparation.window_size, augmentation=config.augmentation, length=length,
+        seed=config.seed, oversample=config.data.foreground, presample=config.sampler.presample,
+        swapped=swapped_labels(config.augmentation, data.labels),
+    )  # fmt: skip
+    if not config.data.generated_share:
+        return crops
+    # What was not annotated would be drawn as background; an empty map shows nothing.
+    drawn = {case.name for case in cases if case.labels.any()}
+    whole = {case.name: case.label for case in data.splits["train"]
+             if case.name in drawn and not case.unannotated}  # fmt: skip
+    if not whole:
+        raise DatasetError(
+            "In every training case a structure is not annotated, so that no image can be "
+            "generated; data.generated_share=0 trains without."
+        )
+    files = MapFiles(whole, {}, {name: value for value, name in data.labels.items() if value})
+    table = table_for(files, config.generation, pairs=config.augmentation.mirror_pairs)
+    generated = GeneratedDataset(
+        _read_maps(whole, table, config, world),
+        ImageGenerator(table, config.preparation, config.generation),
+        windows=[(config.preparation.window_size, 1.0)], length=length,
+        batch_size=config.optimisation.batch_size, seed=config.seed,
+    )  # fmt: skip
+    return MixedSamples(
+        crops, generated, share=config.data.generated_share,
+        batch_size=config.optimisation.batch_size, seed=config.seed,
+    )  # fmt: skip
+
+
+def _read_maps(
+    files: Mapping[str, Path], table: LabelTable, config: RunConfig, world: World
+) -> list[LabelMap]:
+    """On the device, unless processes beside the training draw: they cannot share its memory."""
+    maps = [read_label_map(name, path, table) for name, path in files.items()]
+    return [part.to(world.device) for part in maps] if config.data.workers == 0 else maps
+
+
 class GeneratedSource:
     """Images drawn from label maps.
 
@@ -137,20 +192,18 @@ class GeneratedSource:
     def __init__(self, config: RunConfig, world: World, accepted: Acceptance = NOTHING) -> None:
         self._config, self._world, self._accepted = config, world, accepted
         split = Path(config.data.split) if config.data.split else None
-        files = find_label_maps(Path(config.data.labels), split)
-        options = config.generation
-        self._table = table_for(
-            files, structures=options.structures, surroundings=options.surroundings,
-            tissues=options.tissues,
-        )  # fmt: skip
+        files = find_label_maps(Path(config.data.labels), split, fold=config.data.fold)
+        pairs = config.augmentation.mirror_pairs
+        self._table = table_for(files, config.generation, pairs=pairs)
         self.labels = self._table.names
-        self._draw = ImageGenerator(self._table, config.preparation, options)
-        # Processes beside the training cannot share a GPU's memory.
-        self._is_on_device = config.data.workers == 0
-        self._train, self._val = (self._read(part) for part in (files.train, files.val))
+        self._draw = ImageGenerator(self._table, config.preparation, config.generation)
+        self._train, self._val = (
+            _read_maps(part, self._table, config, world) for part in (files.train, files.val)
+        )
         if files.train.keys() != files.val.keys():  # else there is one map alone
             check_shared(self._train, {"val": self._val}, accepted)
-        log.info("label maps: %d for training, %d for validation", len(self._train), len(self._val))
+        self.splits = {"train": len(self._train), "val": len(self._val), "test": 0}
+        """Number of label maps."""
 
     def samples(self) -> Samples:
         """Images drawn at every step anew."""
@@ -174,7 +227,6 @@ class GeneratedSource:
 
     def facts(self, network: Network, folder: Path) -> DataFacts:
         """DSC of each structure on the images set aside."""
-        splits = {"train": len(self._train), "val": len(self._val), "test": 0}
         validation = self.validation()
         figures, volumes = {}, {}
         if validation is not None:
@@ -184,14 +236,9 @@ class GeneratedSource:
             mean = {"mean": {"dice": round(found.means["refined"]["dice"], 5)}}
             figures["validation"] = {"refined": rows | mean}
         return DataFacts(
-            self.labels, splits, self._config.card.licence, figures, is_generated=True,
+            self.labels, self.splits, self._config.card.licence, figures, is_generated=True,
             accepted=tuple(self._accepted.used), volumes=volumes,
         )  # fmt: skip
-
-    def _read(self, files: dict[str, Path]) -> list[LabelMap]:
-        device = self._world.device
-        maps = [read_label_map(name, path, self._table) for name, path in files.items()]
-        return [part.to(device) for part in maps] if self._is_on_device else maps
 
 
 def volumes_of(cases: list[PreparedCase]) -> dict[int, list[float]]:
@@ -223,7 +270,8 @@ def open_source(config: RunConfig, world: World, accepted: Acceptance = NOTHING)
     :raises ConfigError: if the configuration does not fit them.
     """
     if config.data.source == "generated":
-        source: Source = GeneratedSource(config, world, accepted)
+        source = GeneratedSource(config, world, accepted)
+        log.info("label maps: %(train)d for training, %(val)d for validation", source.splits)
         describe_structures(config, source.labels)
         return source
     path = Path(config.data.dataset)

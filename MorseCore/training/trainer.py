@@ -22,6 +22,7 @@ from MorseCore.system.memory import is_out_of_memory
 from MorseCore.system.signals import Interruption, ignore_interruption
 from MorseCore.training.checkpoint import CheckpointStore
 from MorseCore.training.config import RunConfig
+from MorseCore.training.curves import WORST, draw_worst, try_drawing
 from MorseCore.training.distributed import World
 from MorseCore.training.identity import differences, fingerprint
 from MorseCore.training.initialise import initialise
@@ -223,6 +224,7 @@ class Trainer:
                     should_stop=lambda: self._stop or self._interruption.asked,
                 )  # fmt: skip
                 self._is_validated = True
+                self._draw(figures)
                 if self.world.is_main:
                     self._log.validation(self.step, figures)
                     self._keep_best(figures)
@@ -233,6 +235,12 @@ class Trainer:
         if self.world.is_main:
             self.store.save_state(self._state())
         self.world.wait()
+
+    def _draw(self, figures: Figures) -> None:
+        """Picture the worst case, on the process that looked at it."""
+        if (worst := figures.worst) is not None:
+            picture = self.store.folder / WORST
+            try_drawing(lambda: draw_worst(worst, picture, step=self.step))
 
     def _watch(self) -> None:
         """Look at real scans, now and then; what is found decides nothing."""

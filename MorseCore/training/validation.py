@@ -34,11 +34,29 @@ __all__ = [
     "CaseValidation",
     "DataFacts",
     "Figures",
+    "SeenCase",
     "Validation",
     "Validator",
+    "WorstCase",
     "on_drawn_grid",
     "summarise_cases",
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class SeenCase:
+    """What a network made of a case, on its own grid; axes (K, J, I)."""
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    """As drawn."""
+    mask: np.ndarray
+    """As found."""
+    spacing: tuple[float, ...]
+    """mm."""
+    dice: float
+    """Mean over structures."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,8 @@ class Figures:
     """Stage -> structures that were not found at all, summed over images."""
     structures: dict[str, float] = field(default_factory=dict)
     """Structure -> DSC of the last stage, where that is to be written down as well."""
+    worst: SeenCase | None = None
+    """The image with the lowest DSC; None on all processes but the one that looked at it."""
 
 
 class Validation(Protocol):
@@ -116,11 +136,13 @@ class Validator:
         *,
         world: World = ALONE,
         monitor: RunMonitor = UNWATCHED,
+        seen: Callable[[SeenCase], None] = lambda case: None,
     ) -> dict[str, list[CaseScore]]:
         """Per stage, one score a case.
 
         :param world: processes that share the cases out; all get all scores.
         :param monitor: checked before each batch of windows.
+        :param seen: is shown each case that this process scored.
         :raises Cancelled: on every process, if the monitor of one wants to stop.
         """
         network.eval()
@@ -130,7 +152,8 @@ class Validator:
         stopped = False
         try:
             for n in world.share_of(range(len(cases))):
-                table[n] = self._score(network, cases[n], monitor)
+                table[n], case = self._score(network, cases[n], monitor)
+                seen(case)
         except Cancelled:
             stopped = True
         if world.any(stopped):
@@ -147,30 +170,23 @@ class Validator:
             for n, stage in enumerate(STAGES)
         }
 
-    def summary(
-        self,
-        network: Network,
-        cases: Sequence[PreparedCase],
-        *,
-        world: World = ALONE,
-        monitor: RunMonitor = UNWATCHED,
-    ) -> dict[str, Summary]:
-        """Per stage, means over structures and cases; see :meth:`scores`."""
-        scores = self.scores(network, cases, world=world, monitor=monitor)
-        return {stage: summarise_cases(parts) for stage, parts in scores.items()}
-
-    def _score(self, network: Network, case: PreparedCase, monitor: RunMonitor) -> Tensor:
+    def _score(
+        self, network: Network, case: PreparedCase, monitor: RunMonitor
+    ) -> tuple[Tensor, SeenCase]:
         """(stages, structures + 1, numbers) of one case; the last row begins with background's."""
         image = torch.from_numpy(np.ascontiguousarray(case.image))
         prediction = predict_volume(network, image, self._settings(), monitor=monitor)
-        rows = []
+        rows, dice = [], 0.0
         for stage in STAGES:
             mask, labels, spacing = on_drawn_grid(getattr(prediction, stage), case)
             scores = score_labels(mask, labels, self.labels, spacing)
             background = overlap(mask == 0, labels == 0)[1]
             last = [background] + [0.0] * (len(_FIELDS) - 1)
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
-        return torch.tensor(rows, dtype=torch.float64)
+            dice = float(np.mean([scores[label].dice for label in self.labels]))
+        found = getattr(prediction, STAGES[-1]).max(0).indices.to(torch.uint8).numpy()
+        seen = SeenCase(case.name, case.image, case.labels, found, case.spacing, dice)
+        return torch.tensor(rows, dtype=torch.float64), seen
 
     def _settings(self) -> WindowSettings:
         return WindowSettings(
@@ -196,8 +212,12 @@ class CaseValidation:
         should_stop: Callable[[], bool] | None = None,
     ) -> Figures:
         """See :class:`MorseCore.training.validation.Validation`."""
-        monitor = RunMonitor(should_stop=should_stop)
-        summaries = self.validator.summary(network, self.cases, world=world, monitor=monitor)
+        worst = WorstCase()
+        scores = self.validator.scores(
+            network, self.cases, world=world, monitor=RunMonitor(should_stop=should_stop),
+            seen=worst.see,
+        )  # fmt: skip
+        summaries = {stage: summarise_cases(parts) for stage, parts in scores.items()}
         means = {
             stage: {m.name: getattr(summary.mean, m.name).mean for m in MEASURES if m.is_shown}
             for stage, summary in summaries.items()
@@ -208,7 +228,25 @@ class CaseValidation:
             self.names[value]: round(part.dice.mean, 5)
             for value, part in found.items() if value in self.names
         }  # fmt: skip
-        return Figures(means, missed, structures)
+        dice = [np.mean([s.dice for s in c.structures.values()]) for c in scores[STAGES[-1]]]
+        name = self.cases[int(np.argmin(dice))].name
+        return Figures(means, missed, structures, worst.if_called(name))
+
+
+class WorstCase:
+    """Keeps the case with the lowest DSC of those that it is shown."""
+
+    def __init__(self) -> None:
+        self._worst: SeenCase | None = None
+
+    def see(self, case: SeenCase) -> None:
+        """One case more."""
+        if self._worst is None or case.dice < self._worst.dice:
+            self._worst = case
+
+    def if_called(self, name: str) -> SeenCase | None:
+        """The case, unless the worst of all processes' has another name."""
+        return self._worst if self._worst is not None and self._worst.name == name else None
 
 
 def on_drawn_grid(

@@ -73,7 +73,9 @@ def is_generated(info: ModelInfo) -> bool:
 
 def kinds_for(info: ModelInfo) -> tuple[str, ...]:
     """What its images are spoilt by: a model of any contrast knows others."""
-    return tuple(kind for kind in KINDS if kind != "contrast" or not is_generated(info))
+    data = (info.training.get("config") or {}).get("data") or {}
+    knows_any = is_generated(info) or data.get("generated_share")
+    return tuple(kind for kind in KINDS if kind != "contrast" or not knows_any)
 
 
 def measure_runs(
@@ -181,14 +183,10 @@ class GeneratedCases:
         if not is_generated(info):
             raise ConfigError(f"'{info.name}' was trained on scans: give a dataset.json.")
         config = decode(RunConfig, info.training["config"], "")
-        options = config.generation
-        files = find_label_maps(folder, split)
+        files = find_label_maps(folder, split, fold=config.data.fold)
         self._info, self._files = info, files.val
-        self._table = table_for(
-            files, structures=options.structures, surroundings=options.surroundings,
-            tissues=options.tissues,
-        )  # fmt: skip
-        self._draw = ImageGenerator(self._table, config.preparation, options)
+        self._table = table_for(files, config.generation, pairs=config.augmentation.mirror_pairs)
+        self._draw = ImageGenerator(self._table, config.preparation, config.generation)
 
     def cases(self) -> list[Case]:
         """Some images of each map that was set aside; their names begin with the map's."""

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -113,6 +115,23 @@ def make_trainer(
     )  # fmt: skip
     validation = CaseValidation(validator, val) if val else None
     return Trainer(config, network, samples, validation, world, folder)
+
+
+@contextmanager
+def stop_after(steps: int) -> Iterator[None]:
+    """Meanwhile a training is asked to stop after so many steps."""
+    original = Trainer._train_step
+
+    def step(self, batches):
+        result = original(self, batches)
+        self._stop = self._stop or self.step >= steps
+        return result
+
+    Trainer._train_step = step  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Trainer._train_step = original  # type: ignore[method-assign]
 
 
 def records(folder: Path) -> list[dict]:

@@ -111,10 +111,7 @@ def trials_of(config: RunConfig, options: argparse.Namespace) -> tuple[LabelTabl
         )
     generation, split = config.generation, Path(config.data.split) if config.data.split else None
     files = find_label_maps(Path(config.data.labels), split)
-    table = table_for(
-        files, structures=generation.structures, surroundings=generation.surroundings,
-        tissues=generation.tissues,
-    )  # fmt: skip
+    table = table_for(files, generation)
     kinds = [(contrast, change) for change in MAP_CHANGES for contrast in CONTRASTS
              if change not in ONCE or contrast == "T1"]  # fmt: skip
     watched = read_watched(Path(config.validation.monitor), table.names)

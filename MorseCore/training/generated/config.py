@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from MorseCore.errors import ConfigError
-from MorseCore.images.preparation import check_window
+from MorseCore.images.preparation import Preparation, check_window
 from MorseCore.limits import check_bounds
 from MorseCore.training.generated.ranges import PRESETS, Preset, Ranges, ranges_of
 
@@ -57,6 +57,19 @@ class GenerationConfig:
             raise ConfigError("The shares of 'windows' must sum to one.")
         check_bounds(self, validation_images=(1, 10_000))
         self.drawn_from()
+
+    def check_fits(self, preparation: Preparation) -> None:
+        """:raises ConfigError: if the model's images are flat, or scaled by fixed intensities."""
+        if preparation.spatial_dims != 3 or preparation.spacing_xyz is None:
+            raise ConfigError(
+                "Images are generated in 3D at a stated 'preparation.spacing'; 'preparation' "
+                "needs a window of three sizes and a spacing."
+            )
+        if preparation.normalisation == "range":
+            raise ConfigError(
+                "Generated intensities have no unit; 'preparation.normalisation' must be "
+                "'percentile' or 'zscore'."
+            )
 
     def drawn_from(self) -> Ranges:
         """The ranges.

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from MorseCore.errors import ConfigError
 from MorseCore.images.preparation import CLIPPED, Preparation
 from MorseCore.system.seeds import generator_for
 from MorseCore.training.generated.appearance import (
@@ -60,17 +59,8 @@ class ImageGenerator:
     def __init__(
         self, table: LabelTable, preparation: Preparation, config: GenerationConfig
     ) -> None:
-        if preparation.spatial_dims != 3 or preparation.spacing_xyz is None:
-            raise ConfigError(
-                "Images are generated in 3D at a stated 'preparation.spacing'; 'preparation' "
-                "needs a window of three sizes and a spacing."
-            )
-        if preparation.normalisation == "range":
-            raise ConfigError(
-                "Generated intensities have no unit; 'preparation.normalisation' must be "
-                "'percentile' or 'zscore'."
-            )
-        x, y, z = preparation.spacing_xyz
+        config.check_fits(preparation)
+        x, y, z = preparation.spacing_xyz or (1.0, 1.0, 1.0)
         self.table, self.spacing = table, (z, y, x)
         self._preparation, self._ranges = preparation, config.drawn_from()
 

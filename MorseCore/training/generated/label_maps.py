@@ -1,7 +1,7 @@
 """Label maps from files: found, checked, turned upright, and held as small as they go."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from os.path import isdir, isfile
 from pathlib import Path
@@ -17,6 +17,8 @@ from MorseCore.images.contents import voxel_digest
 from MorseCore.images.imageio import Volume, read_volume
 from MorseCore.images.modelgrid import canonical_axes
 from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
+from MorseCore.training.dataset import choose_fold
+from MorseCore.training.generated.config import GenerationConfig
 from MorseCore.training.generated.label_table import LabelTable
 
 __all__ = ["LabelMap", "MapFiles", "find_label_maps", "read_label_map", "table_for"]
@@ -56,19 +58,20 @@ class MapFiles:
     """Structure -> value, of a ``dataset.json``; empty for a mere folder."""
 
 
-def find_label_maps(labels: Path, split: Path | None) -> MapFiles:
+def find_label_maps(labels: Path, split: Path | None, *, fold: int = 0) -> MapFiles:
     """The files of a folder, one file, or those of a ``dataset.json``; images are not needed.
 
-    :param split: ``{"train": [...], "val": [...]}``; None: every fifth map, in the order of their
-        names, is for validation.
+    :param split: ``{"train": [...], "val": [...]}``, or a list of such folds; None: every fifth
+        map, in the order of their names, is for validation.
+    :param fold: which of the list.
     :raises DatasetError: if there is none, a name is there twice, or the split names another.
     """
     if isdir(labels):
         visible = (p for p in sorted(labels.iterdir()) if not p.name.startswith("."))
-        paths = [p for p in visible if p.name.lower().endswith(IMAGE_SUFFIXES)]
+        paths = _named(p for p in visible if p.name.lower().endswith(IMAGE_SUFFIXES))
         names: dict[str, int] = {}
     elif isfile(labels) and labels.name.lower().endswith(IMAGE_SUFFIXES):
-        paths, names = [labels], {}
+        paths, names = _named([labels]), {}
     elif isfile(labels):
         paths, names = _listed(labels)
     else:
@@ -77,37 +80,36 @@ def find_label_maps(labels: Path, split: Path | None) -> MapFiles:
             "folder of label maps or a dataset.json."
         )
     found: dict[str, Path] = {}
-    for path in paths:
-        name = name_without_suffix(path.name)
+    for name, path in paths:
         if name in found:
             raise DatasetError(f"Two label maps are called '{name}': {found[name]} and {path}.")
         found[name] = path
     if not found:
         raise DatasetError(f"'{labels}' holds no label map.")
-    train, val = _split(list(found), split)
+    train, val = _split(list(found), split, fold)
     return MapFiles({n: found[n] for n in train}, {n: found[n] for n in val}, names)
 
 
 def table_for(
-    files: MapFiles,
-    *,
-    structures: Mapping[str, Sequence[int]],
-    surroundings: Sequence[int],
-    tissues: Mapping[str, Sequence[int]],
+    files: MapFiles, options: GenerationConfig, *, pairs: Sequence[tuple[str, str]] = ()
 ) -> LabelTable:
     """The table that a configuration states; else the data set's own names; else all values found.
 
+    :param pairs: left and right structures; empty: their names say it.
     :raises DatasetError: as :meth:`LabelTable.build`; or if a map cannot be read.
     """
+    structures, drawn = options.structures, set(options.surroundings)
     if not structures and files.names:
-        drawn = set(surroundings)
         structures = {name: (v,) for name, v in files.names.items() if v not in drawn}
     if not structures:
         values: set[int] = set()
         for path in (files.train | files.val).values():
             values |= set(np.unique(_read(path).array).tolist())
-        structures = {f"Label {v}": (v,) for v in sorted(values - {0, *surroundings})}
-    return LabelTable.build(structures, surroundings=surroundings, tissues=tissues)
+        structures = {f"Label {v}": (v,) for v in sorted(values - {0, *drawn})}
+    return LabelTable.build(
+        structures, surroundings=options.surroundings, tissues=options.tissues, pairs=pairs,
+        is_mirrored=options.drawn_from().mirror > 0,
+    )  # fmt: skip
 
 
 def read_label_map(name: str, path: Path, table: LabelTable) -> LabelMap:
@@ -175,8 +177,12 @@ def _read(path: Path) -> Volume:
     return volume
 
 
-def _listed(dataset: Path) -> tuple[list[Path], dict[str, int]]:
-    """Label files and names of a ``dataset.json``."""
+def _named(paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    return [(name_without_suffix(path.name), path) for path in paths]
+
+
+def _listed(dataset: Path) -> tuple[list[tuple[str, Path]], dict[str, int]]:
+    """Label files by name, and the structures of a ``dataset.json``."""
     try:
         data = read_json(dataset)
     except ConfigError as error:
@@ -189,7 +195,9 @@ def _listed(dataset: Path) -> tuple[list[Path], dict[str, int]]:
         label = entry.get("label") if isinstance(entry, dict) else entry
         if not isinstance(label, str):
             raise DatasetError(f"'{dataset}': every entry of 'training' needs a 'label' path.")
-        paths.append(dataset.parent / label)
+        path = dataset.parent / label
+        name = entry.get("name") if isinstance(entry, dict) else None
+        paths.append((str(name or name_without_suffix(path.name)), path))
     return paths, _names(data.get("labels"), dataset)
 
 
@@ -208,17 +216,14 @@ def _names(labels: Any, dataset: Path) -> dict[str, int]:
     return names
 
 
-def _split(names: list[str], split: Path | None) -> tuple[list[str], list[str]]:
+def _split(names: list[str], split: Path | None, fold: int) -> tuple[list[str], list[str]]:
     if split is None:
         if len(names) == 1:
             log.warning("there is one label map; it serves for training and for validation")
             return names, names
         val = names[_EVERY - 1 :: _EVERY] or names[-1:]
         return [name for name in names if name not in val], val
-    try:
-        data = read_json(split)
-    except ConfigError as error:
-        raise DatasetError(str(error)) from None
+    data = choose_fold(split, fold)
     parts = []
     for part in ("train", "val"):
         chosen = data.get(part, [])

@@ -45,6 +45,8 @@ class LabelTable:
         *,
         surroundings: Iterable[int] = (),
         tissues: Mapping[str, Sequence[int]] | None = None,
+        pairs: Sequence[tuple[str, str]] = (),
+        is_mirrored: bool = True,
     ) -> "LabelTable":
         """The table of structures by name.
 
@@ -53,6 +55,8 @@ class LabelTable:
             ``Right X``.
         :param surroundings: values that are drawn and belong to no structure.
         :param tissues: ``csf``, ``grey`` or ``white`` -> values that look like it.
+        :param pairs: structures that are each other's partner; empty: their names say it.
+        :param is_mirrored: whether left and right are ever exchanged.
         :raises DatasetError: if a value is there twice, is no label, or a side lacks its partner.
         """
         owner = _owners(structures, surroundings)
@@ -60,7 +64,7 @@ class LabelTable:
             raise DatasetError(f"At most 256 different labels can be drawn; found {len(owner)}.")
         values = tuple(sorted(owner))
         entry = {value: n for n, value in enumerate(values)}
-        partner = _partners(structures)
+        partner = _partners(structures, pairs, is_mirrored=is_mirrored)
         kinds = {v: TISSUES.index(_tissue(t)) for t, vs in (tissues or {}).items() for v in vs}
         for value in kinds:
             if value not in entry:
@@ -129,18 +133,21 @@ def _owners(structures: Mapping[str, Sequence[int]], surroundings: Iterable[int]
     return owner
 
 
-def _partners(structures: Mapping[str, Sequence[int]]) -> dict[int, int]:
+def _partners(
+    structures: Mapping[str, Sequence[int]], pairs: Sequence[tuple[str, str]], *, is_mirrored: bool
+) -> dict[int, int]:
     """Value on the other side by value."""
     partner: dict[int, int] = {}
+    stated = {name: other for pair in pairs for name, other in (pair, pair[::-1])}
     for name, values in structures.items():
-        other = opposite_side(name)
-        if other is None:
+        other = stated.get(name) if pairs else opposite_side(name)
+        if other is None or (other not in structures and not is_mirrored):
             continue
         if other not in structures:
             raise DatasetError(
                 f"'{name}' lacks its partner '{other}': images are mirrored in training, and the "
                 "structure then lies on the other side. Add it, or set 'generation.ranges.mirror' "
-                "to 0 and give the structure a name without a side."
+                "to 0."
             )
         if len(structures[other]) != len(values):
             raise DatasetError(f"'{name}' and '{other}' must have the same number of labels.")

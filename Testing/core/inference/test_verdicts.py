@@ -215,6 +215,20 @@ def test_thick_slices_are_a_reason_to_look(phantom: VolumePredictor) -> None:
     assert "thickness" in {reason["signal"] for reason in verdict["reasons"]}
 
 
+def test_thick_slices_are_doubtful_unless_the_training_generated_them(
+    phantom: VolumePredictor,
+) -> None:
+    for data, is_doubtful in (
+        ({"source": "images", "generated_share": 0.0}, True),
+        ({"source": "images", "generated_share": 0.5}, False),
+        ({"source": "generated"}, False),
+    ):
+        config = {"data": data, "generation": {}}  # which every configuration has
+        info = replace(phantom.info, training={"config": config})
+        signals = {threshold.signal for threshold in checking.thresholds_of(info)}
+        assert ("thickness" in signals) is is_doubtful
+
+
 def test_an_empty_mask_is_implausible(phantom: VolumePredictor) -> None:
     result = phantom.segment(phantom_volume())
     empty = replace(result, refined=np.zeros_like(result.refined))
@@ -238,6 +252,20 @@ def test_mirror_labels_are_swapped_where_they_have_sides(phantom: VolumePredicto
     assert checking.mirror_of(replace(info, training=MIRRORED)).tolist() == [0, 1, 2]
     assert checking.mirror_of(replace(info, training={})) is None
     assert encode(info)["verdict"] is None
+
+
+def test_a_model_whose_training_swapped_the_labels_swaps_them_in_its_mirror_pass(
+    phantom: VolumePredictor,
+) -> None:
+    pair = [item.name for item in phantom.info.structures]
+    swapping = {"augmentation": {"mirror_axes": [2], "mirror_pairs": [["a", "b"]]}}
+    renamed = {"a": {"name": pair[0]}, "b": {"name": pair[1]}}
+    for config, expected in (
+        (swapping | {"card": {"structures": renamed}}, [0, 2, 1]),
+        (swapping, None),  # somebody renamed the model's structures
+    ):
+        found = checking.mirror_of(replace(phantom.info, training={"config": config}))
+        assert (found if found is None else found.tolist()) == expected
 
 
 def test_the_brains_mirror_image_is_seen_once(

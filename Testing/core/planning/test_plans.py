@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from MorseCore.errors import ConfigError
 from MorseCore.images.imageio import read_volume
 from MorseCore.planning.making import read_wishes, split_wishes
 from MorseCore.planning.measures import CaseMeasures, Fingerprint
+from MorseCore.planning.names import Matching, PlannedStructure
 from MorseCore.planning.planfile import read_plan, run_config, with_overrides
+from MorseCore.planning.rules import Draft
+from MorseCore.planning.rules import _put_mirroring as put_mirroring
 from MorseCore.planning.rules import _target_spacing as target_spacing
 from MorseCore.planning.trial import ENOUGH, MOST, TrialCost, budget_of, is_enough
 from MorseCore.store.model_folder import read_model
@@ -56,7 +60,8 @@ def test_the_plan_names_axes_structures_and_a_reason_for_each_decision(planned: 
     assert plan.structures[2].unannotated == ("case_4",)
     assert training["augmentation"]["mirror_axes"] == []
     assert plan.why["augmentation.mirror_axes"] == (
-        "'left kidney' carries a side: a mirrored image would teach that left is right."
+        "'left kidney' carries a side, and no structure is its partner: a mirrored image would "
+        "teach that left is right."
     )
     assert plan.why["preparation.window"] == "As the person said."
     assert all(reason.endswith(".") for reason in plan.why.values())
@@ -165,6 +170,40 @@ def scans(*spacings: tuple[float, float, float], size=(200, 200, 30)) -> Fingerp
         for n, mm in enumerate(spacings)
     ]
     return Fingerprint(tuple(cases), "MR")
+
+
+def mirroring(*names: str, axes: str = "RAS", pictures: bool = False) -> tuple[dict, str]:
+    draft = Draft(tuple(axes))
+    found = scans((1, 1, 1))
+    cases = tuple(replace(case, is_picture=pictures) for case in found.cases)
+    structures = tuple(PlannedStructure(n, name) for n, name in enumerate(names, start=1))
+    put_mirroring(draft, replace(found, cases=cases), Matching(structures, {}, ()))
+    return draft.training["augmentation"], draft.why["augmentation.mirror_axes"]
+
+
+def test_left_and_right_are_mirrored_with_their_labels_swapped():
+    found, why = mirroring("Kidney_L", "liver", "rightKidney", "lung, right", "lung, left")
+    assert found["mirror_axes"] == ["R"]
+    assert found["mirror_pairs"] == [["Kidney_L", "rightKidney"], ["lung, left", "lung, right"]]
+    assert why == (
+        "In a mirrored image 'Kidney_L' and 'rightKidney' (and 1 more pair) change places, and so "
+        "do their labels: it is one more patient."
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "expected"),
+    [
+        (("left kidney", "right kidney", "left lung"), {}, "'left lung' carries a side, and no"),
+        (("left kidney", "right kidney"), {"axes": "AS"}, "No axis of these slices runs from"),
+        (("liver",), {"axes": "AS"}, "No axis of these slices runs from left to right."),
+        (("left lung", "right lung"), {"axes": "xy", "pictures": True}, "pictures do not say"),
+    ],
+)
+def test_where_nobody_knows_what_the_mirror_shows_there_is_none(names, options, expected):
+    found, why = mirroring(*names, **options)
+    assert found == {"mirror_axes": []}
+    assert expected in why
 
 
 def test_the_spacing_is_the_median_and_of_a_coarse_axis_the_tenth_percentile():

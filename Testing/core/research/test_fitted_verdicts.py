@@ -101,6 +101,8 @@ def test_a_model_of_any_contrast_is_not_asked_for_another() -> None:
     brain, phantom = (read_model(BUILT_IN / name) for name in ("brain-mr", "phantom-tiny"))
     assert "contrast" not in kinds_for(brain)
     assert kinds_for(phantom) == tuple(KINDS)
+    mixed = {"config": {"data": {"source": "images", "generated_share": 0.5}}}
+    assert "contrast" not in kinds_for(replace(phantom, training=mixed))
 
 
 def test_the_area_under_the_risk_is_what_one_counts_by_hand() -> None:

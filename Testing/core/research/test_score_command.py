@@ -34,6 +34,20 @@ def test_a_model_is_scored_and_compared_with_what_was_written_before(
     assert "DSC +0.0000" not in lines[-1]  # without rendering the masks are not those of before
 
 
+def test_a_model_is_scored_on_contrasts_that_no_scan_has(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--split", "test", "--generated", "4")
+    assert score(home, *words) == 0
+    first = capsys.readouterr().out
+    assert "phantom-tiny, test: 4 images generated from 3 label maps" in first
+    assert "refined  DSC 0." in first
+    assert score(home, *words) == 0
+    assert capsys.readouterr().out == first  # two models see the same images
+    assert score(home, "--generated", "-1") == 2
+    assert "'--generated' takes a number above 0" in capsys.readouterr().err
+
+
 def test_an_interrupted_scoring_goes_on_with_the_next_case(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +20,7 @@ from MorseCore.training.initialise import initialise, with_warm_up
 from MorseCore.training.monitor import open_monitor
 from MorseCore.training.sources import GeneratedSource
 from MorseCore.training.step import WeightAverage, class_weighting, learning_rate
-from MorseCore.training.trainer import Trainer
-from training_runs import largest_difference, records, run_data, script
+from training_runs import largest_difference, records, run_data, script, stop_after
 
 SMALL = {"name": "strided_unet", "channels": [8, 12, 16]}
 
@@ -109,23 +106,6 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(home: Path
         assert train("name=halves") == 1
     assert train("name=halves") == 0
     assert largest_difference(weights(home, "whole"), weights(home, "halves")) == 0
-
-
-@contextmanager
-def stop_after(steps: int) -> Iterator[None]:
-    """Meanwhile a training is asked to stop after so many steps."""
-    original = Trainer._train_step
-
-    def step(self, batches):
-        result = original(self, batches)
-        self._stop = self._stop or self.step >= steps
-        return result
-
-    Trainer._train_step = step  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Trainer._train_step = original  # type: ignore[method-assign]
 
 
 def test_a_longer_training_goes_on_where_the_shorter_one_ended(home: Path):
@@ -303,6 +283,7 @@ def test_real_scans_are_watched_and_decide_nothing(home: Path):
     looks = [r for r in records(home / "runs" / "tiny") if "monitor" in r]
     assert [r["step"] for r in looks] == [3, 6]
     assert (home / "runs" / "tiny" / "curves.png").stat().st_size > 10_000
+    assert (home / "runs" / "tiny" / "worst.png").stat().st_size > 10_000
     dice = looks[-1]["monitor"]["scan"]["other"]
     assert set(dice) == {"Left part", "Left core and 1 more", "mean"}
     assert train("name=blind") == 0

@@ -11,6 +11,7 @@ from brain_maps import STRUCTURES, SURROUNDINGS, head, label_map, save_map, tabl
 from MorseCore.errors import DatasetError
 from MorseCore.geometry import Geometry
 from MorseCore.images.imageio import write_volume
+from MorseCore.training.generated.config import GenerationConfig
 from MorseCore.training.generated.label_maps import find_label_maps, read_label_map, table_for
 from MorseCore.training.generated.label_table import LabelTable, opposite_side
 
@@ -66,6 +67,32 @@ def test_every_value_has_its_class_and_the_value_on_the_other_side():
 def test_a_table_that_makes_no_sense_is_one_sentence(structures, options, expected):
     with pytest.raises(DatasetError, match=expected):
         LabelTable.build(structures, **options)
+
+
+def test_a_side_may_stand_alone_where_nothing_is_mirrored():
+    made = LabelTable.build({"Left kidney": (1,), "Liver": (2,)}, is_mirrored=False)
+    assert made.sides == (0, 1, 2)
+
+
+def test_pairs_that_are_stated_count_and_not_the_names():
+    structures = {"leftKidney": (1,), "Kidney_R": (2,), "Left lung": (3,)}
+    made = LabelTable.build(structures, pairs=(("leftKidney", "Kidney_R"),))
+    assert made.sides == (0, 2, 1, 3)
+    assert made.class_of(mirrored=True).tolist() == [0, 2, 1, 3]
+
+
+def test_names_of_cases_and_folds_are_those_of_the_data_set(tmp_path: Path):
+    entries = []
+    for n in range(3):
+        save_map(tmp_path / "labels" / f"file_{n}.nii.gz", head())
+        entries.append({"name": f"case_{n}", "label": f"labels/file_{n}.nii.gz"})
+    table = {"labels": {"0": "background", "1": "a"}, "training": entries}
+    (tmp_path / "dataset.json").write_text(json.dumps(table), encoding="utf-8")
+    folds = [{"train": ["case_0"], "val": ["case_1"]}, {"train": ["case_1"], "val": ["case_2"]}]
+    (tmp_path / "splits.json").write_text(json.dumps(folds), encoding="utf-8")
+    found = find_label_maps(tmp_path / "dataset.json", tmp_path / "splits.json", fold=1)
+    assert list(found.train) == ["case_1"]
+    assert found.val["case_2"].name == "file_2.nii.gz"
 
 
 def test_a_map_is_turned_upright_whatever_its_file_stores(tmp_path: Path):
@@ -187,13 +214,13 @@ def test_a_dataset_without_images_names_structures_and_files(tmp_path: Path):
     entries = [{"label": f"./labels/map_{n}.nii.gz"} for n in range(2)]
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": names, "training": entries}))
     files = find_label_maps(tmp_path / "dataset.json", None)
-    made = table_for(files, structures={}, surroundings=(502,), tissues={})
+    made = table_for(files, GenerationConfig(surroundings=(502,)))
     assert made.names == {0: "background", 1: "Left part", 2: "Right part", 3: "Core"}
     assert made.is_surrounded
 
 
 def test_without_names_every_value_that_a_map_holds_is_a_structure(tmp_path: Path):
     files = find_label_maps(_folder(tmp_path, 2), None)
-    made = table_for(files, structures={}, surroundings=SURROUNDINGS, tissues={})
+    made = table_for(files, GenerationConfig(surroundings=SURROUNDINGS))
     values = sorted(v for part in STRUCTURES.values() for v in part)
     assert list(made.names.values()) == ["background", *(f"Label {v}" for v in values)]

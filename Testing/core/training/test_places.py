@@ -27,7 +27,7 @@ def test_a_crop_shows_what_the_source_holds_at_its_place(dims: int) -> None:
            "mirror_axes": tuple(range(dims))}
     )  # fmt: skip
     for seed in range(6):
-        cut, _, place = augment_located(
+        cut, _, place, _ = augment_located(
             image, torch.zeros(size, dtype=torch.long), crop=crop,
             center=tuple(n / 2 for n in size), config=config,
             generator=torch.Generator().manual_seed(seed), spacing=(2.0, 1.0, 1.5)[:dims],

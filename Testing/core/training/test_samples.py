@@ -1,12 +1,15 @@
 """Sample n is the same whoever asks for it and whatever was drawn before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from MorseCore.errors import ConfigError
 from MorseCore.system.signals import ignore_interruption
-from MorseCore.training.augmentation import AugmentationConfig
+from MorseCore.training.augmentation import AugmentationConfig, swapped_labels
 from MorseCore.training.dataset import PreparedCase
 from MorseCore.training.samples import CropDataset, Minibatch, StepSampler
 from training_runs import phantom_cases
@@ -127,3 +130,42 @@ def test_two_processes_see_together_what_one_sees():
     a, b = items(0, 2, 2), items(1, 2, 2)
     together = [n for k in range(0, 6, 2) for part in (a, b) for n in part[k : k + 2]]
     assert together == alone == list(range(8, 20))
+
+
+def sided_case(unannotated: tuple[int, ...] = ()) -> PreparedCase:
+    """Label 1 on the left, 2 on the right, 3 in the middle; the image is ten times the label."""
+    labels = np.zeros((4, 4, 8), np.uint8)
+    labels[..., :3], labels[..., 3:5], labels[..., 5:] = 1, 3, 2
+    image = 10 * labels.astype(np.float32)
+    return PreparedCase("sided", image, labels, (1.0,) * 3, unannotated=unannotated)
+
+
+def test_left_and_right_change_their_labels_where_they_change_places():
+    names = {0: "background", 1: "left kidney", 2: "right kidney", 3: "spine"}
+    pairs = (("left kidney", "right kidney"),)
+    mirrored = {"mirror_axes": (0, 2), "mirror_probability": 0.5}
+    plain, swapping = (
+        replace(AugmentationConfig.none(), **mirrored, mirror_pairs=which) for which in ((), pairs)
+    )
+    case = sided_case(unannotated=(1,))
+    before = samples([case], (4, 4, 8), augmentation=plain)
+    after = samples([case], (4, 4, 8), augmentation=swapping,
+                    swapped=swapped_labels(swapping, names))  # fmt: skip
+    seen = set()
+    for n in range(12):
+        assert torch.equal(before[n].image, after[n].image)  # the same random numbers
+        is_mirrored = before[n].labels[0, 0].tolist() == [2, 2, 2, 3, 3, 1, 1, 1]
+        seen.add(is_mirrored)
+        # 1 is always what lies on the left; what was not drawn moves with it.
+        assert after[n].labels[0, 0].tolist() == [1, 1, 1, 3, 3, 2, 2, 2]
+        marked = after[n].unannotated.nonzero().flatten().tolist()
+        assert marked == ([2] if is_mirrored else [1])
+    assert seen == {True, False}
+
+
+def test_pairs_of_sides_are_structures_of_the_data_set():
+    config = AugmentationConfig(mirror_pairs=(("left kidney", "right kidny"),))
+    with pytest.raises(ConfigError, match=r"'right kidny'.*did you mean 'right kidney'"):
+        swapped_labels(config, {0: "background", 1: "left kidney", 2: "right kidney"})
+    with pytest.raises(ConfigError, match="found 'a' twice"):
+        AugmentationConfig(mirror_pairs=(("a", "b"), ("c", "a")))

@@ -38,6 +38,7 @@ def test_a_run_leaves_a_model_figures_curves_and_a_log(home: Path):
     assert [record["step"] for record in records(folder)] == [1, 2, 3, 4, 4]
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "worst.png").read_bytes().startswith(b"\x89PNG")
     assert "train: 3 cases" in (folder / "train.log").read_text(encoding="utf-8")
 
 
