@@ -20,7 +20,7 @@ from MorseSegmentLib.logic.jobs import AllFrames, Job, OneVolume
 from MorseSegmentLib.logic.sequences import findSequence
 from MorseSegmentLib.scene.groups import withoutGroups
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.scene.stepping import StepRunner, Steps
+from MorseSegmentLib.scene.stepping import StepRunner, Steps, removed
 from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
 from MorseSegmentLib.worker.signals import Signals
@@ -100,7 +100,7 @@ class Segmenter:
         later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._scene, self._runner, self._later = scene, runner, later
-        self._showing = StepRunner(later)
+        self._showing, self._clearing = StepRunner(later), StepRunner(later, turn=0)
         self.signals = Signals("progress", "log", "finished", "failed")
         self._run: _OngoingRun | None = None
         self._fieldWorker: int | None = None  # that holds the last image's field
@@ -188,6 +188,7 @@ class Segmenter:
     def close(self) -> None:
         """End the run silently, and stop listening."""
         self._drop()
+        self._clearing.stop()
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
@@ -271,7 +272,8 @@ class Segmenter:
 
     def _onShown(self, run: _OngoingRun, shown: SceneResult) -> None:
         self._run = None
-        run.dropFolder()
+        if run.folder is not None:
+            self._clearing.start(removed(run.folder), lambda _: None, lambda _: None)
         if run.job.keepsField:
             self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
         self.signals.emit("finished", shown)
