@@ -257,12 +257,18 @@ class Segmenter:
         run.folder = folder.with_name(f"{folder.name}-answer")
         replace_patiently(folder, run.folder)
         result = load_segmentation(run.folder, message)
-        run.job.take(run.number, withoutGroups(result, run.leftOut))
+        self._showing.start(
+            run.job.takeInSteps(run.number, withoutGroups(result, run.leftOut)),
+            lambda _: self._onTaken(run),
+            partial(self._onNotShown, run),
+        )
+
+    def _onTaken(self, run: _OngoingRun) -> None:
         if run.job.count > 1:
             self.signals.emit("log", "info", f"{run.job.title(run.number)} is done.")
         if run.number + 1 < run.job.count:
             run.number += 1
-            # Not now: this is within a slot of the worker, which has a folder to clear.
+            # Not now: this may be within a slot of the worker, which has a folder to clear.
             self._later(lambda: self._continue(run))
             return
         self.signals.emit("progress", "show", 100.0, None)
