@@ -139,7 +139,7 @@ def _edges(mask: np.ndarray) -> np.ndarray:
 def _missing(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Bool: which of the numbers the others lack; both ascend, as places in the array's order do.
 
-    For a whole cortex ``np.isin`` took 2 s of the 5 s that its distances take.
+    ``np.isin`` took 2 s for a cortex of 600,000 such places, and kept Python's lock meanwhile.
     """
     at = np.minimum(np.searchsorted(others, numbers), len(others) - 1)
     missing: np.ndarray = others[at] != numbers
