@@ -45,6 +45,9 @@ def test_a_turn_ends_soon_and_the_next_one_goes_on() -> None:
         assert stepper.isBusy
         assert made == []
         loop.turn()
+    assert made == [], "what was long has its end in a turn of its own"
+    assert stepper.isAtItsEnd
+    loop.turn()
     assert made == ["made"]
     assert not stepper.isBusy
 

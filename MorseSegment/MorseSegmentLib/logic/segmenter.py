@@ -54,6 +54,8 @@ class _OngoingRun:
     """The worker's; None between two images."""
     folder: Path | None = None
     """Holds the arrays of the answer that is being looked at."""
+    isFinishing: bool = False
+    """Whether all images are done, and the result is being put into the scene."""
 
     def dropFolder(self) -> None:
         """Remove what the worker wrote."""
@@ -182,7 +184,9 @@ class Segmenter:
         run = self._run
         if run is not None and run.task is not None:
             self._runner.cancel(run.task)
-        elif run is not None:  # between two frames, or while the result is put into the scene
+        elif run is not None and not (run.isFinishing and self._showing.isAtItsEnd):
+            # Between two frames, or while the result is put into the scene; once it is there,
+            # ``finished`` follows.
             self._abort(CANCELLED)
 
     def close(self) -> None:
@@ -271,6 +275,7 @@ class Segmenter:
             # Not now: this may be within a slot of the worker, which has a folder to clear.
             self._later(lambda: self._continue(run))
             return
+        run.isFinishing = True
         self.signals.emit("progress", "show", 100.0, None)
         self._showing.start(
             run.job.finishInSteps(), partial(self._onShown, run), partial(self._onNotShown, run)

@@ -70,7 +70,8 @@ class RefineRequest:
     def cancel(self) -> None:
         """Stop it; ``failed`` follows as soon as the worker has stopped."""
         if self._folder is not None:
-            self.giveUp(CANCELLED)
+            if not self._stepper.isAtItsEnd:  # else the answer is in the scene already
+                self.giveUp(CANCELLED)
         elif self._task is not None:
             self._runner.cancel(self._task)
 

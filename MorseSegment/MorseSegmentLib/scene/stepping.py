@@ -103,6 +103,9 @@ class StepRunner:
     def __init__(self, later: Later | None, *, turn: float = _TURN) -> None:
         self._later, self._seconds = later, turn
         self._steps: Steps[Any] | None = None
+        self._isLong = False
+        self.isAtItsEnd = False
+        """Whether every step is done and ``done`` waits for its turn: too late to cancel."""
 
     @property
     def isBusy(self) -> bool:
@@ -117,12 +120,12 @@ class StepRunner:
         :param done: called with the result; or ``failed``, with the error. After a stop, neither.
         """
         self.stop()
-        self._steps = steps
+        self._steps, self._isLong, self.isAtItsEnd = steps, False, False
         self._turn(steps, done, failed)
 
     def stop(self) -> None:
         """Drop the work that is not done yet."""
-        steps, self._steps = self._steps, None
+        steps, self._steps, self.isAtItsEnd = self._steps, None, False
         if steps is not None:
             steps.close()
 
@@ -141,17 +144,19 @@ class StepRunner:
                 failed(error)
                 return
             if self._later is not None and time.monotonic() >= end:
+                self._isLong = True
                 self._later(lambda: self._turn(steps, done, failed))
                 return
 
     def _afterTurn(self, end: float, action: Callable[[], None]) -> None:
-        """Do it now, or in another turn if this one has been long already."""
-        if self._later is not None and time.monotonic() > end:
+        """Do it now, or in a turn of its own if the work was long: it may take long as well."""
+        if self._later is not None and (self._isLong or time.monotonic() > end):
+            self.isAtItsEnd = True
             self._later(action)
         else:
             action()
 
     def _finish(self, steps: Steps[T], done: Callable[[], None]) -> None:
         if self._steps is steps:
-            self._steps = None
+            self._steps, self.isAtItsEnd = None, False
             done()
