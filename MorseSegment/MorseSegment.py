@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ if importlib.util.find_spec("MorseCore") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from MorseCore.result import Segmentation
+from MorseCore.system.steps import finished
 from MorseSegmentLib.logic.inputs import regionText
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters, writeParameters
 from MorseSegmentLib.logic.waiting import segmentAndWait
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.regions import addRegions
 from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentLib.scene.stepping import Steps, inThread
 
 __all__ = [
     "MorseSegment",
@@ -139,9 +142,12 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
         self, result: Segmentation, inputVolumeNode: Any = None, name: str = "MorseSegment"
     ) -> SceneResult:
         """Show a result in the scene and in the panel; see SceneWriter."""
-        shown = SceneWriter(slicer.mrmlScene).show(result, inputVolumeNode, name=name)
-        if inputVolumeNode is not None:
-            addRegions(slicer.mrmlScene, shown, inputVolumeNode)
+        return finished(self._showInSteps(result, inputVolumeNode, name))
+
+    def _showInSteps(self, result: Segmentation, volumeNode: Any, name: str) -> Steps[SceneResult]:
+        shown = yield from SceneWriter(slicer.mrmlScene).showInSteps(result, volumeNode, name=name)
+        if volumeNode is not None:
+            addRegions(slicer.mrmlScene, shown, volumeNode)
         node = parameterNode(slicer.mrmlScene)
         writeParameters(node, replace(readParameters(node), result=shown.record))
         return shown
@@ -153,9 +159,18 @@ class MorseSegmentLogic(ScriptedLoadableModuleLogic):
         :param inputVolumeNode: vtkMRMLScalarVolumeNode of the image, if it is loaded.
         :raises MorseCore.errors.MorseError: if the folder holds no complete result.
         """
+        return finished(self.showResultFolderInSteps(folder, inputVolumeNode))
+
+    def showResultFolderInSteps(
+        self, folder: Path, inputVolumeNode: Any = None
+    ) -> Steps[SceneResult]:
+        """As :meth:`showResultFolder`, in short steps."""
         from MorseCore.inference.files import read_result  # needs SimpleITK, so not at start
 
-        return self.showResult(read_result(folder), inputVolumeNode, name=folder.name)
+        result = yield from inThread(partial(read_result, folder))
+        if not slicer.mrmlScene.IsNodePresent(inputVolumeNode):
+            inputVolumeNode = None  # none was chosen, or it was removed meanwhile
+        return (yield from self._showInSteps(result, inputVolumeNode, folder.name))
 
     def removeResult(self, shown: SceneResult) -> None:
         """Remove every node of a result from the scene."""

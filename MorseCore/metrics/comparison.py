@@ -1,17 +1,16 @@
 """What the rendering changed in each structure."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from MorseCore.geometry import Geometry
-from MorseCore.metrics.surface import image_diagonal, surface_distance_steps
+from MorseCore.metrics.surface import image_diagonal, surface_distances
 from MorseCore.result import Structure
-from MorseCore.system.steps import finished
 
-__all__ = ["compare_masks", "format_changes", "structure_change_steps"]
+__all__ = ["compare_masks", "format_changes", "structure_change"]
 
 
 def compare_masks(
@@ -29,9 +28,7 @@ def compare_masks(
         # are freed before the next one's are made.
         box = boxes[structure.value]
         before, after = coarse[box] == structure.value, refined[box] == structure.value
-        return finished(
-            structure_change_steps(before, after, geometry=geometry, structure=structure)
-        )
+        return structure_change(before, after, geometry=geometry, structure=structure)
 
     return [row(structure) for structure in structures]
 
@@ -55,10 +52,10 @@ def _boxes(coarse: np.ndarray, refined: np.ndarray, count: int) -> list[tuple[sl
     return boxes
 
 
-def structure_change_steps(
+def structure_change(
     before: np.ndarray, after: np.ndarray, *, geometry: Geometry, structure: Structure
-) -> Generator[None, None, dict[str, Any]]:
-    """One row of :func:`compare_masks`, which it returns, in steps of some ten milliseconds.
+) -> dict[str, Any]:
+    """One row of :func:`compare_masks`.
 
     :param before: (K, J, I) bool, of a box that holds all voxels of the structure; ``after``: same.
     :param geometry: grid of the whole image: where a structure is lost, its shift is the diagonal.
@@ -67,13 +64,12 @@ def structure_change_steps(
     # Row by row: the third mask of a box that may be the whole scan is never held.
     kept = sum(int(np.count_nonzero(a & b)) for a, b in zip(before, after, strict=True))
     old, new = int(np.count_nonzero(before)), int(np.count_nonzero(after))
-    yield
     if (old == 0) != (new == 0):
         mean = p95 = image_diagonal(geometry.shape, spacing)
     elif kept == old == new:  # a plain head changes nothing
         mean = p95 = 0.0
     else:
-        distances = yield from surface_distance_steps(before, after, spacing)
+        distances = surface_distances(before, after, spacing)
         mean, p95 = distances.assd, distances.hd95
     return {
         "value": structure.value,

@@ -13,7 +13,7 @@ def finished(steps: Generator[object, None, _Result]) -> _Result:
 
     Example::
 
-        distances = finished(surface_distance_steps(before, after, spacing))
+        shown = finished(writer.showInSteps(result))
     """
     while True:
         try:

@@ -1,5 +1,6 @@
 """Compare: the two masks, their difference and its numbers, whatever changes them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,16 @@ def test_after_the_module_is_closed_nobody_listens_to_the_masks(
     assert node.HasObserver(slicer.vtkSegmentation.SourceRepresentationModified)
     a_widget.cleanup()
     assert not node.HasObserver(slicer.vtkSegmentation.SourceRepresentationModified)
+
+
+def test_masks_that_are_the_same_are_said_to_be(
+    a_widget: Any, a_result: Segmentation, a_scene: Any
+) -> None:
+    same = a_result.refined
+    rows = compare_masks(same, same, geometry=a_result.geometry, structures=STRUCTURES)
+    plain = replace(a_result, coarse=same, report={"structures": rows})
+    shown = a_widget.logic.showResult(plain)
+    assert a_widget.ui.measureLabel.text == "Coarse and refined are the same, voxel by voxel."
+    paint(a_scene, shown.refined, np.s_[1:4, 3:7, 3:8])
+    settle(a_widget)
+    assert a_widget.ui.measureLabel.text == "These are the numbers of the masks as they are now."

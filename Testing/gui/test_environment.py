@@ -188,6 +188,7 @@ def test_the_status_row_names_slicer_torch_gpu_driver_and_memory(
         "GPU: Card, 3.0 of 8.0 GiB free",
         "Graphics driver: 550.54.15",
         "CPU, 4 threads, 2.5 of 16.0 GiB free",
+        "All packages that are needed are there.",
     ]
 
 

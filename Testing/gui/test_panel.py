@@ -1,5 +1,6 @@
 """The whole panel, pressed and read as a person would, with a worker that computes nothing."""
 
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from slicerqt import install, processEvents, waitFor
 install()
 import qt
 
-from MorseCore.inference.files import write_result
+from MorseCore.inference import files
+from MorseCore.inference.files import read_result, write_result
 from MorseCore.result import Segmentation
 from MorseSegmentLib.logic.parameters import parameterNode, readParameters
 from MorseSegmentLib.panels.costs import costText
-from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.record import findResults, readRecord
 from MorseSegmentLib.scene.voxels import labelsOf
 from MorseSegmentLib.worker.catalog import Model
 from MorseSegmentLib.worker.runtimes import RunTimes
@@ -80,7 +82,7 @@ def test_with_the_scene_go_the_words_about_it_but_not_the_model(
     press_segment(a_widget, a_volume, "quick")
     wait_until_idle(a_widget)
     assert ui.messageLabel.text == "The result is in the scene."
-    assert ui.pointLabel.text == "1 points are shown."
+    assert ui.pointLabel.text.startswith("1 points are shown. Choose one")
     a_scene.Clear(False)
     processEvents()
     assert ui.messageLabel.text == ui.stageLabel.text == ""
@@ -97,16 +99,16 @@ def test_the_quality_says_what_it_costs(a_widget: Any, a_volume: Any) -> None:
     assert "100 points" in a_widget.ui.costLabel.text
     a_widget.ui.qualitySlider.value = 4.4
     assert "200 points" in a_widget.ui.costLabel.text
-    assert "2 x the rendering" in a_widget.ui.costLabel.text
+    assert "2 x the model's choice" in a_widget.ui.costLabel.text
     a_widget.ui.qualitySlider.value = 0
     assert "No points" in a_widget.ui.costLabel.text
 
 
 @pytest.mark.parametrize(
     ("level", "text"),
-    [(1, "Up to 2 x 250 points a window, uncertain ones only."),
-     (3, "Up to 2 x 1000 points a window, uncertain ones only."),
-     (4, "2 x 2000 points a window, certain ones too."),
+    [(1, "Up to 2 x 250 points are rendered in a window, uncertain ones only."),
+     (3, "Up to 2 x 1000 points are rendered in a window, uncertain ones only."),
+     (4, "2 x 2000 points are rendered in a window, certain ones too."),
      (0, "No points are rendered: the refined mask is the coarse one.")],
 )  # fmt: skip
 def test_of_a_model_that_leaves_certain_points_out_no_cost_is_promised(
@@ -261,20 +263,54 @@ def test_a_result_folder_is_shown_by_one_call(
     np.testing.assert_array_equal(labelsOf(node, a_result.geometry), a_result.refined)
 
 
-def test_a_result_folder_is_shown_by_the_button(
-    a_widget: Any, a_volume: Any, a_result: Segmentation, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    dialog = types.SimpleNamespace(getExistingDirectory=lambda parent, title: str(tmp_path / "c7"))
+@pytest.fixture
+def a_folder(a_result: Segmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A result that a batch wrote, which a person chooses in the dialog."""
+    folder = tmp_path / "c7"
+    write_result(folder, a_result)
+    dialog = types.SimpleNamespace(getExistingDirectory=lambda parent, title: str(folder))
     monkeypatch.setattr(qt, "QFileDialog", dialog, raising=False)
-    asked: list[Any] = []
+    return folder
 
-    def show(folder: Path, volume: Any) -> SceneResult:
-        asked.append((folder, volume))
-        return a_widget.logic.showResult(a_result, volume)
 
-    monkeypatch.setattr(a_widget.logic, "showResultFolder", show)
+def test_a_result_folder_is_shown_by_the_button(
+    a_widget: Any, a_volume: Any, a_scene: Any, a_folder: Path
+) -> None:
     a_widget.ui.volumeSelector.setCurrentNode(a_volume)
     a_widget.ui.loadResultButton.click()
-    assert asked == [(tmp_path / "c7", a_volume)]
-    assert "c7" in a_widget.ui.messageLabel.text
+    waitFor(lambda: a_widget.ui.messageLabel.text == "Shown: c7", seconds=30)
+    (shown,) = findResults(a_scene)
+    assert readRecord(a_scene, shown).input == a_volume.GetID()
+
+
+def test_a_faulty_result_folder_is_said_and_adds_nothing(
+    a_widget: Any, a_scene: Any, a_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: told.append(text))
+    (a_folder / "points.csv").unlink()
+    a_widget.ui.loadResultButton.click()
+    waitFor(lambda: bool(told), seconds=30)
+    assert "lacks its points.csv" in told[0]
+    assert a_widget.ui.messageLabel.text == ""
+    assert findResults(a_scene) == []
+
+
+def test_a_scene_that_is_closed_while_a_folder_is_read_stays_empty(
+    a_widget: Any, a_scene: Any, a_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def read_slowly(folder: Path) -> Segmentation:
+        assert go_on.wait(30)
+        return read_result(folder)
+
+    monkeypatch.setattr(files, "read_result", read_slowly)
+    a_widget.ui.loadResultButton.click()
+    assert a_widget.ui.messageLabel.text == "Loading c7..."
+    a_scene.Clear(False)
+    go_on.set()
+    processEvents()
+    assert a_widget.ui.messageLabel.text == ""
+    assert findResults(a_scene) == []
+    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 
 from MorseCore.result import Segmentation, Structure
+from slicerqt import install, processEvents
+
+install()
+import qt
+
+from MorseSegmentLib.scene.groups import GROUPS
 from panel_fixtures import a_result
-from slicerqt import processEvents
 
 __all__ = ["a_result"]  # fixtures
 
@@ -73,3 +78,21 @@ def test_the_table_of_a_whole_brain_has_readable_numbers(
     )
     texts = [a_widget.ui.structureTable.item(0, n).text() for n in range(3)]
     assert texts == ["Brain", "1234.5", "234.5"]
+
+
+def test_names_that_end_alike_or_begin_alike_can_be_told_apart(a_narrow_widget: Any) -> None:
+    ui = a_narrow_widget.ui
+    for table in (ui.structureTable, ui.pointTable):
+        assert table.textElideMode == qt.Qt.ElideMiddle
+
+
+def test_all_groups_of_a_brain_are_seen_without_scrolling(a_narrow_widget: Any) -> None:
+    table = a_narrow_widget.ui.groupTable
+    table.setRowCount(len(GROUPS))
+    processEvents()
+    assert table.verticalHeader().length() <= table.viewport().height
+
+
+def test_a_model_s_title_has_room(a_narrow_widget: Any) -> None:
+    ui = a_narrow_widget.ui
+    assert ui.modelSelector.width > 2 * ui.importModelButton.width

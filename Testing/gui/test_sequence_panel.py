@@ -43,7 +43,7 @@ def a_frame(a_browser: Any) -> Any:
 def press_segment(widget: Any, volume: Any, model: str, *, frames: str = "all") -> None:
     ui = widget.ui
     choose(widget, volume, model)
-    assert ui.framesSelector.enabled
+    assert not ui.framesSelector.isHidden()
     ui.framesSelector.currentIndex = ui.framesSelector.findData(frames)
     ui.segmentButton.click()
 
@@ -61,10 +61,12 @@ def test_frames_are_offered_for_a_sequence_only(a_widget: Any, a_frame: Any) -> 
     selector = a_widget.ui.framesSelector
     plain = slicer.util.addVolumeFromArray(np.ones((3, 3, 3), np.int16), name="Plain")
     a_widget.ui.volumeSelector.setCurrentNode(plain)
-    assert not selector.enabled
+    assert selector.isHidden()
+    assert a_widget.ui.framesLabel.isHidden()
     assert selector.count == 1
     a_widget.ui.volumeSelector.setCurrentNode(a_frame)
-    assert selector.enabled
+    assert not selector.isHidden()
+    assert not a_widget.ui.framesLabel.isHidden()
     assert selector.itemText(1) == "All 3 frames"
     assert selector.currentIndex == 0
 

@@ -71,6 +71,16 @@ def test_the_field_of_a_closed_scene_answers_for_no_result_of_the_next(
     assert not a_widget.ui.renderBoxButton.enabled
 
 
+def test_masks_are_empty_before_the_scene_goes(shown: Any, a_scene: Any) -> None:
+    masks = [a_scene.GetNodeByID(node_id) for node_id in (shown.coarse, shown.refined)]
+    assert all(mask.GetSegmentation().GetNumberOfSegments() == 2 for mask in masks)
+    drawn = a_scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn by hand")
+    drawn.GetSegmentation().AddEmptySegment("mine")
+    a_scene.Clear(False)
+    assert all(mask.GetSegmentation().GetNumberOfSegments() == 0 for mask in masks)
+    assert drawn.GetSegmentation().GetNumberOfSegments() == 1
+
+
 def test_a_press_on_a_line_that_is_cut_off_selects_that_line(
     a_widget: Any, shown: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from MorseCore.result import Segmentation
 from MorseSegmentLib.scene.record import SceneResult
 from panel import press_segment, wait_until_idle
 from panel_fixtures import a_result, a_volume
-from slicerqt import install, processEvents
+from slicerqt import install, processEvents, waitFor
 
 install()
 import qt
@@ -62,6 +62,11 @@ def buttons(widget: Any) -> list[Any]:
 
 def is_shown(widget: Any) -> bool:
     return not widget.ui.verdictLabel.isHidden()
+
+
+def wait_for_the_search(widget: Any) -> None:
+    waitFor(lambda: not widget.panels.verdict.isSearching, seconds=30)
+    processEvents()
 
 
 def luminance(color: str) -> float:
@@ -135,7 +140,7 @@ def test_a_button_moves_slices_and_cameras_there(
     tail, uncertain = buttons(a_widget)
 
     def voxel() -> tuple[int, ...]:
-        processEvents()
+        wait_for_the_search(a_widget)
         place = [an_axial_view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
         assert camera.GetFocalPoint() == pytest.approx(place)
         i, j, k = a_result.geometry.to_index(np.array([place]))[0].round().astype(int).tolist()
@@ -158,7 +163,8 @@ def test_what_is_gone_is_said_and_moves_nothing(
     before = an_axial_view.GetSliceToRAS().GetElement(2, 3)
     (button,) = buttons(a_widget)
     button.click()
-    assert told == ["This place is no longer in the masks."]
+    wait_for_the_search(a_widget)
+    assert told[-1:] == ["This place is no longer in the masks."]
     assert an_axial_view.GetSliceToRAS().GetElement(2, 3) == before
 
 

@@ -1,5 +1,6 @@
 """Results of all frames of a sequence: nodes that follow the sequence's browser."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_every_frame_is_of_the_modality_of_the_volume_that_shows_it(
 @pytest.fixture
 def shown(job: AllFrames, a_result: Segmentation) -> SceneResult:
     for number in range(job.count):
-        job.take(number, result_of(number, a_result))
+        finished(job.takeInSteps(number, result_of(number, a_result)))
     return finished(job.finishInSteps())
 
 
@@ -134,9 +135,19 @@ def test_nothing_is_in_the_scene_before_the_last_frame_is_done(
     a_scene: Any, job: AllFrames, a_result: Segmentation
 ) -> None:
     before = content(a_scene)
-    job.take(0, a_result)
-    job.take(1, a_result)
+    finished(job.takeInSteps(0, a_result))
+    finished(job.takeInSteps(1, a_result))
     assert content(a_scene) == before
+
+
+def test_a_frame_is_taken_segment_by_segment_and_node_by_node(
+    job: AllFrames, a_result: Segmentation
+) -> None:
+    before = content(job._workshop)
+    counts = [len(content(job._workshop)) for _ in job.takeInSteps(0, a_result)]
+    assert len(counts) > 2 * len(a_result.structures) + 5
+    assert max(abs(b - a) for a, b in itertools.pairwise(counts)) <= 4, "with what belongs to it"
+    assert content(job._workshop) == before
 
 
 def test_a_failure_at_the_end_leaves_the_scene_as_it_was(
@@ -144,7 +155,7 @@ def test_a_failure_at_the_end_leaves_the_scene_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for number in range(job.count):
-        job.take(number, result_of(number, a_result))
+        finished(job.takeInSteps(number, result_of(number, a_result)))
     before = content(a_scene)
 
     def fails(*_arguments: object) -> None:
@@ -164,7 +175,7 @@ def test_a_sequence_that_went_or_changed_takes_no_result(
 ) -> None:
     assert job.isInScene()
     for number in range(job.count):
-        job.take(number, a_result)
+        finished(job.takeInSteps(number, a_result))
     frames.sequence.RemoveDataNodeAtValue("0.0")
     assert not job.isInScene()
     with pytest.raises(MorseError, match="no longer in the scene"):
@@ -177,7 +188,7 @@ def test_removing_the_result_leaves_the_input_sequence_alone(
 ) -> None:  # fmt: skip
     before = content(a_scene)
     for number in range(job.count):
-        job.take(number, result_of(number, a_result))
+        finished(job.takeInSteps(number, result_of(number, a_result)))
     SceneWriter(a_scene).remove(finished(job.finishInSteps()))
     frames.show(0)
     assert content(a_scene) == before

@@ -1,20 +1,32 @@
 """A result comes into the scene in short steps, cut to what it holds, and whole or not at all."""
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation, Structure
 from MorseCore.system.steps import finished
+from MorseSegmentLib.refine import surfacequeue
+from MorseSegmentLib.refine.layers import SURFACE
+from MorseSegmentLib.refine.replace import ResultReplacer
+from MorseSegmentLib.refine.surfacequeue import SurfaceQueue
+from MorseSegmentLib.refine.undo import UndoStack
 from MorseSegmentLib.scene import cropping
 from MorseSegmentLib.scene.cropping import cropInSteps, keepPoints
 from MorseSegmentLib.scene.geometry import geometryOf
+from MorseSegmentLib.scene.masks import boxesOf
 from MorseSegmentLib.scene.pointtable import PointTable
+from MorseSegmentLib.scene.record import findResults
 from MorseSegmentLib.scene.result import SceneWriter
+from MorseSegmentLib.scene.segments import scalarsOf
 
 
 def node_ids(scene: Any) -> set[str]:
@@ -118,3 +130,107 @@ def test_what_is_stopped_on_its_way_leaves_no_node(
         next(steps)
     steps.close()
     assert node_ids(a_scene) == before
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_voxels_become_an_image_s_without_a_copy_and_live_as_long(kind: type) -> None:
+    voxels = np.full((3, 4, 5), 7, kind)
+    image = vtk.vtkImageData()
+    image.SetDimensions(5, 4, 3)
+    image.GetPointData().SetScalars(scalarsOf(voxels))
+    assert np.shares_memory(vtk_to_numpy(image.GetPointData().GetScalars()), voxels)
+    memory = weakref.ref(voxels)
+    del voxels
+    gc.collect()
+    assert memory() is not None
+    assert (vtk_to_numpy(image.GetPointData().GetScalars()) == 7).all()
+    image.GetPointData().SetScalars(None)
+    gc.collect()
+    assert memory() is None
+
+
+def test_a_result_leaves_node_by_node_and_nobody_finds_half_of_it(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    writer, before = SceneWriter(a_scene), node_ids(a_scene)
+    shown = writer.show(a_result)
+    left = set(shown.nodeIDs())
+    for _ in writer.removeInSteps(shown):
+        now = left & node_ids(a_scene)
+        assert len(left - now) <= 1
+        assert findResults(a_scene) == []
+        left = now
+    assert node_ids(a_scene) == before
+
+
+@pytest.mark.parametrize("steps_done", [1, 4, 9])
+def test_a_removal_that_is_stopped_on_its_way_leaves_no_node(
+    a_scene: Any, a_result: Segmentation, steps_done: int
+) -> None:
+    writer, before = SceneWriter(a_scene), node_ids(a_scene)
+    steps = writer.removeInSteps(writer.show(a_result))
+    for _ in range(steps_done):
+        next(steps)
+    steps.close()
+    assert node_ids(a_scene) == before
+
+
+@pytest.mark.parametrize("steps_left", [1, 4, 12])
+def test_a_finer_result_that_is_stopped_on_its_way_changes_nothing(
+    a_scene: Any, a_result: Segmentation, steps_left: int
+) -> None:
+    shown, undo = SceneWriter(a_scene).show(a_result), UndoStack()
+    replacer, before = ResultReplacer(a_scene, undo), node_ids(a_scene)
+    count = sum(1 for _ in replacer.replaceInSteps(shown, a_result))
+    undo.undo()
+    steps = replacer.replaceInSteps(shown, a_result)
+    for _ in range(count + 1 - steps_left):
+        next(steps)
+    steps.close()
+    assert node_ids(a_scene) == before
+    assert a_scene.GetNodeByID(shown.refined).GetDisplayNode().GetVisibility()
+    assert undo.title is None
+
+
+def test_one_surface_at_most_is_made_in_a_turn_from_slabs_of_the_image(
+    a_scene: Any, a_result: Segmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cropping, "_SLAB", 1)  # a slice
+    node = a_scene.GetNodeByID(SceneWriter(a_scene).show(a_result).refined)
+    segmentation, turns = node.GetSegmentation(), []
+    looked: list[int] = []
+    monkeypatch.setattr(
+        surfacequeue,
+        "boxesOf",
+        lambda part, *rest: (looked.append(len(part)), boxesOf(part, *rest)),
+    )
+    queue = SurfaceQueue(a_scene, turns.append)
+    queue.show(node)
+
+    def triangles() -> list[int]:
+        surfaces = map(segmentation.GetSegment, segmentation.GetSegmentIDs())
+        return [s.GetRepresentation(SURFACE).GetNumberOfPolys() for s in surfaces]
+
+    made = sum(map(bool, triangles()))
+    while turns:
+        turns.pop(0)()
+        now = sum(map(bool, triangles()))
+        assert now - made <= 1
+        made = now
+    assert [bool(n) for n in triangles()] == [True, True, False], "'Absent' has no voxel"
+    assert set(looked) == {1}
+    image = node.GetBinaryLabelmapInternalRepresentation("Head")
+    assert len(looked) == image.GetDimensions()[2], "the image they share is searched once"
+
+
+def test_a_segmentation_that_goes_between_two_turns_ends_its_surfaces(
+    a_scene: Any, a_result: Segmentation
+) -> None:
+    node = a_scene.GetNodeByID(SceneWriter(a_scene).show(a_result).refined)
+    turns: list[Any] = []
+    queue = SurfaceQueue(a_scene, turns.append)
+    queue.show(node)
+    a_scene.RemoveNode(node)
+    while turns:
+        turns.pop(0)()
+    assert not queue.isBusy

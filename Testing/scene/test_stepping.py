@@ -1,12 +1,15 @@
 """Long work in short pieces, between which the event loop turns."""
 
+import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 
+import pytest
 import vtk
 
 from MorseCore.system.steps import finished
-from MorseSegmentLib.scene.stepping import StepRunner, updated
+from MorseSegmentLib.scene.stepping import StepRunner, inThread, removed, updated
 
 
 class Loop:
@@ -42,13 +45,17 @@ def test_a_turn_ends_soon_and_the_next_one_goes_on() -> None:
         assert stepper.isBusy
         assert made == []
         loop.turn()
+    assert made == [], "what was long has its end in a turn of its own"
+    assert stepper.isAtItsEnd
+    loop.turn()
     assert made == ["made"]
     assert not stepper.isBusy
 
 
 def test_short_work_is_done_within_the_call() -> None:
     made: list[str] = []
-    StepRunner(Loop().waiting.append).start(work([], 5, seconds=0), made.append, fail)
+    runner = StepRunner(Loop().waiting.append, turn=600)
+    runner.start(work([], 5, seconds=0), made.append, fail)
     assert made == ["made"]
 
 
@@ -99,3 +106,40 @@ def test_a_new_work_takes_the_place_of_the_old_one() -> None:
     stepper.start(work([], 1, seconds=0), lambda _: made.append("new"), fail)
     loop.turn()
     assert made == ["new"]
+
+
+def test_with_no_time_a_turn_is_a_step() -> None:
+    loop, pieces = Loop(), []
+    stepper = StepRunner(lambda action: loop.waiting.append(action), turn=0)
+    stepper.start(work(pieces, 3, seconds=0), fail, fail)
+    assert pieces == [0]
+    loop.turn()
+    assert pieces == [0, 1]
+
+
+def test_a_thread_s_work_is_waited_for_in_steps_and_its_error_is_raised_here() -> None:
+    release = threading.Event()
+
+    def wait() -> str:
+        assert release.wait(30)
+        return threading.current_thread().name
+
+    steps = inThread(wait)
+    next(steps)
+    next(steps)
+    release.set()
+    assert finished(steps) != threading.current_thread().name
+    with pytest.raises(ZeroDivisionError):
+        finished(inThread(lambda: 1 // 0))
+
+
+def test_a_folder_is_gone_after_the_steps_and_if_they_are_closed(tmp_path: Path) -> None:
+    for name in ("in steps", "closed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "map.npy").write_bytes(bytes(1000))
+    finished(removed(tmp_path / "in steps"))
+    steps = removed(tmp_path / "closed")
+    next(steps)
+    steps.close()
+    assert list(tmp_path.iterdir()) == []

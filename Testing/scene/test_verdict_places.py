@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import slicer
 
+from MorseCore.errors import MorseError
 from MorseCore.geometry import Geometry
 from MorseCore.quality.thresholds import SIGNALS
 from MorseCore.result import RenderedPoints, Segmentation, Structure
+from MorseCore.system.steps import finished
 from MorseSegmentLib.scene.groups import withoutGroups
-from MorseSegmentLib.scene.places import findPlace, hasPlace
+from MorseSegmentLib.scene.places import findPlaceInSteps, hasPlace
 from MorseSegmentLib.scene.record import SceneResult, readRecord
 from MorseSegmentLib.scene.result import SceneWriter
 
@@ -74,9 +76,13 @@ def show(scene: Any, result: Segmentation) -> SceneResult:
     return shown
 
 
+def find(scene: Any, shown: SceneResult, of: Mapping[str, Any]) -> np.ndarray | None:
+    return finished(findPlaceInSteps(scene, shown, of))
+
+
 def voxel(scene: Any, shown: SceneResult, of: Mapping[str, Any]) -> tuple[int, ...]:
     """Where a reason lies, (k, j, i)."""
-    place = findPlace(scene, shown, of)
+    place = find(scene, shown, of)
     assert place is not None
     return tuple(((place - OFFSET) / SPACING)[::-1].round().astype(int).tolist())
 
@@ -98,13 +104,13 @@ def test_pieces_and_holes_lie_beside_the_structure_s_middle(
     assert j in (16, 17)
     assert i in (20, 21)
     assert voxel(a_scene, shown, reason("holes")) == (5, 5, 5)
-    assert findPlace(a_scene, shown, reason("stray", "Right head")) is None
-    assert findPlace(a_scene, shown, reason("holes", "Right head")) is None
+    assert find(a_scene, shown, reason("stray", "Right head")) is None
+    assert find(a_scene, shown, reason("holes", "Right head")) is None
 
 
 def test_another_structure_is_no_hole(a_scene: Any, a_result: Segmentation) -> None:
     a_result.refined[5, 5, 5] = 3
-    assert findPlace(a_scene, show(a_scene, a_result), reason("holes")) is None
+    assert find(a_scene, show(a_scene, a_result), reason("holes")) is None
 
 
 def test_contact_lies_on_the_face_of_the_image(a_scene: Any, a_result: Segmentation) -> None:
@@ -112,7 +118,7 @@ def test_contact_lies_on_the_face_of_the_image(a_scene: Any, a_result: Segmentat
     found = voxel(a_scene, shown, reason("contact", "Right head"))
     assert found[2] == 0
     assert a_result.refined[found] == 2
-    assert findPlace(a_scene, shown, reason("contact", "Left tail")) is None
+    assert find(a_scene, shown, reason("contact", "Left tail")) is None
 
 
 IN_VOXELS = {"lower": [0, 0, 4], "upper": [24, 20, 10], "frame": "ijk"}
@@ -181,7 +187,8 @@ def test_a_structure_that_was_not_imported_has_no_place(
     assert not hasPlace(record, reason("volume"))
 
 
-def test_what_a_person_removed_has_no_place_any_more(a_scene: Any, a_result: Segmentation) -> None:
+def test_a_mask_that_a_person_removed_is_said(a_scene: Any, a_result: Segmentation) -> None:
     shown = show(a_scene, a_result)
     a_scene.RemoveNode(a_scene.GetNodeByID(shown.refined))
-    assert findPlace(a_scene, shown, reason("holes")) is None
+    with pytest.raises(MorseError, match="no longer in the scene"):
+        find(a_scene, shown, reason("holes"))

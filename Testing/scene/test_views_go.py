@@ -10,6 +10,7 @@ import slicer
 from MorseCore.geometry import Geometry
 from MorseCore.result import RenderedPoints, Segmentation, Structure
 from MorseSegmentLib.logic.inputs import fitBox
+from MorseSegmentLib.scene import views
 from MorseSegmentLib.scene.result import SceneWriter
 from MorseSegmentLib.scene.views import goTo, jumpTo
 
@@ -68,9 +69,12 @@ def test_slices_cut_the_largest_structure_and_cameras_see_all_of_it(
     assert radius / back[1] == pytest.approx(np.sin(np.radians(15)), rel=1e-3)
 
 
+@pytest.mark.parametrize("looked_at", [1 << 21, 100], ids=["every voxel", "some voxels"])
 def test_a_jump_ends_in_the_structure_and_not_in_a_hole_of_it(
-    a_scene: Any, a_ring: Segmentation, an_axial_view: Any
-) -> None:
+    a_scene: Any, a_ring: Segmentation, an_axial_view: Any, monkeypatch: pytest.MonkeyPatch,
+    looked_at: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(views, "_LOOKED_AT", looked_at)
     transform = a_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = np.eye(4)
     matrix[:3, 3] = 100.0

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import slicer
 
-from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
 from MorseCore.result import Segmentation
 from MorseSegmentLib.scene.result import SceneWriter
-from MorseSegmentLib.scene.voxels import filledBox, labelsOf, maskOf
+from MorseSegmentLib.scene.voxels import filledBox, labelsOf
 
 
 @pytest.fixture
@@ -30,7 +29,6 @@ def test_a_part_of_the_grid_has_the_labels_of_that_part(
     part = a_result.geometry.crop(start, stop)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     np.testing.assert_array_equal(labelsOf(refined_node, part), a_result.refined[box])
-    np.testing.assert_array_equal(maskOf(refined_node, "Tail", part), a_result.refined[box] == 2)
 
 
 def test_segments_in_layers_of_their_own_are_read_alike(
@@ -40,9 +38,6 @@ def test_segments_in_layers_of_their_own_are_read_alike(
         refined_node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
     assert refined_node.GetSegmentation().GetNumberOfLayers() > 1
     np.testing.assert_array_equal(labelsOf(refined_node, a_result.geometry), a_result.refined)
-    np.testing.assert_array_equal(
-        maskOf(refined_node, "Tail", a_result.geometry), a_result.refined == 2
-    )
 
 
 def test_another_grid_gets_the_nearest_labels(refined_node: Any, a_result: Segmentation) -> None:
@@ -52,8 +47,6 @@ def test_another_grid_gets_the_nearest_labels(refined_node: Any, a_result: Segme
     fine = Geometry(tuple(2 * n for n in geometry.shape), matrix)
     expected = a_result.refined.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     np.testing.assert_array_equal(labelsOf(refined_node, fine), expected)
-    with pytest.raises(GeometryError, match="'Head' is on another grid"):
-        maskOf(refined_node, "Head", fine)
 
 
 def test_what_a_person_added_is_no_structure(

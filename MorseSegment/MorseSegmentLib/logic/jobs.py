@@ -43,7 +43,7 @@ class Job(Protocol):
     def isInScene(self) -> bool:
         """Whether all is there that :meth:`read` and :meth:`finishInSteps` need."""
 
-    def take(self, number: int, result: Segmentation) -> None:
+    def takeInSteps(self, number: int, result: Segmentation) -> Steps[None]:
         """Keep the result of an image, outside of the scene."""
 
     def finishInSteps(self) -> Steps[SceneResult]:
@@ -77,9 +77,10 @@ class OneVolume:
         """Whether the volume is."""
         return self._scene.GetNodeByID(self._volumeID) is not None
 
-    def take(self, number: int, result: Segmentation) -> None:
-        """Keep the result; its arrays may be files that last as long as this call's caller."""
+    def takeInSteps(self, number: int, result: Segmentation) -> Steps[None]:
+        """Keep the result; its arrays may be files, which are read by :meth:`finishInSteps`."""
         self._result = result
+        yield
 
     def finishInSteps(self) -> Steps[SceneResult]:
         """Show it."""
@@ -103,7 +104,7 @@ class AllFrames:
 
         job = AllFrames(scene, findSequence(scene, volumeNode), volumeNode)
         for number in range(job.count):
-            job.take(number, segment(job.read(number)))
+            finished(job.takeInSteps(number, segment(job.read(number))))
         shown = finished(job.finishInSteps())
     """
 
@@ -140,17 +141,18 @@ class AllFrames:
             and len(self._frames) == self.count
         )
 
-    def take(self, number: int, result: Segmentation) -> None:
+    def takeInSteps(self, number: int, result: Segmentation) -> Steps[None]:
         """Put a frame's result into sequences outside of the scene."""
         writer = SceneWriter(self._workshop)
-        shown = writer.show(result, name=self.name)
+        shown = yield from writer.showInSteps(result, name=self.name)
         value = self._frames.sequence.GetNthIndexValue(number)
         for role, nodeID in _roles(shown).items():
             node = self._workshop.GetNodeByID(nodeID)
             if role not in self._sequences:
                 self._sequences[role] = self._makeSequence(node)
             self._sequences[role].SetDataNodeAtValue(node, value)
-        writer.remove(shown)
+            yield
+        yield from writer.removeInSteps(shown)
         self._last = result
 
     def finishInSteps(self) -> Steps[SceneResult]:

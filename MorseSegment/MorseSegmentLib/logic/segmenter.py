@@ -20,7 +20,7 @@ from MorseSegmentLib.logic.jobs import AllFrames, Job, OneVolume
 from MorseSegmentLib.logic.sequences import findSequence
 from MorseSegmentLib.scene.groups import withoutGroups
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.scene.stepping import StepRunner, Steps
+from MorseSegmentLib.scene.stepping import StepRunner, Steps, removed
 from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
 from MorseSegmentLib.worker.signals import Signals
@@ -54,6 +54,8 @@ class _OngoingRun:
     """The worker's; None between two images."""
     folder: Path | None = None
     """Holds the arrays of the answer that is being looked at."""
+    isFinishing: bool = False
+    """Whether all images are done, and the result is being put into the scene."""
 
     def dropFolder(self) -> None:
         """Remove what the worker wrote."""
@@ -100,7 +102,7 @@ class Segmenter:
         later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._scene, self._runner, self._later = scene, runner, later
-        self._showing = StepRunner(later)
+        self._showing, self._clearing = StepRunner(later), StepRunner(later, turn=0)
         self.signals = Signals("progress", "log", "finished", "failed")
         self._run: _OngoingRun | None = None
         self._fieldWorker: int | None = None  # that holds the last image's field
@@ -182,12 +184,15 @@ class Segmenter:
         run = self._run
         if run is not None and run.task is not None:
             self._runner.cancel(run.task)
-        elif run is not None:  # between two frames, or while the result is put into the scene
+        elif run is not None and not (run.isFinishing and self._showing.isAtItsEnd):
+            # Between two frames, or while the result is put into the scene; once it is there,
+            # ``finished`` follows.
             self._abort(CANCELLED)
 
     def close(self) -> None:
         """End the run silently, and stop listening."""
         self._drop()
+        self._clearing.stop()
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._tags = []
@@ -256,14 +261,21 @@ class Segmenter:
         run.folder = folder.with_name(f"{folder.name}-answer")
         replace_patiently(folder, run.folder)
         result = load_segmentation(run.folder, message)
-        run.job.take(run.number, withoutGroups(result, run.leftOut))
+        self._showing.start(
+            run.job.takeInSteps(run.number, withoutGroups(result, run.leftOut)),
+            lambda _: self._onTaken(run),
+            partial(self._onNotShown, run),
+        )
+
+    def _onTaken(self, run: _OngoingRun) -> None:
         if run.job.count > 1:
             self.signals.emit("log", "info", f"{run.job.title(run.number)} is done.")
         if run.number + 1 < run.job.count:
             run.number += 1
-            # Not now: this is within a slot of the worker, which has a folder to clear.
+            # Not now: this may be within a slot of the worker, which has a folder to clear.
             self._later(lambda: self._continue(run))
             return
+        run.isFinishing = True
         self.signals.emit("progress", "show", 100.0, None)
         self._showing.start(
             run.job.finishInSteps(), partial(self._onShown, run), partial(self._onNotShown, run)
@@ -271,7 +283,8 @@ class Segmenter:
 
     def _onShown(self, run: _OngoingRun, shown: SceneResult) -> None:
         self._run = None
-        run.dropFolder()
+        if run.folder is not None:
+            self._clearing.start(removed(run.folder), lambda _: None, lambda _: None)
         if run.job.keepsField:
             self._fieldWorker, self._fieldRecords = self._runner.worker, {shown.record}
         self.signals.emit("finished", shown)

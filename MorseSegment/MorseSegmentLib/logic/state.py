@@ -10,7 +10,8 @@ from MorseSegmentLib.logic.parameters import (
     readParameters,
     writeParameters,
 )
-from MorseSegmentLib.scene.record import SceneResult, findResults
+from MorseSegmentLib.scene.nodes import letGoOfVoxels
+from MorseSegmentLib.scene.record import SceneResult, extraIDs, findResults
 from MorseSegmentLib.worker.signals import Signals
 
 __all__ = ["ModuleState"]
@@ -19,7 +20,8 @@ __all__ = ["ModuleState"]
 class ModuleState:
     """Each widget has one. Panels read and write it, and are told when something else does.
 
-    Signals: ``changed``, after every change of settings or nodes.
+    Signals: ``changed``, after every change of settings or nodes; ``closing``, before the scene
+    goes.
 
     Example::
 
@@ -33,7 +35,7 @@ class ModuleState:
 
     def __init__(self, scene: vtk.vtkObject) -> None:
         self.scene = scene
-        self.signals = Signals("changed")
+        self.signals = Signals("changed", "closing")
         self._observed: list[tuple[vtk.vtkObject, int]] = []
         self._node: Any = None
         self.isOpen = True
@@ -41,6 +43,7 @@ class ModuleState:
         self.isImporting = False
         """From an import's start to :meth:`settle`. Node selectors lose their nodes meanwhile."""
         self._observed.append((scene, scene.AddObserver(scene.StartImportEvent, self._onImport)))
+        self._observed.append((scene, scene.AddObserver(scene.StartCloseEvent, self._onStartClose)))
         for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.NodeRemovedEvent):
             self._observed.append((scene, scene.AddObserver(event, self._onScene)))
         self._observeNode()
@@ -92,6 +95,12 @@ class ModuleState:
         self._node = parameterNode(self.scene)
         tag = self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNode)
         self._observed.append((self._node, tag))
+
+    def _onStartClose(self, *_event: Any) -> None:
+        self.signals.emit("closing")
+        for result in findResults(self.scene):
+            for nodeID in (result.coarse, result.refined, *extraIDs(self.scene, result)):
+                letGoOfVoxels(self.scene.GetNodeByID(nodeID))
 
     def _onImport(self, *_event: Any) -> None:
         self.isImporting = True

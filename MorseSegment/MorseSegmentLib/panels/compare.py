@@ -155,7 +155,8 @@ class ComparePanel:
             self._measured = None
         self._differing = self._measured
         self._imported = False
-        self._ui.measureLabel.text = "" if shown else _("There is no result in the scene.")
+        told = "" if shown else _("There is no result in the scene.")
+        self._ui.measureLabel.text = self._table.unchangedText() or told
         self._schedule()
 
     def _keep(self) -> None:
@@ -242,7 +243,8 @@ class ComparePanel:
         if self._isStale():
             yield from self._table.measureInSteps(ChangeTable(scene, shown), masks)
             self._measured = stamp
-        self._ui.measureLabel.text = _("These are the numbers of the masks as they are now.")
+        told = _("These are the numbers of the masks as they are now.")
+        self._ui.measureLabel.text = f"{told} {self._table.unchangedText()}".strip()
 
     def _onError(self, error: Exception) -> None:
         self._wanted = None
@@ -317,6 +319,12 @@ class ChangeTableView:
                 rows.append(row)
             yield
         self.rows = rows
+
+    def unchangedText(self) -> str:
+        """A sentence for a person who flips the masks in vain; empty if any voxel differs."""
+        if not self.rows or any(row["added_voxels"] or row["removed_voxels"] for row in self.rows):
+            return ""
+        return _("Coarse and refined are the same, voxel by voxel.")
 
     def _fill(self, row: int, texts: Sequence[str]) -> None:
         for column, text in enumerate(texts):

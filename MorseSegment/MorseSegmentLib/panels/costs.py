@@ -87,12 +87,14 @@ def _qualityText(model: Model, quality: int) -> str:
     if not passes:
         return _("No points are rendered: the refined mask is the coarse one.")
     cost = model.relativeCost(quality)
-    if not model.leavesCertain:
+    if not model.leavesCertain and cost == 1:
+        text = _("{passes} x {points} points are rendered in a window: the model's own choice.")
+    elif not model.leavesCertain:
         text = _(
-            "{passes} x {points} points a window: {cost} x the rendering of the model's own choice."
+            "{passes} x {points} points are rendered in a window: {cost} x the model's choice."
         )
     elif cost <= 1:
-        text = _("Up to {passes} x {points} points a window, uncertain ones only.")
+        text = _("Up to {passes} x {points} points are rendered in a window, uncertain ones only.")
     else:
-        text = _("{passes} x {points} points a window, certain ones too.")
+        text = _("{passes} x {points} points are rendered in a window, certain ones too.")
     return text.format(passes=passes, points=points, cost=f"{cost:g}")

@@ -36,8 +36,9 @@ class EnvironmentPanel:
         if lacking := missing():
             names = ", ".join(f"{item.name} {item.versions}" for item in lacking)
             wanted = _("Needed: {names}; press Install.").format(names=names)
-            text = f"{text}\n{wanted}"
-        self._ui.environmentLabel.text = text
+        else:
+            wanted = _("All packages that are needed are there.")
+        self._ui.environmentLabel.text = f"{text}\n{wanted}"
 
     def setFailure(self, failure: Failure | None) -> None:
         """Show why the worker could not answer; None: it could."""

@@ -97,7 +97,7 @@ class InputPanel:
         self._refreshFrames()
 
     def _refreshFrames(self) -> None:
-        """Offer all frames of a volume that is one of a sequence's."""
+        """Offer all frames of a volume that is one of a sequence's; else there is no choice."""
         parameters, selector = self._state.parameters, self._ui.framesSelector
         sequence = findSequence(
             self._state.scene, self._state.scene.GetNodeByID(parameters.inputVolume)
@@ -106,7 +106,7 @@ class InputPanel:
         if sequence is not None:
             entries.append((_("All {count} frames").format(count=len(sequence)), "all"))
         fillCombo(selector, entries, parameters.frames)
-        selector.enabled = sequence is not None
+        self._ui.framesLabel.visible = selector.visible = sequence is not None
 
     def close(self) -> None:
         """Stop listening."""

@@ -18,8 +18,10 @@ from MorseSegmentLib.panels.refine import RefinePanel
 from MorseSegmentLib.panels.run import RunPanel
 from MorseSegmentLib.panels.structures import StructuresPanel
 from MorseSegmentLib.panels.verdict import VerdictPanel
+from MorseSegmentLib.panels.widgets import showError
 from MorseSegmentLib.refine.refiner import Refiner
 from MorseSegmentLib.scene.record import SceneResult
+from MorseSegmentLib.scene.stepping import StepRunner
 from MorseSegmentLib.scene.views import goTo
 from MorseSegmentLib.worker.catalog import Catalog, Describer
 from MorseSegmentLib.worker.launch import Failure, workerCommand
@@ -65,9 +67,11 @@ class PanelSet:
             segmenter=self.segmenter, modelOf=self.input.modelOf, tell=self.tell,
         )  # fmt: skip
         self.environment = EnvironmentPanel(ui, self._describer.ask, stop=self.runner.stop)
+        self._loading = StepRunner(lambda f: qt.QTimer.singleShot(1, f))
         self._hasCatalog = False
         self._subject: SceneResult | None = None  # of the sentence above the panels
         self.state.signals.connect("changed", self._onChanged)
+        self.state.signals.connect("closing", self._onStartClose)
         if isFromNewerVersion(self.state.node):
             self.tell(
                 _("The scene was saved by a newer MorseSegment; some settings are unknown."), None
@@ -89,6 +93,7 @@ class PanelSet:
     def close(self) -> None:
         """End the worker and listen to nothing any more."""
         self.exit()
+        self._loading.stop()
         self.input.close()
         self.run.close()
         self.verdict.close()
@@ -155,9 +160,24 @@ class PanelSet:
 
     def _onLoadFolder(self, folder: str) -> None:
         volume = slicer.mrmlScene.GetNodeByID(self.state.parameters.inputVolume)
-        shown = self._logic.showResultFolder(Path(folder), volume)
-        self._present(shown)
-        self.tell(_("Shown: {name}").format(name=Path(folder).name), None, shown)
+        name = Path(folder).name
+
+        def done(shown: SceneResult) -> None:
+            self._present(shown)
+            self.tell(_("Shown: {name}").format(name=name), None, shown)
+
+        def failed(error: Exception) -> None:
+            self.tell("", None)
+            showError(error)
+
+        self.tell(_("Loading {name}...").format(name=name), None)
+        steps = self._logic.showResultFolderInSteps(Path(folder), volume)
+        self._loading.start(steps, done, failed)
+
+    def _onStartClose(self) -> None:
+        if self._loading.isBusy:
+            self._loading.stop()
+            self.tell("", None)
 
 
 def _showError(failure: Failure) -> None:

@@ -127,7 +127,10 @@ class PointsPanel:
         count = self._filter.apply(criteria)
         self._review.setRows(self._filter.rows())
         self._lines.show(self._filter.worst(_LISTED))
-        self._ui.pointLabel.text = _("{count} points are shown.").format(count=count)
+        text = _("{count} points are shown.").format(count=count)
+        if count:
+            text += " " + _("Choose one to go there, and to accept or flag it.")
+        self._ui.pointLabel.text = text
 
     def _enable(self) -> None:
         ui, some = self._ui, bool(self._lines)

@@ -174,9 +174,13 @@ class RefinePanel:
 
     def _look(self, shown: SceneResult | None) -> None:
         """Let all panels show a result, which may be the same with other voxels and points."""
+        before = parameters = self._state.parameters
         if shown is not None and self._state.scene.GetNodeByID(shown.record) is not None:
-            self._state.set(replace(self._state.parameters, result=shown.record))
-        self._state.changed()
+            parameters = replace(before, result=shown.record)
+        if parameters != before:
+            self._state.set(parameters)  # which tells the panels; twice takes a tenth of a second
+        else:
+            self._state.changed()
 
     def _shown(self) -> SceneResult:
         shown = self._state.shown

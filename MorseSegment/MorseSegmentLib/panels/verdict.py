@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from MorseCore.errors import MorseError
 from MorseSegmentLib.logic.state import ModuleState
-from MorseSegmentLib.panels.widgets import connect
-from MorseSegmentLib.scene.places import findPlace, hasPlace
+from MorseSegmentLib.panels.widgets import connect, showError
+from MorseSegmentLib.scene.places import findPlaceInSteps, hasPlace
 from MorseSegmentLib.scene.record import ResultRecord, readRecord
+from MorseSegmentLib.scene.stepping import StepRunner
 from MorseSegmentLib.scene.views import aimCameras, showSlices
 from MorseSegmentLib.scene.watch import NodeWatch
 
@@ -40,8 +42,14 @@ class VerdictPanel:
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setColumnStretch(0, 1)
         self._watch = NodeWatch(self.refresh)  # a sequence's record is another in each frame
+        self._search = StepRunner(lambda f: qt.QTimer.singleShot(1, f))
         state.signals.connect("changed", self.refresh)
         self.refresh()
+
+    @property
+    def isSearching(self) -> bool:
+        """Whether a place is being looked for."""
+        return self._search.isBusy
 
     def refresh(self) -> None:
         """Show the verdict of the result that the panels show."""
@@ -51,6 +59,7 @@ class VerdictPanel:
         text = "" if node is None else node.GetText()
         if text == self._told:
             return
+        self._search.stop()
         self._told, record = text, None
         if shown is not None:
             try:
@@ -61,6 +70,7 @@ class VerdictPanel:
 
     def close(self) -> None:
         """Stop listening."""
+        self._search.stop()
         self._watch.look(None)
 
     def _show(self, record: ResultRecord | None) -> None:
@@ -104,13 +114,20 @@ class VerdictPanel:
         self._widgets.append(widget)
 
     def _onWhere(self, reason: Mapping[str, Any]) -> None:
-        scene, shown = self._state.scene, self._state.shown
-        place = None if shown is None else findPlace(scene, shown, reason)
+        shown = self._state.shown
+        if shown is None:
+            return
+        steps = findPlaceInSteps(self._state.scene, shown, reason)
+        self._search.start(steps, self._goTo, showError)
+        if self.isSearching:
+            slicer.util.showStatusMessage(_("Looking for the place..."), 3000)
+
+    def _goTo(self, place: np.ndarray | None) -> None:
         if place is None:
             slicer.util.showStatusMessage(_("This place is no longer in the masks."), 3000)
         else:
-            showSlices(scene, place.tolist())
-            aimCameras(scene, place)
+            showSlices(self._state.scene, place.tolist())
+            aimCameras(self._state.scene, place)
 
 
 def _lines() -> dict[str, str]:

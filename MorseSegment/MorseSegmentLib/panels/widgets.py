@@ -1,5 +1,6 @@
 """Widgets: connected so that a failing slot shows a message; and kept as the settings are."""
 
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from MorseSegmentLib.logic.state import ModuleState
 
 __all__ = [
     "NodeSelector", "blocked", "cell", "connect", "fillCombo", "placeNewBoxes", "setColumns",
+    "showError",
 ]  # fmt: skip
 
 _FITS = 12  # letters
@@ -31,6 +33,13 @@ def connect(widget: Any, signal: str, slot: Callable[..., None]) -> None:
 
     if not widget.connect(signal, receive):
         raise RuntimeError(f"{widget.objectName} has no signal {signal}")
+
+
+def showError(error: Exception) -> None:
+    """Show an error of work that went on in later turns, as that of a slot is shown."""
+    text = "{message}\n\n{error}".format(message=_("That did not work."), error=error)
+    detail = "".join(traceback.format_exception(error))
+    slicer.util.errorDisplay(text, detailedText=detail)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Refiner:
         self._surfaces = SurfaceQueue(scene, later)
         self._request: RefineRequest | None = None
         self.signals = Signals("progress", "refined", "takenBack", "failed")
-        self._undoing = StepRunner(later)
+        self._undoing, self._clearing = StepRunner(later), StepRunner(later, turn=0)
         self._tags = [
             scene.AddObserver(scene.StartCloseEvent, self._onStartClose),
             scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved),
@@ -169,6 +169,7 @@ class Refiner:
         self._forget()
         if self._request is not None:
             self._request.drop()
+        self._clearing.stop()
         self.signals.disconnectAll()
 
     def _forget(self) -> None:
@@ -200,7 +201,10 @@ class Refiner:
         )
         if record.input:
             needed[record.input] = f"The volume of '{record.name}'"
-        request = RefineRequest(self._scene, self._runner, self._later, apply=apply, needed=needed)
+        request = RefineRequest(
+            self._scene, self._runner, self._later,
+            apply=apply, needed=needed, clearing=self._clearing,
+        )  # fmt: skip
         request.signals.connect("ended", self._onEnded)
         for name in ("progress", "refined", "failed"):
             request.signals.connect(name, partial(self.signals.emit, name))

@@ -3,12 +3,13 @@
 import zlib
 from typing import Any
 
-import numpy as np
 import vtk
 
 from MorseCore.result import Segmentation
 from MorseCore.system.steps import finished
 from MorseSegmentLib.refine.undo import TakenBack, UndoStack
+from MorseSegmentLib.scene.cropping import slabs
+from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import SceneResult
 from MorseSegmentLib.scene.result import SceneWriter
@@ -62,21 +63,21 @@ class ResultReplacer:
         """
         writer = SceneWriter(self._scene)
         new = yield from writer.showInSteps(result, inputVolumeNode, name=name)
+        with NodeLedger(self._scene) as ledger:
+            ledger.onError(lambda: writer.remove(new))
+            made = yield from _contentInSteps(self._scene, new)
         visible = {}
         for nodeID in (shown.coarse, shown.refined, *shown.points):
             node = self._scene.GetNodeByID(nodeID)
             if node is not None and node.GetDisplayNode() is not None:
                 visible[nodeID] = node.GetDisplayNode().GetVisibility()
                 node.GetDisplayNode().SetVisibility(False)
-        made = _content(self._scene, new)
 
         def back() -> Steps[TakenBack]:
             note = ""
             isGone = self._scene.GetNodeByID(new.refined) is None
-            isUntouched = isGone or made == _content(self._scene, new)
-            yield
-            if isUntouched:
-                writer.remove(new)
+            if isGone or made == (yield from _contentInSteps(self._scene, new)):
+                yield from writer.removeInSteps(new)
             else:  # a person's work is in it
                 for nodeID in (new.coarse, new.refined, *new.points):
                     self._setVisibility(nodeID, visibility=False)
@@ -94,7 +95,7 @@ class ResultReplacer:
             node.GetDisplayNode().SetVisibility(visibility)
 
 
-def _content(scene: vtk.vtkObject, shown: SceneResult) -> list[Any]:
+def _contentInSteps(scene: vtk.vtkObject, shown: SceneResult) -> Steps[list[Any]]:
     """What a person can have worked on: the voxels of the masks, as a checksum, and the review."""
     found: list[Any] = []
     for nodeID in (shown.coarse, shown.refined):
@@ -107,10 +108,12 @@ def _content(scene: vtk.vtkObject, shown: SceneResult) -> list[Any]:
             image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
             if image is not None and not image.IsEmpty():
                 layers.setdefault(image, []).append((segmentID, value))
-        found += [
-            (members, image.GetExtent(), zlib.crc32(np.ascontiguousarray(voxelsOf(image))))
-            for image, members in layers.items()
-        ]
+        for image, members in layers.items():
+            voxels, checksum = voxelsOf(image), 0
+            for first, last in slabs(voxels.shape):
+                checksum = zlib.crc32(voxels[first:last], checksum)
+                yield
+            found.append((members, image.GetExtent(), checksum))
     table = scene.GetNodeByID(shown.pointTable)
     if table is not None:
         found.append(PointTable.read(table).reviews())

@@ -1,6 +1,5 @@
 """One request to the field of the last image, from sending to its answer or end. No Qt."""
 
-import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from MorseCore.errors import MorseError
 from MorseCore.service.protocol import Request
 from MorseCore.system.files import replace_patiently
 from MorseSegmentLib.scene.record import SceneResult
-from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps
+from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps, removed
 from MorseSegmentLib.worker.launch import CANCELLED, Failure
 from MorseSegmentLib.worker.runner import Task, WorkerRunner
 from MorseSegmentLib.worker.signals import Signals
@@ -33,6 +32,7 @@ class RefineRequest:
     :class:`~MorseSegmentLib.worker.launch.Failure`), or neither after :meth:`drop`.
 
     :param needed: nodes without which the answer makes no sense: what each is, by its ID.
+    :param clearing: removes the answer's files, which may outlast the request.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class RefineRequest:
         *,
         apply: Apply,
         needed: Mapping[str, str],
+        clearing: StepRunner,
     ) -> None:
         self._scene, self._runner, self._stepper = scene, runner, StepRunner(later)
-        self._apply, self._needed = apply, needed
+        self._apply, self._needed, self._clearing = apply, needed, clearing
         self.signals = Signals("progress", "ended", "refined", "failed")
         self._isOver = False
         self._task: Task | None = None
@@ -69,7 +70,8 @@ class RefineRequest:
     def cancel(self) -> None:
         """Stop it; ``failed`` follows as soon as the worker has stopped."""
         if self._folder is not None:
-            self.giveUp(CANCELLED)
+            if not self._stepper.isAtItsEnd:  # else the answer is in the scene already
+                self.giveUp(CANCELLED)
         elif self._task is not None:
             self._runner.cancel(self._task)
 
@@ -127,5 +129,5 @@ class RefineRequest:
         self._isOver = True
         self._stepper.stop()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._clearing.start(removed(self._folder), lambda _: None, lambda _: None)
         self.signals.emit("ended")

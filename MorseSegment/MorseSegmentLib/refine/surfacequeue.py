@@ -5,14 +5,15 @@ from collections.abc import Iterable
 import numpy as np
 import slicer
 import vtk
-from vtk.util import numpy_support
 
 from MorseSegmentLib.refine.layers import SURFACE
-from MorseSegmentLib.scene.segments import LABELS, boundingBox
-from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps, updated
+from MorseSegmentLib.scene.cropping import slabs
+from MorseSegmentLib.scene.masks import Box, boxesOf
+from MorseSegmentLib.scene.segments import LABELS, scalarsOf
+from MorseSegmentLib.scene.stepping import Later, StepRunner, Steps, imported, updated
 from MorseSegmentLib.scene.voxels import voxelsOf
 
-__all__ = ["SurfaceQueue", "surfaceInSteps"]
+__all__ = ["SurfaceQueue"]
 
 _RULE = slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule
 _UNUSUAL = (
@@ -36,7 +37,7 @@ class SurfaceQueue:
     """
 
     def __init__(self, scene: vtk.vtkObject, later: Later | None) -> None:
-        self._scene, self._stepper = scene, StepRunner(later)
+        self._scene, self._stepper = scene, StepRunner(later, turn=0)
         self._waiting: list[tuple[str, str]] = []
 
     @property
@@ -79,13 +80,14 @@ class SurfaceQueue:
         raise error
 
     def _work(self) -> Steps[None]:
+        boxes = _LayerBoxes()
         while self._waiting:
             nodeID, segmentID = self._waiting[0]
             node = self._scene.GetNodeByID(nodeID)
             segmentation = None if node is None else node.GetSegmentation()
             segment = None if segmentation is None else segmentation.GetSegment(segmentID)
             if segment is not None and segment.GetRepresentation(SURFACE) is not None:
-                surface = yield from surfaceInSteps(segmentation, segmentID)
+                surface = yield from _surfaceInSteps(segmentation, segment, boxes)
                 # Slicer drops the surface itself when a person edits the voxels.
                 if segment.GetRepresentation(SURFACE) is not None:
                     segment.AddRepresentation(SURFACE, surface)
@@ -95,10 +97,31 @@ class SurfaceQueue:
             yield
 
 
-def surfaceInSteps(segmentation: vtk.vtkObject, segmentID: str) -> Steps[vtk.vtkObject]:
+class _LayerBoxes:
+    """Where in its image a label lies; an image that several segments share is searched once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[vtk.vtkObject, int], dict[int, Box]] = {}
+
+    def find(self, segment: vtk.vtkObject) -> Steps[Box]:
+        """The box of a segment's voxels; of an empty one, the first voxel."""
+        image = segment.GetRepresentation(LABELS)
+        key = image, image.GetMTime()
+        if key not in self._known:
+            yield from imported("scipy.ndimage")
+            voxels, boxes = voxelsOf(image), {}
+            for first, last in slabs(voxels.shape):
+                boxesOf(voxels[first:last], first, boxes)
+                yield
+            self._known[key] = boxes
+        return self._known[key].get(segment.GetLabelValue(), (slice(0, 1),) * 3)
+
+
+def _surfaceInSteps(
+    segmentation: vtk.vtkObject, original: vtk.vtkObject, boxes: _LayerBoxes
+) -> Steps[vtk.vtkObject]:
     """The vtkPolyData that Slicer would make of a segment; it cannot be told to pause itself."""
-    segment = _cropped(segmentation.GetSegment(segmentID))
-    yield
+    segment = yield from _croppedInSteps(original, boxes)
     # Decimated or joint surfaces are a person's own choice: those are Slicer's, in one piece.
     if any(_number(segmentation, name) for name in _UNUSUAL):
         return _converted(segmentation, segment)
@@ -112,7 +135,7 @@ def surfaceInSteps(segmentation: vtk.vtkObject, segmentID: str) -> Steps[vtk.vtk
     smoothing = _number(segmentation, _RULE.GetSmoothingFactorParameterName())
     if smoothing > 0 and mesh.GetNumberOfPolys():
         mesh = yield from updated(_smoother(mesh, smoothing))
-    mesh = _inWorld(mesh, image)
+    mesh = yield from updated(_toWorld(mesh, image))
     if _number(segmentation, _RULE.GetComputeSurfaceNormalsParameterName()):
         normals = vtk.vtkPolyDataNormals()
         normals.SetInputData(mesh)
@@ -125,20 +148,24 @@ def _number(segmentation: vtk.vtkObject, parameter: str) -> float:
     return float(segmentation.GetConversionParameter(parameter) or 0)
 
 
-def _cropped(segment: vtk.vtkObject) -> vtk.vtkObject:
+def _croppedInSteps(segment: vtk.vtkObject, boxes: _LayerBoxes) -> Steps[vtk.vtkObject]:
     """A vtkSegment of the same voxels alone, as 0 and 1, with a margin of one voxel."""
     layer = segment.GetRepresentation(LABELS)
     image, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
     layer.GetImageToWorldMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
     if not layer.IsEmpty():
-        mask = voxelsOf(layer) == segment.GetLabelValue()
-        box, extent = boundingBox(mask), layer.GetExtent()
-        voxels = np.pad(mask[box], 1).astype(np.uint8)
+        box, extent = (yield from boxes.find(segment)), layer.GetExtent()
+        found = voxelsOf(layer)[box]
+        voxels = np.zeros([n + 2 for n in found.shape], np.uint8)
+        for first, last in slabs(found.shape):
+            inside = voxels[first + 1 : last + 1, 1:-1, 1:-1]
+            np.equal(found[first:last], segment.GetLabelValue(), out=inside.view(bool))
+            yield
         first = [extent[2 * axis] + box[2 - axis].start - 1 for axis in range(3)]
         last = [a + n - 1 for a, n in zip(first, voxels.shape[::-1], strict=True)]
         image.SetExtent(first[0], last[0], first[1], last[1], first[2], last[2])
-        image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels.ravel(), deep=True))
+        image.GetPointData().SetScalars(scalarsOf(voxels))
     copy = slicer.vtkSegment()
     copy.SetLabelValue(1)
     copy.AddRepresentation(LABELS, image)
@@ -175,12 +202,11 @@ def _smoother(mesh: vtk.vtkObject, factor: float) -> vtk.vtkObject:
     return smoother
 
 
-def _inWorld(mesh: vtk.vtkObject, image: vtk.vtkObject) -> vtk.vtkObject:
+def _toWorld(mesh: vtk.vtkObject, image: vtk.vtkObject) -> vtk.vtkObject:
     matrix, toWorld = vtk.vtkMatrix4x4(), vtk.vtkTransform()
     image.GetImageToWorldMatrix(matrix)
     toWorld.SetMatrix(matrix)
     mover = vtk.vtkTransformPolyDataFilter()
     mover.SetInputData(mesh)
     mover.SetTransform(toWorld)
-    mover.Update()
-    return mover.GetOutput()
+    return mover

@@ -1,14 +1,16 @@
 """The numbers of each structure, coarse and refined: from the report, from the masks, as a node."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import vtk
 
+from MorseCore.result import Structure
 from MorseSegmentLib.scene.masks import Masks, masksInSteps
 from MorseSegmentLib.scene.nodes import NodeLedger
 from MorseSegmentLib.scene.record import SceneResult, addExtra, extraIDs, readRecord
-from MorseSegmentLib.scene.stepping import imported
+from MorseSegmentLib.scene.stepping import imported, inThread
 
 __all__ = ["COLUMNS", "ChangeTable"]
 
@@ -58,19 +60,18 @@ class ChangeTable:
         :param masks: the masks as they are now, if they have been read already.
         """
         yield from imported(_COMPARISON)
-        from MorseCore.metrics.comparison import structure_change_steps
+        from MorseCore.metrics.comparison import structure_change
 
         structures = readRecord(self._scene, self._shown).structures
         if masks is None:
             masks = yield from masksInSteps(self._scene, self._shown)
+
+        def row(structure: Structure) -> dict[str, Any]:
+            before, after = masks.of(structure.value)
+            return structure_change(before, after, geometry=masks.geometry, structure=structure)
+
         for structure in structures:
-            coarse, refined = masks.of(structure.value)
-            yield None
-            yield (
-                yield from structure_change_steps(
-                    coarse, refined, geometry=masks.geometry, structure=structure
-                )
-            )
+            yield (yield from inThread(partial(row, structure)))
 
     def addNode(self, rows: Sequence[dict[str, Any]]) -> str:
         """Make a vtkMRMLTableNode of rows, or fill the one that is there; its ID."""

@@ -11,7 +11,7 @@ from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = ["Piece", "cropInSteps", "keepPoints", "slabs"]
 
-_SLAB = 1 << 20  # voxels looked at in one step, some ten milliseconds
+_SLAB = 1 << 19  # voxels looked at in one step, some milliseconds
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,11 +82,12 @@ def removeNodes(scene: vtk.vtkObject, nodeIDs: Iterable[str]) -> None:
 
 
 def letGoOfVoxels(node: vtk.vtkObject) -> None:
-    """Empty a segmentation, before it *or its item* is removed; other nodes are left alone.
+    """Empty a segmentation before it, *its item* or the scene goes; other nodes are left alone.
 
     Else Slicer erases segment by segment in the image they share: 0.2 s for eight structures of a
-    512 x 512 x 200 CT. In the application each segment has an item that goes with its
-    segmentation's, and Slicer then looks in vain for that: an error in its log for every segment.
+    512 x 512 x 200 CT, 0.4 s for the 32 of a head. In the application each segment has an item that
+    goes with its segmentation's, and Slicer then looks in vain for that: an error in its log for
+    every segment.
     """
     if not node.IsA("vtkMRMLSegmentationNode"):
         return

@@ -10,13 +10,14 @@ import vtk
 from MorseCore.geometry import Geometry
 from MorseCore.result import Structure
 from MorseSegmentLib.scene.geometry import toWorld
+from MorseSegmentLib.scene.masks import Masks, masksInSteps
 from MorseSegmentLib.scene.pointtable import PointTable
 from MorseSegmentLib.scene.record import ResultRecord, SceneResult, readRecord
-from MorseSegmentLib.scene.segments import boundingBox, referenceGeometry, segmentIDs
+from MorseSegmentLib.scene.stepping import Steps, inThread
 from MorseSegmentLib.scene.views import middleOf
-from MorseSegmentLib.scene.voxels import labelsOf, maskOf, middleVoxel
+from MorseSegmentLib.scene.voxels import middleVoxel
 
-__all__ = ["findPlace", "hasPlace"]
+__all__ = ["findPlaceInSteps", "hasPlace"]
 
 _OF_POINTS = ("agreement", "stability", "attention")
 _OF_VOXELS = ("stray", "holes", "contact")
@@ -29,21 +30,26 @@ def hasPlace(record: ResultRecord, reason: Mapping[str, Any]) -> bool:
     return reason["signal"] in placed and bool(_concerned(record, reason))
 
 
-def findPlace(
+def findPlaceInSteps(
     scene: vtk.vtkObject, shown: SceneResult, reason: Mapping[str, Any]
-) -> np.ndarray | None:
+) -> Steps[np.ndarray | None]:
     """Where a reason lies now, (3,) world RAS mm; None if it was removed or edited away.
 
     Disagreement and uncertainty lie at the most uncertain of the rendered points; in the structure
     where none was rendered.
 
     :param reason: of the report's verdict, one that :func:`hasPlace`.
-    :raises MorseError: if the record or the point table is gone.
+    :raises MorseError: if the record, a mask or the point table is gone.
     """
     record = readRecord(scene, shown)
     concerned, signal = _concerned(record, reason), reason["signal"]
     if signal in _OF_VOXELS:
-        return _inMask(scene, shown, record, concerned[0], signal)
+        masks = yield from masksInSteps(scene, shown)
+        index = yield from inThread(lambda: _inMask(masks, record.report, concerned[0], signal))
+        if index is None:
+            return None
+        place = masks.geometry.to_world(np.array([index[::-1]], np.float64))
+        return toWorld(scene.GetNodeByID(shown.refined), place)[0]
     if signal in _OF_POINTS:
         point = _mostUncertain(scene, shown, [structure.value for structure in concerned])
         if point is not None:
@@ -83,37 +89,40 @@ def _mostUncertain(
 
 
 def _inMask(
-    scene: vtk.vtkObject, shown: SceneResult, record: ResultRecord, structure: Structure,
-    signal: str,
-) -> np.ndarray | None:  # fmt: skip
-    """Where a structure is cut, has a hole or a piece apart: in the largest such place."""
-    node = scene.GetNodeByID(shown.refined)
-    segmentID = None if node is None else segmentIDs(node).get(structure.value)
-    if segmentID is None:
+    masks: Masks, report: Mapping[str, Any], structure: Structure, signal: str
+) -> np.ndarray | None:
+    """A voxel (K, J, I) where a structure is cut, has a hole or a piece apart: in the largest."""
+    box = masks.boxes.get(structure.value)
+    if box is None:
         return None
-    grid = referenceGeometry(node)
-    mask = maskOf(node, segmentID, grid)
-    box = boundingBox(mask)
-    start = [side.start for side in box]
+    labels, start = masks.refined[box], np.add(masks.start, [side.start for side in box])
+    mask = labels == structure.value
     if signal == "contact":
-        part = _cut(mask, *_segmentedBox(record.report, structure.side, grid))
+        part = _cut(
+            mask, *(end - start for end in _segmentedBox(report, structure.side, masks.geometry))
+        )
     elif signal == "stray":
-        part = _largestPiece(mask[box], rank=1)
+        part = _largestPiece(mask, rank=1)
     else:
-        stop = [side.stop for side in box]
-        part = _largestPiece(_holes(mask[box], labelsOf(node, grid.crop(start, stop))))
+        part = _largestPiece(_holes(mask, labels))
     voxel = None if part is None else middleVoxel(part)
-    if voxel is None:
-        return None
-    index = voxel if signal == "contact" else np.add(voxel, start)
-    return toWorld(node, grid.to_world(np.array([index[::-1]], np.float64)))[0]
+    return None if voxel is None else start + voxel
 
 
 def _holes(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Bool: background that the structure encloses.
+
+    Not SciPy's ``binary_fill_holes``, which keeps Python's lock: the window stood still for 0.4 s.
+    """
     from scipy import ndimage  # not at start: a module may cost 50 ms there
 
-    filled: np.ndarray = ndimage.binary_fill_holes(mask)
-    return filled & ~mask & (labels == 0)
+    pieces, count = ndimage.label(~mask)
+    isInside = np.arange(count + 1) > 0
+    for axis in range(3):
+        for face in (0, -1):
+            isInside[np.unique(pieces.take(face, axis))] = False
+    found: np.ndarray = isInside[pieces] & (labels == 0)
+    return found
 
 
 def _largestPiece(mask: np.ndarray, *, rank: int = 0) -> np.ndarray | None:
@@ -128,20 +137,23 @@ def _largestPiece(mask: np.ndarray, *, rank: int = 0) -> np.ndarray | None:
     return found
 
 
-def _cut(mask: np.ndarray, start: Sequence[int], stop: Sequence[int]) -> np.ndarray:
+def _cut(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     """Bool: the voxels on the face of a box that cuts most of them.
 
-    :param start: first voxel of the box, (K, J, I). :param stop: the one after its last.
+    :param start: first voxel of the box, (K, J, I); ``stop``: the one after its last. Both may lie
+        beyond the mask.
     """
     faces = [
-        (*[slice(None)] * axis, place)
+        (*[slice(None)] * axis, slice(place, place + 1))
         for axis in range(3)
         if stop[axis] - start[axis] > 1  # a single slice is no cut
         for place in (start[axis], stop[axis] - 1)
+        if 0 <= place < mask.shape[axis]
     ]
-    here = max(faces, key=lambda face: np.count_nonzero(mask[face]))
     cut = np.zeros_like(mask)
-    cut[here] = mask[here]
+    if faces:
+        here = max(faces, key=lambda face: np.count_nonzero(mask[face]))
+        cut[here] = mask[here]
     return cut
 
 

@@ -21,7 +21,12 @@ from MorseSegmentLib.scene.nodes import (
 from MorseSegmentLib.scene.palette import uncertaintyColors
 from MorseSegmentLib.scene.pointtable import addPointTable
 from MorseSegmentLib.scene.record import SceneResult, addRecord, extraIDs, recordNodes, removeExtra
-from MorseSegmentLib.scene.segments import addSegmentationInSteps, showAsFill, showAsOutline
+from MorseSegmentLib.scene.segments import (
+    addSegmentationInSteps,
+    scalarsOf,
+    showAsFill,
+    showAsOutline,
+)
 from MorseSegmentLib.scene.stepping import Steps
 
 __all__ = ["SceneWriter"]
@@ -123,14 +128,26 @@ class SceneWriter:
             return shown
 
     def remove(self, shown: SceneResult) -> None:
-        """Remove every node of a result, later ones included; those already gone are skipped."""
-        for nodeID in extraIDs(self._scene, shown):
-            removeExtra(self._scene, nodeID)
+        """Do :meth:`removeInSteps` at once."""
+        finished(self.removeInSteps(shown))
+
+    def removeInSteps(self, shown: SceneResult) -> Steps[None]:
+        """Remove every node of a result, later ones included, one after the other.
+
+        Those already gone are skipped. If the steps are closed, all go at once.
+        """
         hierarchy = hierarchyOf(self._scene)
-        if hierarchy is not None and shown.folder is not None:
-            nodes = [self._scene.GetNodeByID(nodeID) for nodeID in shown.nodeIDs()]
-            removeFolder(hierarchy, shown.folder, [node for node in nodes if node is not None])
-        removeNodes(self._scene, shown.nodeIDs())
+        # Sequences first, else they make their nodes anew; then the record, by which it is found.
+        nodeIDs = [*extraIDs(self._scene, shown), *shown.nodeIDs()]
+        try:
+            for nodeID in nodeIDs:
+                removeExtra(self._scene, nodeID)
+                yield
+        finally:
+            if hierarchy is not None and shown.folder is not None:
+                nodes = filter(None, map(self._scene.GetNodeByID, nodeIDs))
+                removeFolder(hierarchy, shown.folder, list(nodes))
+            removeNodes(self._scene, nodeIDs)
 
     @staticmethod
     def createSurface(segmentationNode: vtk.vtkObject) -> None:
@@ -186,7 +203,10 @@ def _addUncertainty(
     display = volume.GetDisplayNode()
     display.AutoWindowLevelOff()
     display.SetAndObserveColorNodeID(colors.GetID())
-    slicer.util.updateVolumeFromArray(volume, piece.values.astype(np.float32, copy=False))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.shape[::-1])
+    image.GetPointData().SetScalars(scalarsOf(piece.values.astype(np.float32, copy=False)))
+    volume.SetAndObserveImageData(image)
     display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetThreshold(_HIDDEN_BELOW, 1.0)
     display.SetApplyThreshold(True)

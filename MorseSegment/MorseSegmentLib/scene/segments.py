@@ -22,6 +22,7 @@ __all__ = [
     "boundingBox",
     "emptyImage",
     "referenceGeometry",
+    "scalarsOf",
     "segmentIDs",
     "showAsFill",
     "showAsOutline",
@@ -157,9 +158,16 @@ def _labelImage(labels: np.ndarray, geometry: Geometry, start: Sequence[int]) ->
         (a, a + n - 1) for a, n in zip(start, labels.shape, strict=True)
     )
     image.SetExtent(i0, i1, j0, j1, k0, k1)
-    voxels = np.ascontiguousarray(labels)
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(voxels.ravel(), deep=True))
+    image.GetPointData().SetScalars(scalarsOf(labels))
     return image
+
+
+def scalarsOf(voxels: np.ndarray) -> vtk.vtkObject:
+    """The scalars of an image, which keep the memory of ``voxels`` (K, J, I): nothing is copied.
+
+    A copy of a whole head at twice the resolution took 0.5 s.
+    """
+    return numpy_support.numpy_to_vtk(np.ascontiguousarray(voxels).ravel())
 
 
 def boundingBox(labels: np.ndarray) -> tuple[slice, slice, slice]:

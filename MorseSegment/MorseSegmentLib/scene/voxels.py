@@ -7,12 +7,11 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from MorseCore.errors import GeometryError
 from MorseCore.geometry import Geometry
 from MorseSegmentLib.scene.segments import boundingBox, emptyImage, segmentIDs
 
 __all__ = [
-    "Slices", "filledBox", "labelsOf", "maskOf", "middleVoxel", "overlapOf", "voxelsOf",
+    "Slices", "filledBox", "labelsOf", "middleVoxel", "overlapOf", "voxelsOf",
 ]  # fmt: skip
 
 _TOUCH = 1e-3  # voxels by which two lattices may differ and still be the same
@@ -43,28 +42,6 @@ def labelsOf(node: vtk.vtkObject, geometry: Geometry) -> np.ndarray:
         found = table[voxels]
         np.copyto(labels[here], found, where=found > 0)
     return labels
-
-
-def maskOf(node: vtk.vtkObject, segmentID: str, geometry: Geometry) -> np.ndarray:
-    """Bool: where a segment is.
-
-    :raises GeometryError: if the segment's voxels are not voxels of ``geometry``.
-    """
-    image = node.GetBinaryLabelmapInternalRepresentation(segmentID)
-    mask = np.zeros(geometry.shape, bool)
-    if image is None or image.IsEmpty():
-        return mask
-    overlap = overlapOf(image, geometry)
-    if overlap is None:
-        raise GeometryError(
-            f"The segment '{segmentID}' is on another grid than its segmentation; "
-            "a block cannot be written into it."
-        )
-    here, there = overlap
-    mask[here] = (
-        voxelsOf(image)[there] == node.GetSegmentation().GetSegment(segmentID).GetLabelValue()
-    )
-    return mask
 
 
 def filledBox(

@@ -5,9 +5,8 @@ import pytest
 
 from MorseCore.geometry import Geometry
 from MorseCore.metrics import surface
-from MorseCore.metrics.comparison import compare_masks, structure_change_steps
+from MorseCore.metrics.comparison import compare_masks, structure_change
 from MorseCore.result import Structure
-from MorseCore.system.steps import finished
 
 GRID = Geometry((9, 12, 14), np.diag([0.7, 1.1, 2.0, 1.0]))
 STRUCTURES = [Structure(n, f"S{n}", (1.0, 0.0, 0.0)) for n in (1, 2, 3)]
@@ -25,8 +24,7 @@ def test_a_structure_is_compared_as_in_the_whole_image(corner: tuple[int, int, i
     rows = compare_masks(coarse, refined, geometry=GRID, structures=STRUCTURES)
     for row, structure in zip(rows, STRUCTURES, strict=True):
         before, after = coarse == structure.value, refined == structure.value
-        whole = structure_change_steps(before, after, geometry=GRID, structure=structure)
-        assert row == finished(whole)
+        assert row == structure_change(before, after, geometry=GRID, structure=structure)
     assert rows[0]["removed_voxels"] == 8
     assert rows[1]["added_voxels"] == 2
     assert rows[2]["refined_ml"] == 0

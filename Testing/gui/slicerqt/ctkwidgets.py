@@ -43,7 +43,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         layout = self.layout()
         if self._collapsed or layout is None:
             return QtCore.QSize(100, 24)
-        return layout.sizeHint()
+        return layout.totalSizeHint()  # with the title
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """As the size hint."""
