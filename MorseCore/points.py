@@ -9,6 +9,7 @@ at (2i + 1)/n - 1 in (-1, 1), so every resolution of one image shares one coordi
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 __all__ = [
     "Axes",
+    "as_table",
     "centre_index",
     "coords_to_index",
     "gather_points",
@@ -27,6 +29,8 @@ __all__ = [
     "pick_coords",
     "pixel_axes",
     "sample_grid",
+    "sample_maps",
+    "sample_maps_on_grid",
     "sample_rows",
     "scatter_points",
     "to_rows",
@@ -150,17 +154,21 @@ def to_rows(features: Tensor) -> Tensor:
     """(B, C, *S) -> (B, N, C), contiguous, one row a pixel.
 
     Gathering 8192 x 256 features from rows took 8 ms where ``grid_sample`` on the channels-first
-    map took 278 ms (2 CPU threads): a point then reads one stretch of memory. Fields keep the rows,
-    so they have their gradient even if a sampler, which needs none, was the first to ask.
-
-    On a CPU the rows are float32 also under autocast: there the gradient of many points in one
-    pixel is added in the rows' own precision, and in bf16 the sum stops growing (4 % too small
-    for 128 points a pixel).
+    map took 278 ms (2 CPU threads): a point then reads one stretch of memory. Fields keep the
+    rows, so they have their gradient even if a sampler, which needs none, was the first to ask.
     """
     with torch.enable_grad():
-        rows = features.flatten(2).transpose(1, 2)
-        is_half = rows.device.type == "cpu" and rows.dtype in (torch.bfloat16, torch.float16)
-        return (rows.float() if is_half else rows).contiguous()
+        return as_table(features.flatten(2).transpose(1, 2))
+
+
+def as_table(rows: Tensor) -> Tensor:
+    """Rows (B, N, C) to be sampled, contiguous, on a CPU in float32 also under autocast.
+
+    There the gradient of many points in one pixel is added in the rows' own precision, and in bf16
+    the sum stops growing (4 % too small for 128 points a pixel).
+    """
+    is_half = rows.device.type == "cpu" and rows.dtype in (torch.bfloat16, torch.float16)
+    return (rows.float() if is_half else rows).contiguous()
 
 
 def sample_rows(
@@ -171,44 +179,124 @@ def sample_rows(
     Border padding makes sampling a coarse map at the pixel centres of a finer grid equal to
     up-sampling it there; zero padding would be wrong by O(1) at the border.
 
-    The corners of a cell are weighted and added by ``embedding_bag``, which stores none of them:
-    8192 points of a 3D map with 32 channels took 1.9 ms in place of 8.4, of a 2D one with 64
-    channels 0.9 in place of 8.8 (one thread); training, with the gradient, half the time.
-
     :param rows: (B, N, C) from :func:`to_rows`; B may be 1 for all.
     :param size: S, with product N.
     :param coords: (B, P, D).
     :param scale: (B, P) factors of the result.
     :return: (B, P, C).
     """
-    batch, num_points, _ = coords.shape
     index, weight = _corners(size, coords)
+    return _sum_rows(rows, index, weight if scale is None else weight * scale[:, None])
+
+
+def sample_maps(
+    rows: Tensor, sizes: Sequence[Sequence[int]], coords: Tensor, scales: Tensor
+) -> Tensor:
+    """sum_i s_i(p) v_i(p): maps v_i of one width, interpolated, weighted and added in one gather.
+
+    :param rows: (B, N, C), those of one map after those of another; B may be 1 for all.
+    :param sizes: S_i, array order; N is the sum of their products.
+    :param coords: (B, P, D).
+    :param scales: s_i, (B, P, I).
+    :return: (B, P, C).
+    """
+    found = [_corners(size, coords) for size in sizes]
+    return _sum_rows(rows, *_join([prod(size) for size in sizes], found, scales))
+
+
+def sample_maps_on_grid(
+    rows: Tensor, sizes: Sequence[Sequence[int]], axes: Axes, scales: Tensor
+) -> Tensor:
+    """:func:`sample_maps` at all points of a product grid, in row-major order: (B, P, C).
+
+    In 3D the first axis is a small matrix product, as in :func:`sample_grid`: of the remaining two
+    a point has half as many corners, which the gradient sorts (22 ms in place of 51).
+    """
+    known = len(axes) - 2  # axes that are as the grid has them when the rows are gathered
+    for n, axis in enumerate(axes[:known]):
+        maps = rows.split([prod(size) for size in sizes], dim=1)
+        pairs = zip(maps, sizes, strict=True)
+        rows = torch.cat([_resample(x, size, n, axis) for x, size in pairs], dim=1).to(rows.dtype)
+        sizes = [(*size[:n], len(axis), *size[n + 1 :]) for size in sizes]
+    found = [_grid_corners(size, axes, known=known) for size in sizes]
+    return _sum_rows(rows, *_join([prod(size) for size in sizes], found, scales))
+
+
+def _resample(rows: Tensor, size: Sequence[int], n: int, axis: Tensor) -> Tensor:
+    """The rows of a map, interpolated along its axis ``n``: (B, N, C) -> (B, N', C)."""
+    # As planes, so that the product is from the left and nothing is turned and copied.
+    planes = rows.reshape(-1, size[n], prod(size[n + 1 :]) * rows.shape[-1])
+    matrix = _interpolation_matrix(axis, size[n]).to(rows.dtype)
+    return torch.bmm(matrix.expand(len(planes), -1, -1), planes).view(len(rows), -1, rows.shape[-1])
+
+
+def _grid_corners(size: Sequence[int], axes: Axes, *, known: int) -> tuple[Tensor, Tensor]:
+    """As :func:`_corners`, of a product grid: (1, K, P) each, from the corners along each axis.
+
+    :param known: so many of the first axes are the map's own, where a point has one corner.
+    """
+    index = torch.zeros(1, 1, dtype=torch.long, device=axes[0].device)
+    weight = axes[0].new_ones(1, 1)
+    for n, (length, axis) in enumerate(zip(size, axes, strict=True)):
+        if n < known:
+            step, share = (
+                torch.arange(length, device=axis.device)[None],
+                torch.ones_like(axis)[None],
+            )
+        else:
+            step, share = (x[0] for x in _corners([length], axis[None, :, None]))  # (2, L)
+        index = (index[:, None, :, None] * length + step[:, None]).flatten(2).flatten(0, 1)
+        weight = (weight[:, None, :, None] * share[:, None]).flatten(2).flatten(0, 1)
+    return index[None], weight[None]
+
+
+def _join(
+    lengths: Sequence[int], found: Sequence[tuple[Tensor, Tensor]], scales: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Corners in several tables as corners in one that has them one after the other, weighted.
+
+    :param lengths: rows of each table.
+    :param found: index and weight (B, K, P) in each; B may be 1 for all.
+    :param scales: of each table, (B, P, I).
+    """
+    firsts = accumulate(lengths[:-1], initial=0)
+    shifted = [index + first for (index, _), first in zip(found, firsts, strict=True)]
+    weighted = [weight * scales[:, None, :, n] for n, (_, weight) in enumerate(found)]
+    return torch.cat(shifted, dim=1), torch.cat(weighted, dim=1)
+
+
+def _sum_rows(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """sum_k weight_k rows[index_k]: (B, N, C) and (B, K, P) each -> (B, P, C).
+
+    Of rows and indices B may be 1 for all. ``embedding_bag`` stores none of the K rows: 8192 points
+    of a 3D map with 32 channels took 1.9 ms in place of 8.4, of a 2D one with 64 channels 0.9 in
+    place of 8.8 (one thread); training, with the gradient, half the time.
+    """
+    batch, corners, count = weight.shape
     if rows.shape[0] > 1:
-        index = index + rows.shape[1] * torch.arange(batch, device=coords.device)[:, None, None]
-    if scale is not None:
-        weight = weight * scale[..., None]
+        index = index + rows.shape[1] * torch.arange(batch, device=index.device)[:, None, None]
     found = functional.embedding_bag(
-        index.flatten(0, 1), rows.flatten(0, 1), mode="sum",
-        per_sample_weights=weight.flatten(0, 1).to(rows.dtype),
+        index.expand(batch, -1, -1).transpose(1, 2).reshape(-1, corners), rows.flatten(0, 1),
+        mode="sum", per_sample_weights=weight.transpose(1, 2).reshape(-1, corners).to(rows.dtype),
     )  # fmt: skip
-    return found.view(batch, num_points, -1)
+    return found.view(batch, count, -1)
 
 
 def _corners(size: Sequence[int], coords: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat indices of the pixels around coordinates, and their weights: (B, P, 2^D) each."""
+    """Flat indices of the pixels around coordinates, and their weights: (B, 2^D, P) each."""
     first = coords.new_zeros(coords.shape[:-1], dtype=torch.long)
     offset = first.new_zeros(1)
-    weight = coords.new_ones(*coords.shape[:-1], 1)
+    weight = coords.new_ones(coords.shape[0], 1, coords.shape[1])
     for axis, n in enumerate(size):
         x = ((coords[..., len(size) - 1 - axis] + 1) * n - 1) / 2
         x = x.clamp(0, n - 1)
         low = x.floor().clamp(max=max(n - 2, 0))
-        fraction = (x - low)[..., None]
+        fraction = (x - low)[:, None]
         first = first * n + low.long()
         # An axis of one pixel has itself as neighbour, with weight 0.
         offset = torch.cat([offset * n, offset * n + min(1, n - 1)])
-        weight = torch.cat([weight * (1 - fraction), weight * fraction], dim=-1)
-    return first[..., None] + offset, weight
+        weight = torch.cat([weight * (1 - fraction), weight * fraction], dim=1)
+    return first[:, None] + offset[:, None], weight
 
 
 def centre_index(coords: Tensor, size: Sequence[int]) -> Tensor | None:

@@ -35,7 +35,9 @@ def measure_cost(
         cost of a renderer such as ``mise`` depends on the mask: measure it as ``dense``.
     """
     device = next(network.parameters()).device
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.addmm_: _flops_of_product_in_place}
+    )
     was_training = network.training
     network.eval()
     try:
@@ -46,3 +48,10 @@ def measure_cost(
         network.train(was_training)
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Cost(parameters, counter.get_total_flops() // 2)
+
+
+def _flops_of_product_in_place(
+    total: Sequence[int], left: Sequence[int], right: Sequence[int], **_: object
+) -> int:
+    """Of ``total += left @ right``, by shapes: torch's counter knows ``addmm`` but not this."""
+    return 2 * left[0] * left[1] * right[1]

@@ -15,6 +15,8 @@ from MorseCore.points import (
     margin,
     pixel_axes,
     sample_grid,
+    sample_maps,
+    sample_maps_on_grid,
     sample_rows,
     scatter_points,
     to_rows,
@@ -132,6 +134,30 @@ def test_sampled_features_can_be_weighted_and_have_their_gradients(size):
     assert torch.allclose(one[1], sample_rows(rows[:1], size, coords[1:], scale[1:])[0])
     inputs = [x.requires_grad_() for x in (rows, coords, scale)]
     assert torch.autograd.gradcheck(lambda a, b, c: sample_rows(a, size, b, c), inputs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_added_in_one_gather_are_the_sum_of_maps_sampled_one_by_one(size, batch):
+    generator = torch.Generator().manual_seed(4)
+    sizes = [size, [2 * n for n in size], [1] * len(size)]
+    maps = [torch.randn(batch, 3, *s, generator=generator, requires_grad=True) for s in sizes]
+    axes = [torch.linspace(-1.1, 0.8, n + 3) for n in size]  # some beyond the border
+    count = prod(n + 3 for n in size)
+    scales = torch.rand(batch, count, 3, generator=generator, requires_grad=True)
+    sampled = [sample_grid(x, axes).flatten(2).transpose(1, 2) for x in maps]
+    expected = sum(scales[..., n, None] * x for n, x in enumerate(sampled))
+    inputs = [*maps, scales]
+    wanted = torch.autograd.grad(expected.square().sum(), inputs)
+    rows = torch.cat([to_rows(x) for x in maps], dim=1)
+    coords = grid_coords(axes).expand(batch, -1, -1)
+    for found in (
+        sample_maps(rows, sizes, coords, scales), sample_maps_on_grid(rows, sizes, axes, scales)
+    ):  # fmt: skip
+        assert torch.allclose(found, expected, atol=1e-5)
+        gradients = torch.autograd.grad(found.square().sum(), inputs, retain_graph=True)
+        for one, other in zip(gradients, wanted, strict=True):
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_the_gradient_of_many_points_in_few_pixels_is_exact_under_bf16_too():

@@ -3,6 +3,7 @@
 ``B`` batch, ``E`` experts, ``W`` feature width, ``P`` points, ``*S`` space.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -16,10 +17,13 @@ from MorseCore.heads.parts.image_source import ImageFeatures, ImageSource, neede
 from MorseCore.heads.parts.pointwise import PointwiseMLP
 from MorseCore.points import (
     Axes,
+    as_table,
     centre_index,
     gather_points,
     pixel_axes,
     sample_grid,
+    sample_maps,
+    sample_maps_on_grid,
     sample_rows,
     to_rows,
 )
@@ -72,13 +76,18 @@ def mix_weights(gate: Tensor, mask: Tensor | None, *, routing: Routing, dim: int
     :param mask: (B, E) bool, or None for all experts.
     """
     if mask is None:
-        return gate.softmax(dim)
+        return _softmax(gate, dim)
     shape = [1] * gate.ndim
     shape[0], shape[dim] = mask.shape
     mask = mask.view(shape)
     if routing in ("renorm", "dense"):
-        return gate.masked_fill(~mask, float("-inf")).softmax(dim)
-    return gate.softmax(dim) * mask
+        return _softmax(gate.masked_fill(~mask, float("-inf")), dim)
+    return _softmax(gate, dim) * mask
+
+
+def _softmax(gate: Tensor, dim: int) -> Tensor:
+    """Across few experts; where they lie side by side torch takes ten times as long."""
+    return gate.movedim(dim, 0).contiguous().softmax(0).movedim(0, dim)
 
 
 class StochasticExperts(nn.Module):
@@ -161,12 +170,15 @@ class StochasticExperts(nn.Module):
         :param image_mask: (B,) bool, for which images it does; None for all.
         """
         levels = pyramid.levels[-len(self.experts) :]
-        fine = [tuple(level.shape[2:]) == pyramid.size for level in levels]
         grid = tuple(max(1, -(-n // self.gate_stride)) for n in pyramid.size)
-        values, inputs = [], []
-        for expert, level, is_fine in zip(self.experts, levels, fine, strict=True):
-            values.append(level if is_fine else expert.on_map(level))  # type: ignore[operator]
-            inputs.append(_gate_input(expert, level, values[-1], grid))  # type: ignore[arg-type]
+        rows, inputs = [], []
+        for expert, level in zip(self.experts, levels, strict=True):
+            assert isinstance(expert, PointwiseMLP)
+            value = None
+            if tuple(level.shape[2:]) != pyramid.size:
+                rows.append(expert.on_pixels(level))
+                value = rows[-1].transpose(1, 2).unflatten(2, level.shape[2:])
+            inputs.append(_gate_input(expert, level, value, grid))
         if mask is not None and self.routing != "released":
             # A dropped expert is not seen by the gate either; by the authors' it is.
             shape = (-1, 1, *[1] * len(grid))
@@ -174,7 +186,7 @@ class StochasticExperts(nn.Module):
         gate = self.gate(torch.cat(inputs, dim=1))
         seen = None if self.image is None else self.image.source(needed_image(image))
         return ExpertFeatures(
-            self, values, fine, gate, mask, pyramid.size, seen=seen, image_mask=image_mask
+            self, rows, levels, gate, mask, pyramid.size, seen=seen, image_mask=image_mask
         )
 
 
@@ -184,8 +196,8 @@ class ExpertFeatures:
     def __init__(
         self,
         module: StochasticExperts,
-        values: list[Tensor],
-        fine: list[bool],
+        rows: list[Tensor],
+        levels: Sequence[Tensor],
         gate: Tensor,
         mask: Tensor | None,
         size: tuple[int, ...],
@@ -193,7 +205,14 @@ class ExpertFeatures:
         seen: ImageFeatures | None = None,
         image_mask: Tensor | None = None,
     ) -> None:
-        self._module, self._values, self._fine = module, values, fine
+        """:param rows: what the experts say of the coarser maps, (B, N, W) each.
+        :param levels: all maps, coarse to fine; those without rows are at full resolution.
+        """
+        self._module = module
+        # One table for all, so that a point is one gather.
+        self._table = as_table(torch.cat(rows, dim=1)) if rows else None
+        self._sizes = [tuple(level.shape[2:]) for level in levels[: len(rows)]]
+        self._fine = levels[len(rows) :]
         self.gate, self.mask, self.size = gate, mask, size
         self.seen, self.image_mask = seen, image_mask
         self._rows: dict[int, Tensor] = {}
@@ -237,33 +256,31 @@ class ExpertFeatures:
     def _mix(self, coords: Tensor, gate: Tensor) -> Tensor:
         """sum_i W_i(p) F_i(p) over the pyramid's experts: (B, P, D), (B, P, E) -> (B, P, W)."""
         weights = self._weights(gate, dim=2)
-        mixed: Tensor | None = None
+        mixed, coarser = None, len(self._sizes)
+        if self._table is not None:
+            mixed = sample_maps(self._table, self._sizes, coords, weights[..., :coarser])
         pixels = self._pixels(coords)
-        for n, value in enumerate(self._values):
-            weight = weights[..., n]
-            if self._fine[n]:
-                feature = (
-                    gather_points(value, pixels) if pixels is not None
-                    else sample_rows(self._table(n, value), value.shape[2:], coords)
-                )  # fmt: skip
-                mixed = _add(mixed, weight[..., None], self._module.experts[n](feature))
-            else:  # weighted as it is sampled: no pass of its own over (B, P, W)
-                feature = sample_rows(self._table(n, value), value.shape[2:], coords, weight)
-                mixed = feature if mixed is None else mixed + feature
+        for n, level in enumerate(self._fine, start=coarser):
+            expert = self._module.experts[n]
+            feature = (
+                expert.on_pixels(gather_points(level, pixels).transpose(1, 2)) if pixels is not None  # type: ignore[operator]
+                else expert(sample_rows(self._rows_of(n, level), self.size, coords))
+            )  # fmt: skip
+            mixed = _add(mixed, weights[..., n, None], feature)
         assert mixed is not None  # there is at least one expert
         return mixed
 
     def on_grid(self, axes: Axes) -> Tensor:
-        """x_out on a product grid: (B, W, *lengths of the axes)."""
-        weights = self._weights(sample_grid(self.gate, axes), dim=1)
-        mixed: Tensor | None = None
-        for n, value in enumerate(self._values):
-            feature = sample_grid(value, axes)
-            if self._fine[n]:
-                feature = self._module.experts[n].on_map(feature)  # type: ignore[operator]
-            mixed = _add(mixed, weights[:, n : n + 1], feature)
-        assert mixed is not None  # there is at least one expert
-        return self._module.fuse.on_map(mixed)
+        """x_out on a product grid: (B, W, *lengths of the axes), the channels last in memory."""
+        weights = self._weights(sample_grid(self.gate, axes), dim=1).flatten(2).transpose(1, 2)
+        mixed, coarser = None, len(self._sizes)
+        if self._table is not None:
+            mixed = sample_maps_on_grid(self._table, self._sizes, axes, weights[..., :coarser])
+        for n, level in enumerate(self._fine, start=coarser):
+            feature = self._module.experts[n].on_pixels(sample_grid(level, axes))  # type: ignore[operator]
+            mixed = _add(mixed, weights[..., n, None], feature)
+        fused: Tensor = self._module.fuse(mixed)
+        return fused.transpose(1, 2).unflatten(2, [len(axis) for axis in axes])
 
     def weights(self, coords: Tensor) -> Tensor:
         """Mixture weights W_i of what is rendered: (B, P, D) -> (B, P, E).
@@ -278,16 +295,17 @@ class ExpertFeatures:
         return torch.cat([weights * (1 - own), own.to(weights.dtype)], dim=-1)
 
     def memory(self) -> int:
-        """Bytes of the maps: once as maps and once as rows for points, at most four a number.
+        """Bytes of the experts' rows, and of the other maps twice: as maps, and as rows for points.
 
         And of the image, where it is read at the points.
         """
-        maps = sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._values))
+        maps = sum(x.nbytes + 4 * x.numel() for x in (self.gate, *self._fine))
+        maps += 0 if self._table is None else self._table.nbytes
         return maps + (0 if self.seen is None else self.seen.memory())
 
     def _gate_at(self, coords: Tensor) -> Tensor:
         """The gate's logits: (B, P, D) -> (B, P, E)."""
-        return sample_rows(self._table(_GATE, self.gate), self.gate.shape[2:], coords)
+        return sample_rows(self._rows_of(_GATE, self.gate), self.gate.shape[2:], coords)
 
     def _weights(self, gate: Tensor, *, dim: int) -> Tensor:
         return mix_weights(gate, self.mask, routing=self._module.routing, dim=dim)
@@ -300,11 +318,11 @@ class ExpertFeatures:
         would have to be waited for.
         """
         is_shared = coords.shape[0] != self.batch  # one image for all
-        if self.device.type != "cpu" or not any(self._fine) or is_shared:
+        if self.device.type != "cpu" or not self._fine or is_shared:
             return None
         return centre_index(coords, self.size)
 
-    def _table(self, number: int, values: Tensor) -> Tensor:
+    def _rows_of(self, number: int, values: Tensor) -> Tensor:
         """The rows of a map, made when it is first sampled."""
         if number not in self._rows:
             self._rows[number] = to_rows(values)
@@ -340,12 +358,15 @@ def _gate(spatial_dims: int, *, experts: int, width: int, depth: int) -> nn.Sequ
 
 
 def _gate_input(
-    expert: PointwiseMLP, level: Tensor, value: Tensor, grid: tuple[int, ...]
+    expert: PointwiseMLP, level: Tensor, value: Tensor | None, grid: tuple[int, ...]
 ) -> Tensor:
-    """The expert's output at the gate's resolution: averaged before, or interpolated after it."""
+    """The expert's output at the gate's resolution: averaged before, or interpolated after it.
+
+    :param value: the output at the map's own, if that is known already.
+    """
     size = tuple(level.shape[2:])
     if size != grid and all(a >= b for a, b in zip(size, grid, strict=True)):
         return expert.on_map(functional.interpolate(level, size=grid, mode="area"))
-    if size == grid:
-        return value if value is not level else expert.on_map(level)
-    return sample_grid(value, pixel_axes(grid, device=level.device))
+    return sample_grid(
+        expert.on_map(level) if value is None else value, pixel_axes(grid, device=level.device)
+    )

@@ -59,7 +59,7 @@ class FourierEncoding(nn.Module):
         # In half precision neighbouring positions would have one code: 8 bits tell 256 from one
         # another, and the phase runs through several turns.
         with torch.autocast(coords.device.type, enabled=False):
-            phase = 2 * math.pi * (coords.float() @ self.frequencies.float())
+            phase = coords.float() @ (2 * math.pi * self.frequencies.float())
         return [phase.sin(), phase.cos()]
 
 

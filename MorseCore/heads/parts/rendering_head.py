@@ -1,10 +1,10 @@
 """The rendering head: a point MLP on position, feature and coarse logits (MORSE §2, IAR)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from MorseCore.heads.parts.fourier import FourierEncoding
+from MorseCore.heads.parts.pointwise import linear_of_parts
 
 __all__ = ["RenderingHead"]
 
@@ -37,7 +37,7 @@ class RenderingHead(nn.Module):
         self.reinject, self.residual = reinject, residual
         extra = num_classes if reinject else 0
         inputs = (encoding.channels if encoding else 0) + features + num_classes
-        layers = []
+        layers: list[nn.Linear] = []
         for _ in range(3):
             layers.append(nn.Linear(inputs, width))
             inputs = width + extra
@@ -49,10 +49,9 @@ class RenderingHead(nn.Module):
     def forward(self, coords: Tensor, features: Tensor, coarse: Tensor) -> Tensor:
         """(B, P, D), (B, P, W), (B, P, C) -> rendered logits (B, P, C)."""
         position = [] if self.encoding is None else self.encoding.parts(coords)
-        x = torch.cat([*(part.to(features.dtype) for part in position), features, coarse], dim=-1)
+        beside = [coarse] if self.reinject else []
+        parts = [*position, features, coarse]
         for layer in self.hidden:
-            x = functional.relu(layer(x), inplace=True)
-            if self.reinject:
-                x = torch.cat([x, coarse], dim=-1)
-        logits: Tensor = self.predict(x)
+            parts = [functional.relu(linear_of_parts(layer, parts), inplace=True), *beside]
+        logits = linear_of_parts(self.predict, parts)
         return coarse + logits if self.residual else logits

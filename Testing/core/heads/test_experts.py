@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from MorseCore.heads import HEADS
 from MorseCore.heads.parts.experts import ExpertFeatures, draw_expert_mask, mix_weights
@@ -89,26 +90,41 @@ def test_a_new_gate_gives_every_expert_the_same_weight():
     )
 
 
-def test_the_mixture_is_the_weighted_sum_of_expert_outputs_sampled_at_the_point():
-    # x_out by its definition, written out for one point: up-sample, weigh, add, fuse.
-    network, image = make_network("unet", dims=2), make_image(2, batch=1)
+@pytest.mark.parametrize(("dims", "stride"), [(2, 1), (2, 2), (3, 1), (3, 2)])
+def test_the_mixture_is_the_weighted_sum_of_expert_outputs_sampled_at_the_point(dims, stride):
+    # x_out by its definition, written out: up-sample each expert's map, weigh, add, fuse.
+    network, image = make_network("unet", dims=dims), make_image(dims)
     module, pyramid = network.head.experts, network.backbone(image)
-    features = module(pyramid, None)
-    size = pyramid.size
-    weights = torch.nn.functional.interpolate(
-        features.gate, size=size, mode="bilinear", align_corners=False
-    ).softmax(1)
+    mask = torch.tensor([[True, False, True], [True, True, True]])
+    features = module(pyramid, mask)
+    axes = [axis[stride // 2 :: stride] for axis in network(image).pixels()]
+    mode = "bilinear" if dims == 2 else "trilinear"
+
+    def everywhere(values):
+        whole = functional.interpolate(values, size=pyramid.size, mode=mode, align_corners=False)
+        return whole[(..., *[slice(stride // 2, None, stride)] * dims)]
+
+    gate = everywhere(features.gate).masked_fill(~mask.view(2, 3, *[1] * dims), float("-inf"))
+    weights = gate.softmax(1)
     mixed = sum(
-        weights[:, n : n + 1]
-        * torch.nn.functional.interpolate(
-            expert.on_map(level), size=size, mode="bilinear", align_corners=False
-        )
+        weights[:, n : n + 1] * everywhere(expert.on_map(level))
         for n, (expert, level) in enumerate(zip(module.experts, pyramid.levels, strict=True))
     )
     expected = module.fuse(mixed.flatten(2).transpose(1, 2))
-    axes = network(image).pixels()
-    assert torch.allclose(features(grid_coords(axes)), expected, atol=1e-5)
-    assert torch.allclose(features.on_grid(axes).flatten(2).transpose(1, 2), expected, atol=1e-5)
+    on_grid = features.on_grid(axes).flatten(2).transpose(1, 2)
+    at_points = features(grid_coords(axes).expand(2, -1, -1))
+    wanted = gradients(expected, network)
+    for found in (on_grid, at_points):
+        assert torch.allclose(found, expected, atol=1e-5)
+        for one, other in zip(gradients(found, network), wanted, strict=True):
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def gradients(found, network):
+    parameters = [*network.backbone.parameters(), *network.head.experts.parameters()]
+    return torch.autograd.grad(
+        found.square().sum(), parameters, retain_graph=True, materialize_grads=True
+    )
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -123,8 +139,8 @@ def test_pixels_are_read_from_the_finest_map_as_points_are_sampled_from_its_rows
         found = features(coords)
         found.square().sum().backward()
         gradient = torch.cat([p.grad.flatten() for p in network.backbone.parameters()])
-        fine = [n for n, x in enumerate(features._values) if x.shape[2:] == features.size]
-        return found.detach(), gradient, set(fine) & set(features._rows)
+        finest = len(network.backbone.spec.channels) - 1
+        return found.detach(), gradient, finest in features._rows
 
     *read, copied = ask(pixels)
     assert not copied

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from MorseCore.config import decode
+from MorseCore.heads.parts.pointwise import linear_of_parts
 from MorseCore.metrics.cost import measure_cost
 from MorseCore.network import NetworkConfig
 
@@ -13,6 +14,16 @@ def test_a_convolution_costs_what_one_counts_by_hand() -> None:
     cost = measure_cost(network, network, size=(8, 10))
     assert cost.parameters == 4 * 9 + 4
     assert cost.macs == 4 * 9 * 8 * 10
+
+
+def test_a_layer_on_parts_costs_what_it_does_on_what_they_are_joined_to() -> None:
+    layer, size = nn.Linear(8, 4), (5, 2)
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        points = image.flatten(1)[..., None].expand(-1, -1, 8)  # (1, 10, 8)
+        return linear_of_parts(layer, points.split([5, 2, 1], dim=-1))
+
+    assert measure_cost(layer, run, size=size).macs == 10 * 8 * 4
 
 
 def test_a_network_is_left_as_it_was() -> None:
