@@ -71,7 +71,7 @@ def ask_again(
 ) -> Passes | None:
     """The coarse pass of the mirror image, and four more; None if none is to be made.
 
-    :param image: (K, J, I) float32, upright: I runs from left to right.
+    :param image: (K, J, I) float32, or (C, K, J, I), upright: I runs from left to right.
     :param labels: (K, J, I), the coarse map of it.
     :param is_full: make the four: gamma up and down, half a voxel to and fro.
     :raises Cancelled: if the monitor wants to stop.
@@ -86,7 +86,7 @@ def ask_again(
     if not is_full:
         return Passes(agreement)
     found = [] if agreement is None else [agreement]
-    whole = image[tuple(slice(None) for _ in range(3))]
+    whole = image[...]
     for gamma in (_GAMMA, 1 / _GAMMA):
         other = label_coarsely(network, _with_gamma(whole, gamma), info, monitor=monitor)
         found.append(dice_of_classes(labels, other, count))
@@ -102,7 +102,8 @@ def ask_again(
 
 
 def _with_gamma(image: Tensor, gamma: float) -> Tensor:
-    low, high = image.min(), image.max()
+    space = (-3, -2, -1)  # each channel by its own range
+    low, high = image.amin(space, keepdim=True), image.amax(space, keepdim=True)
     return ((image - low) / (high - low).clamp_min(1e-6)) ** gamma * (high - low) + low
 
 
@@ -114,7 +115,7 @@ def _half_a_voxel(image: Tensor, info: ModelInfo) -> tuple[Tensor, Tensor]:
     moved = []
     for is_behind in (False, True):
         other = image
-        for axis in range(3 - info.preparation.spatial_dims, 3):
+        for axis in range(-info.preparation.spatial_dims, 0):
             n = other.shape[axis]
             edge = other.narrow(axis, n - 1 if is_behind else 0, 1)
             rest = other.narrow(axis, 1 if is_behind else 0, n - 1)

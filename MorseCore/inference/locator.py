@@ -76,7 +76,7 @@ def label_coarsely(
 ) -> np.ndarray:
     """The most probable class of every voxel, without rendering: (K, J, I) int16.
 
-    :param image: (K, J, I) float32, normalised.
+    :param image: (K, J, I) float32, normalised, or (C, K, J, I).
     :param overlap: of the windows; None: the model's.
     :raises Cancelled: if the monitor wants to stop.
     """
@@ -151,8 +151,8 @@ class _Mirrored:
     def __init__(self, image: Crops) -> None:
         self._image, self.shape = image, image.shape
 
-    def __getitem__(self, where: int | slice | tuple[slice, ...]) -> Tensor:
-        if isinstance(where, tuple) and len(where) == len(self.shape):
+    def __getitem__(self, where: Any) -> Tensor:
+        if isinstance(where, tuple) and (where[0] is ... or len(where) == len(self.shape)):
             start, stop, _ = where[-1].indices(self.shape[-1])
             where = (*where[:-1], slice(self.shape[-1] - stop, self.shape[-1] - start))
         part: Tensor = self._image[where]
@@ -170,7 +170,7 @@ def mirror_dice(
 ) -> np.ndarray:
     """Dice of each structure between a coarse map and that of the mirror image.
 
-    :param image: (K, J, I) float32, upright: I runs from left to right.
+    :param image: (K, J, I) float32, or (C, K, J, I), upright: I runs from left to right.
     :param labels: (K, J, I), what the network says of it.
     :param swapped: (C,), what each label becomes in the mirror.
     :return: (C - 1,), 0 to 1; NaN where neither pass finds the structure.

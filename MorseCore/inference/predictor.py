@@ -14,7 +14,7 @@ from torch import Tensor
 from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
-from MorseCore.images.lazy import LazyImage
+from MorseCore.images.lazy import LazyChannels, LazyImage
 from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
@@ -40,7 +40,7 @@ from MorseCore.inference.options import (
     ShouldStop,
     StageProgress,
 )
-from MorseCore.inference.report import report_segmentation, warn_about_scan
+from MorseCore.inference.report import check_channels, report_segmentation, warn_about_scan
 from MorseCore.inference.sliding_window import KeptFields, predict_slabs
 from MorseCore.result import Segmentation, brain_values
 from MorseCore.store.model_folder import load_network, read_model
@@ -79,7 +79,7 @@ class _Scan:
     part: Volume
     """What of it is segmented."""
     image: Crops
-    """(K, J, I) float32 on the model's grid, normalised."""
+    """(K, J, I) float32 on the model's grid, normalised; (C, K, J, I) of several channels."""
     place: Placement
     warnings: list[str]
     """Sentences about it, for the report."""
@@ -221,7 +221,7 @@ class VolumePredictor:
             keep_one_piece([labels], grid)
             volumes = volumes_of(labels, grid, structures)
             brain = {**measure_brain(labels, volumes, structures), "by": self.info.name}
-        image = scan.image[tuple(slice(None) for _ in range(3))].numpy()
+        image = scan.image[...].numpy()
         return CoarseMap(labels, grid, image, agreement, brain), scan.warnings
 
     def _focused(
@@ -313,9 +313,13 @@ class VolumePredictor:
     def _prepare(self, volume: Volume, options: PredictOptions) -> _Scan:
         """Check a scan, cut the region out and bring it to the model's grid."""
         accepted, preparation = Acceptance(options.accept), self.info.preparation
-        notes = check_is_intensity_image(volume, accepted)
+        check_channels(volume, self.info)
         part, start = cut_region(volume, options.roi)
-        notes += check_values(part, preparation, accepted, is_region=options.roi is not None)
+        notes, is_region = [], options.roi is not None
+        for whole in volume.channels:
+            notes += check_is_intensity_image(whole, accepted)
+        for channel, own in zip(part.channels, preparation.by_channel(), strict=True):
+            notes += check_values(channel, own, accepted, is_region=is_region)
         notes += check_spacing(part, preparation, accepted)
         source, grid = model_grid(
             part.geometry, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
@@ -324,7 +328,9 @@ class VolumePredictor:
             grid, part.geometry, volume.geometry, start,
             preparation.spatial_dims, scale=options.scale,
         )  # fmt: skip
-        copied = 0 if grid is source else 4 * (prod(source.shape) + prod(grid.shape))
+        copied = 0
+        if grid is not source:
+            copied = 4 * (prod(source.shape) + preparation.in_channels * prod(grid.shape))
         notes += check_memory(copied + self._held_bytes(place), accepted)
         notes += warn_about_scan(part, self.info)
         image = self._image(part, place, is_copied=grid is not source)
@@ -342,8 +348,11 @@ class VolumePredictor:
         if is_copied:
             return torch.from_numpy(prepare_scan(part, preparation)[0])
         axes = canonical_axes(part.geometry, spatial_dims=place.spatial_dims)
-        intensity = measure_intensity(part.array, preparation)
-        return LazyImage(axes.apply(part.array), intensity)
+        images = [
+            LazyImage(axes.apply(channel.array), measure_intensity(channel.array, own))
+            for channel, own in zip(part.channels, preparation.by_channel(), strict=True)
+        ]
+        return images[0] if len(images) == 1 else LazyChannels(images)
 
     def _held_bytes(self, place: Placement) -> int:
         """What a run holds at least: maps. What a window takes on the way is not known before."""
@@ -420,5 +429,7 @@ def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int,
     if roi is None:
         return volume, (0, 0, 0)
     start, stop = roi_to_box(roi, volume.geometry)
-    array = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    return replace(volume, array=array, geometry=volume.geometry.crop(start, stop)), start
+    where = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    geometry = volume.geometry.crop(start, stop)
+    first, *others = (replace(c, array=c.array[where], geometry=geometry) for c in volume.channels)
+    return replace(first, others=tuple(others)), start

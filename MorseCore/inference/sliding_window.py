@@ -65,7 +65,8 @@ def predict_slabs(
     Rows that no further window touches are given out and forgotten, so memory grows neither with
     the number of windows nor with K. A 2D network goes slice by slice.
 
-    :param volume: (K, J, I) float32, normalised; a tensor, or :class:`LazyImage`.
+    :param volume: (K, J, I) float32, normalised, or (C, K, J, I); a tensor, or
+        :class:`LazyImage`.
     :param rolling: give out rows as they are done; otherwise a 3D network's answer is one part.
     :param keep: collects the fields, so that they can be asked again; one window at a time then.
     :param monitor: checked before each batch of windows, told after it.
@@ -74,8 +75,8 @@ def predict_slabs(
     :raises Cancelled: if the monitor wants to stop.
     """
     is_flat = len(settings.window) == 2
-    layers = (volume[n] for n in range(volume.shape[0])) if is_flat else [volume]
-    count = volume.shape[0] if is_flat else 1
+    count = volume.shape[-3] if is_flat else 1
+    layers = (volume[..., n, :, :] for n in range(count)) if is_flat else [volume]
     for n, layer in enumerate(layers):
         parts = _slabs_of_layer(
             network, layer, settings, rolling=rolling and not is_flat,
@@ -94,9 +95,10 @@ def _slabs_of_layer(
     keep: Callable[[tuple[int, ...], Field], None] | None,
     monitor: RunMonitor,
 ) -> Iterator[GridPrediction]:
-    """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I)."""
+    """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I), or (C, …)."""
     window, device = settings.window, next(network.parameters()).device
-    box, starts = lay_windows(layer.shape, window, overlap=settings.windows.overlap)
+    size = layer.shape[-len(window) :]
+    box, starts = lay_windows(size, window, overlap=settings.windows.overlap)
     blender = WindowBlender(
         window, box, scale=settings.scale, temperature=settings.temperature, rolling=rolling
     )
@@ -106,14 +108,15 @@ def _slabs_of_layer(
         if rolling and (part := blender.finished(batch[0][0])) is not None:
             yield part
         begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
-        crops = torch.stack([crop_window(layer, begin, window)[None] for begin in begins])
+        cut = [crop_window(layer, begin, window).reshape(-1, *window) for begin in begins]
+        crops = torch.stack(cut)  # (B, C, *window)
         places = torch.stack([window_to_source(box, s, window) for s in batch])
         with autocast(device, settings.precision):
             field = network(crops.to(device), to_source=places.to(device))
             blender.add(field, batch, settings.renderer)
         if keep is not None:
             keep(begins[0], field)
-        del field, crops  # before the next pass, whose peak they would raise
+        del field, crops, cut  # before the next pass, whose peak they would raise
         done += len(batch)
         monitor.tell(done / len(starts))
     yield blender.result()

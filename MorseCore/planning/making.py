@@ -90,8 +90,9 @@ def make_plan(
     parts = {case.name: parts_of(case) for case in bar(found.cases, "names")}
     matching = match_names(found.cases, parts, names=wishes.names, unannotated=wishes.unannotated)
     fingerprint = measure_cases(
-        found.cases, matching, modality=found.modality, shown=lambda cases: bar(cases, "measuring")
-    )
+        found.cases, matching, modality=found.modality, channels=found.channels,
+        shown=lambda cases: bar(cases, "measuring"),
+    )  # fmt: skip
     device = _said(overrides, "device", "auto")
     world = join_world(device)
     draft, candidates = draft_training(
@@ -110,7 +111,7 @@ def make_plan(
         tuple(doubts_about(found.cases, matching, fingerprint)), (*found.notes, *matching.notes),
         draft.axes, draft.training, draft.why, (), _structures(matching),
         _priority(matching, fingerprint, wishes), fingerprint.summary(),
-        tuple(_planned(case, matching, folds[case.name]) for case in found.cases),
+        tuple(_planned(case, matching, folds[case.name]) for case in found.cases), found.channels,
     )  # fmt: skip
     plan = with_overrides(plan, overrides)
     return fit_to_hours(plan, candidates, overrides, fingerprint, world, bar)
@@ -128,7 +129,8 @@ def _planned(case: FoundCase, matching: Matching, fold: int | None) -> PlanCase:
         for s in matching.structures if s.value in matching.parts[case.name]
     }  # fmt: skip
     labels = tuple(str(label.path.resolve()) for label in case.labels)
-    return PlanCase(case.name, str(case.image.resolve()), labels, where, case.subject, fold)
+    first, *others = (str(path.resolve()) for path in case.images)
+    return PlanCase(case.name, first, labels, where, case.subject, fold, tuple(others))
 
 
 def plan_for_training(
