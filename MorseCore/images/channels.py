@@ -15,6 +15,7 @@ import torch
 from MorseCore.errors import ImageError
 from MorseCore.images.grids import inside_source, resample
 from MorseCore.images.imageio import ReadOptions, Volume, read_volume
+from MorseCore.images.names import channel_number, name_without_suffix
 from MorseCore.images.severalvolumes import count_volumes
 
 __all__ = ["join_channels", "read_channel", "read_channels"]
@@ -46,9 +47,12 @@ def read_channel(paths: Sequence[Path], number: int, options: ReadOptions | None
     count = 1 if path.is_dir() else count_volumes(path)
     if count != len(paths):
         holds = "one volume" if count == 1 else f"{count} volumes"
+        case, channel = channel_number(name_without_suffix(path.name))
+        way_out = "files of one channel each are called CASE_0000, CASE_0001 …"
+        if channel:
+            way_out = f"the first channel, {case}_0000, is missing beside it"
         raise ImageError(
-            f"{path.name} holds {holds}, and {len(paths)} channels are expected; files of one "
-            "channel each are called CASE_0000, CASE_0001 …."
+            f"{path.name} holds {holds}, and {len(paths)} channels are expected; {way_out}."
         )
     return volume
 

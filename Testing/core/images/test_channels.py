@@ -51,6 +51,13 @@ def test_one_image_is_not_taken_for_two(tmp_path: Path):
         read_channels((path, path))
 
 
+def test_a_channel_without_the_first_one_says_which_is_missing(tmp_path: Path):
+    first = write_channels(tmp_path, 0)
+    first.unlink()
+    with pytest.raises(ImageError, match="the first channel, case_0000, is missing beside it"):
+        read_channels(channel_paths(tmp_path / "case_0001.nii.gz", 2))
+
+
 def test_a_channel_on_another_grid_is_brought_to_the_first_ones_and_that_is_said():
     ramp = np.broadcast_to(np.arange(10.0, dtype=np.float32), (10, 10, 10)).copy()
     fine = Volume(np.zeros((20,) * 3, np.float32), grid(1.0, 20), "a_0000.nii.gz")

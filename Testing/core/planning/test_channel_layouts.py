@@ -11,7 +11,11 @@ from channel_data import NAMES, grid, two_channels, write_channels, write_raw
 from MorseCore.errors import DatasetError
 from MorseCore.images.imageio import write_labels, write_volume
 from MorseCore.images.preparation import ChannelIntensity, Preparation
+from MorseCore.planning.doubts import doubts_about
 from MorseCore.planning.layouts import FoundData, find_cases
+from MorseCore.planning.measures import measure_cases
+from MorseCore.planning.names import match_names, parts_of
+from MorseCore.planning.rules import draft_training
 from MorseCore.training.dataset import open_dataset, prepare_case
 
 
@@ -151,6 +155,30 @@ def test_a_constant_channel_is_named(raw: Path):
     with pytest.raises(DatasetError, match=r"image 'case0_0001\.nii\.gz' has one value"):
         prepare_case(case, Preparation((8, 8, 8), channels=(ChannelIntensity(),) * 2),
                      num_classes=3)  # fmt: skip
+
+
+def test_each_channel_is_scaled_by_what_it_is_called(raw: Path):
+    described = json.loads((raw / "dataset.json").read_text("utf-8"))
+    described["channel_names"] = {"0": "CT", "1": "PET"}
+    (raw / "dataset.json").write_text(json.dumps(described), "utf-8")
+    small, (k, j, i) = grid(4.0, 10), (slice(None, None, 2),) * 3
+    write_volume(raw / "imagesTr" / "case1_0001.nii.gz", two_channels(1)[1][k, j, i], small)
+    found = find_cases(raw)
+    parts = {case.name: parts_of(case) for case in found.cases}
+    matching = match_names(found.cases, parts, names={}, unannotated={})
+    fingerprint = measure_cases(found.cases, matching, modality="", channels=found.channels,
+                                shown=lambda cases: cases)  # fmt: skip
+    draft, _ = draft_training(found, matching, fingerprint, name="x", on_gpu=False)
+    rules = draft.training["preparation"]["channels"]
+    assert rules["PET"] == {"normalisation": "zscore"}
+    low, high = rules["CT"]["intensity_range"]
+    assert rules["CT"]["normalisation"] == "range"
+    assert 60 < low < 110 < 170 < high < 220  # of both lumps, of which one is bright here
+    assert draft.why["preparation.channels.CT"].startswith("CT values mean the same")
+    assert fingerprint.modality == "any"
+    assert (
+        "The channel 'PET' of 'case1' lies on another grid than 'CT': it is brought to that grid."
+    ) in doubts_about(found.cases, matching, fingerprint)
 
 
 def test_slices_are_learned_with_all_their_channels(raw: Path):
