@@ -21,7 +21,9 @@ import SimpleITK
 
 from MorseCore.errors import ImageError, MorseError
 from MorseCore.geometry import Geometry
+from MorseCore.images.channels import join_channels, read_channels
 from MorseCore.images.imageio import ReadOptions, Volume, read_volume, volume_from_itk
+from MorseCore.images.names import channel_paths
 from MorseCore.images.roi import Roi, parse_roi
 from MorseCore.inference.files import MaskFormat, write_result
 from MorseCore.inference.options import PredictOptions, Verdict
@@ -38,6 +40,8 @@ __all__ = ["Predictor", "Result", "evaluate", "read_image", "segment"]
 
 Image = str | PathLike[str] | Volume | SimpleITK.Image | np.ndarray
 """A path, what :func:`read_image` gives, an image of SimpleITK's, or an array (K, J, I)."""
+Channels = list[Image] | tuple[Image, ...]
+"""The images of a case, in the order of the model's channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +183,7 @@ class Predictor:
 
     def segment(
         self,
-        image: Image,
+        image: Image | Channels,
         *,
         roi: Roi | str | None = None,
         points: int | None = None,
@@ -206,6 +210,7 @@ class Predictor:
         scan = _as_volume(
             image, spacing=spacing, origin=origin, direction=direction,
             choice=ReadOptions(series, volume, Acceptance(accept)),
+            channels=self.info.network.in_channels,
         )  # fmt: skip
         options = PredictOptions(
             roi=_box(roi), points=points, passes=passes, scale=scale, accept=tuple(accept),
@@ -216,7 +221,7 @@ class Predictor:
 
 
 def segment(
-    image: Image,
+    image: Image | Channels,
     *,
     model: str | PathLike[str] = "brain-mr",
     roi: Roi | str | None = None,
@@ -236,7 +241,8 @@ def segment(
     """Segment one scan; for several keep a :class:`Predictor`.
 
     :param image: a path (NIfTI, NRRD, MHA, DICOM folder …), what :func:`read_image` gives, an image
-        of SimpleITK's, or an array (K, J, I).
+        of SimpleITK's, or an array (K, J, I). For a model of several channels a list of them, in
+        its order, or the path of one (``case_0000.nii.gz``) that has the others beside it.
     :param model: name of a model or a model folder; default: the brain's, for any MR contrast.
     :param roi: where to segment: ``"r0,r1,a0,a1,s0,s1"`` in RAS mm or
         ``"ijk:i0,i1,j0,j1,k0,k1"`` in voxels; None: where the model finds its place, or everywhere.
@@ -310,13 +316,22 @@ def _box(roi: Roi | str | None) -> Roi | None:
 
 
 def _as_volume(
-    image: Image,
+    image: Image | Channels,
     *,
     spacing: Sequence[float] | None,
     origin: Sequence[float] | None,
     direction: Sequence[float] | None,
     choice: ReadOptions,
+    channels: int = 1,
 ) -> Volume:
+    """:param channels: that a file's case may have, with its neighbours or its fourth axis."""
+    if isinstance(image, list | tuple):
+        if not image:
+            raise ImageError("There is no image to segment; the list is empty.")
+        return join_channels([
+            _as_volume(one, spacing=spacing, origin=origin, direction=direction, choice=choice)
+            for one in image
+        ])  # fmt: skip
     if isinstance(image, (np.ndarray, Volume, SimpleITK.Image)) and (
         choice.series is not None or choice.volume is not None
     ):
@@ -331,7 +346,8 @@ def _as_volume(
         return image
     if isinstance(image, SimpleITK.Image):
         return volume_from_itk(image, source="image")
-    return read_volume(Path(fspath(image)), choice)
+    path = Path(fspath(image))
+    return read_channels(channel_paths(path, channels) if channels > 1 else [path], choice)
 
 
 def _from_array(

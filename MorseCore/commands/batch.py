@@ -179,7 +179,7 @@ class BatchRun:
             for number, (name, scan) in enumerate(cases.items(), start=1):
                 self._note(table, {"case": name, "state": "running", "status": ""})
                 case = case_of(2 * number, name, scan, self.output, self.settings)
-                yield ClusterTask(name, case, silence_limits(scan.path, self.hang_limit))
+                yield ClusterTask(name, case, silence_limits(case, self.hang_limit))
 
         failed = 0
         for name, answer in cluster.answers(tasks(), should_stop):
@@ -233,7 +233,7 @@ class BatchRun:
             if self.progress is not None:
                 self.progress(case.name, str(event["stage"]), float(event["percent"]))
 
-        limits = silence_limits(Path(case.input), self.hang_limit)
+        limits = silence_limits(case, self.hang_limit)
         return worker.ask(case, on_event=tell, silence=limits, should_stop=should_stop)
 
 
@@ -281,7 +281,10 @@ def run_batch(
             for one in workers:
                 one.warm_up = load
             model = workers[0].ask(load, should_stop=should_stop)
-        cases = find_cases(inputs, contrast=model["contrast"], series=settings.series)
+        cases = find_cases(
+            inputs, contrast=model["contrast"], series=settings.series,
+            channels=model["channels"] or (),
+        )  # fmt: skip
         cases = {name: scan for name, scan in cases.items() if only is None or only(name)}
         if part is not None:
             cases = dict(list(cases.items())[part[0] - 1 :: part[1]])
@@ -302,15 +305,17 @@ def case_of(
     chosen = {**vars(settings), "series": scan.series or settings.series}
     return SegmentCase(
         id=number, input=str(scan.path.absolute()), output=str(output / name), name=name,
-        picture=str(picture_path(output, name)), **chosen,
+        picture=str(picture_path(output, name)),
+        others=tuple(str(path.absolute()) for path in scan.others), **chosen,
     )  # fmt: skip
 
 
-def silence_limits(path: Path, hang_limit: float) -> dict[str, float]:
+def silence_limits(case: SegmentCase, hang_limit: float) -> dict[str, float]:
     """Seconds without a word after which a stage of a case counts as hanging."""
     size = 0
-    with suppress(OSError, ValueError):
-        size = sum(file.stat().st_size for file in input_files(path))
+    for path in map(Path, (case.input, *case.others)):
+        with suppress(OSError, ValueError):
+            size += sum(file.stat().st_size for file in input_files(path))
     return {"": hang_limit, "read": min(hang_limit, _READ_LIMIT + size / _READ_RATE)}
 
 

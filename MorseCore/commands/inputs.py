@@ -1,21 +1,27 @@
 """Which scans a batch consists of, and what each is called.
 
 Files, DICOM folders and folders of images are named by themselves. Below a folder scans are found
-as labs keep them: BIDS data sets, trees of DICOM series, images in folders of their own.
+as labs keep them: BIDS data sets, trees of DICOM series, images in folders of their own. For a
+model that sees several images of a case, these are one case.
 """
 
 import csv
 import glob
 import logging
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from os.path import commonpath, exists, isdir  # unlike Path's, they say no to what no path can be
 from pathlib import Path
 
 from MorseCore.errors import ConfigError, ImageError
 from MorseCore.images.bids import bids_images
-from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
+from MorseCore.images.names import (
+    IMAGE_SUFFIXES,
+    channel_number,
+    channel_paths,
+    name_without_suffix,
+)
 from MorseCore.quality.pages import PICTURES
 from MorseCore.system.files import printable
 
@@ -35,6 +41,8 @@ class Scan:
     """A file, or a DICOM folder."""
     series: str | None = None
     """UID of the series, where a folder of a tree holds several."""
+    others: tuple[Path, ...] = ()
+    """Its further channels, for a model of several (:mod:`MorseCore.images.channels`)."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,15 @@ class _Wanted:
 
     contrast: str | None
     series: str | None
+    channels: Sequence[str]
 
 
 def find_cases(
-    inputs: Iterable[str | Path], *, contrast: str | None = None, series: str | None = None
+    inputs: Iterable[str | Path],
+    *,
+    contrast: str | None = None,
+    series: str | None = None,
+    channels: Sequence[str] = (),
 ) -> dict[str, Scan]:
     """Case name -> scan, for files, DICOM folders, folders, patterns and lists (``.csv``).
 
@@ -55,10 +68,11 @@ def find_cases(
 
     :param contrast: of the model, which chooses among a BIDS data set's images.
     :param series: UID of the series wanted, its beginning or its end.
+    :param channels: of the model, where it sees several images of a case.
     :raises ConfigError: if two inputs would share a name, also on systems that do not tell ``A``
         from ``a``, a list makes no sense, or there is no input.
     """
-    wanted = _Wanted(contrast, series)
+    wanted = _Wanted(contrast, series, channels)
     found: dict[str, dict[tuple[Path, str | None], tuple[str, Scan]]] = {}
     for path in (path for text in inputs for path in _expanded(str(text))):
         for name, scan in _scans_of(path, wanted):
@@ -86,8 +100,19 @@ def _scans_of(path: Path, wanted: _Wanted) -> list[tuple[str, Scan]]:
     if isdir(path):
         return _search(path, path, wanted) or [(_case_name(path), Scan(path))]
     if path.suffix.lower() == ".csv":
-        return _listed(path)
-    return [(_case_name(path), Scan(path))]
+        return _listed(path, wanted)
+    return [_case_of(path, wanted)]
+
+
+def _case_of(path: Path, wanted: _Wanted) -> tuple[str, Scan]:
+    """The case that an image file is, or is a channel of."""
+    if not wanted.channels:
+        return _case_name(path), Scan(path)
+    first, *others = channel_paths(path, len(wanted.channels))
+    name = _case_name(first)
+    if others[0] != first:
+        name, _ = channel_number(name)
+    return name, Scan(first, others=tuple(others))
 
 
 def _search(folder: Path, root: Path, wanted: _Wanted) -> list[tuple[str, Scan]]:
@@ -100,11 +125,12 @@ def _search(folder: Path, root: Path, wanted: _Wanted) -> list[tuple[str, Scan]]
         return [(_case_name(path), Scan(path)) for path in bids]
     images, has_dicom = _images_in(folder)
     if folder == root:
-        found = [(_case_name(path), Scan(path)) for path in images]
+        found = [_case_of(path, wanted) for path in images]
         found += [(_case_name(folder), Scan(folder))] if has_dicom else []
     else:
         parts = folder.relative_to(root).parts
-        found = [("_".join([*parts, _case_name(path)]), Scan(path)) for path in images]
+        pairs = (_case_of(path, wanted) for path in images)
+        found = [("_".join([*parts, name]), scan) for name, scan in pairs]
         found += _series_in(folder, "_".join(parts), wanted.series) if has_dicom else []
     for deeper in _folders_in(folder):
         found += _search(deeper, root, wanted)
@@ -137,8 +163,11 @@ def _series_in(folder: Path, name: str, wanted: str | None) -> list[tuple[str, S
     ]
 
 
-def _listed(path: Path) -> list[tuple[str, Scan]]:
-    """The scans of a list: ``path``, from the list's folder; if wanted ``case`` and ``series``."""
+def _listed(path: Path, wanted: _Wanted) -> list[tuple[str, Scan]]:
+    """The scans of a list: ``path``, from the list's folder; if wanted ``case`` and ``series``.
+
+    For a model of several channels a list may have a column for each, called like it.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restkey="", restval="")
@@ -147,6 +176,8 @@ def _listed(path: Path) -> list[tuple[str, Scan]]:
         raise ConfigError(f"The list '{path}' cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error):
         raise ConfigError(f"The list '{path}' is no CSV file in UTF-8.") from None
+    if wanted.channels and "path" not in columns:
+        return _listed_channels(path, rows, wanted.channels)
     if "path" not in columns:
         raise ConfigError(
             f"The list '{path}' needs a column 'path' ('case' and 'series' are optional); found "
@@ -156,8 +187,28 @@ def _listed(path: Path) -> list[tuple[str, Scan]]:
     for row in rows:
         place, case, series = ((row.get(key) or "").strip() for key in _LIST_COLUMNS)
         if place:
-            scan = Scan(path.parent / place, series or None)
-            found.append((_checked(case, path) if case else _case_name(scan.path), scan))
+            name, scan = _case_of(path.parent / place, wanted)
+            scan = replace(scan, series=series or None)
+            found.append((_checked(case, path) if case else name, scan))
+    return found
+
+
+def _listed_channels(
+    path: Path, rows: Iterable[dict[str, str]], channels: Sequence[str]
+) -> list[tuple[str, Scan]]:
+    """A line a case, a column a channel."""
+    found = []
+    for number, row in enumerate(rows, start=2):
+        places = [(row.get(name) or "").strip() for name in channels]
+        if missing := [name for name, place in zip(channels, places, strict=True) if not place]:
+            raise ConfigError(
+                f"Line {number} of the list '{path}' names no '{missing[0]}'; the model sees "
+                f"{', '.join(channels)}, a column each, or a column 'path'."
+            )
+        first, *others = (path.parent / place for place in places)
+        case = (row.get("case") or "").strip()
+        name = _checked(case, path) if case else _case_name(first)
+        found.append((name, Scan(first, others=tuple(others))))
     return found
 
 
@@ -205,8 +256,8 @@ def check_places(cases: dict[str, Scan], output: Path) -> None:
     :raises ConfigError: naming the case.
     """
     for name, scan in cases.items():
-        folder, place = _resolved(output / name), _resolved(scan.path)
-        if _is_same(folder, place) or _is_same(folder, place.parent):
+        folder, places = _resolved(output / name), map(_resolved, (scan.path, *scan.others))
+        if any(_is_same(folder, p) or _is_same(folder, p.parent) for p in places):
             raise ConfigError(
                 f"The results of '{name}' would be written into the folder of its own input, "
                 f"'{folder}'; choose another output folder."

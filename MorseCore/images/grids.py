@@ -26,6 +26,7 @@ __all__ = [
     "canonical_geometry",
     "inside_source",
     "nearest_voxels",
+    "resample",
     "tilt",
     "to_model_grid",
 ]
@@ -61,10 +62,10 @@ def to_model_grid(
     )
     if target is source:
         return array.numpy(), source
-    return _resample(array, source, target).numpy(), target
+    return resample(array, source, target).numpy(), target
 
 
-def _resample(image: Tensor, source: Geometry, target: Geometry) -> Tensor:
+def resample(image: Tensor, source: Geometry, target: Geometry) -> Tensor:
     """Linear interpolation of (K, J, I), smoothed first along axes that become much coarser."""
     interpolator = make_interpolator(source, target)
     image = smooth(image, _antialiasing(source, target))

@@ -86,6 +86,13 @@ class Volume:
     """DICOM's code (CT, MR, …); empty where the file does not say."""
     notes: tuple[str, ...] = ()
     """Sentences about the file that a report must hold, already logged."""
+    others: tuple["Volume", ...] = ()
+    """Its further channels on the same grid; this is the first (:mod:`.channels`)."""
+
+    @property
+    def channels(self) -> tuple["Volume", ...]:
+        """All channels, itself included."""
+        return (self, *self.others)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The voxels, for numpy's functions."""

@@ -1,6 +1,11 @@
-"""What a case is called: its image's file name without what says the format."""
+"""What a case is called: its image's file name without what says the format, and the channel."""
 
-__all__ = ["IMAGE_SUFFIXES", "name_without_suffix"]
+import re
+from pathlib import Path
+
+__all__ = ["IMAGE_SUFFIXES", "channel_number", "channel_paths", "name_without_suffix"]
+
+_NUMBER = re.compile(r"(.+)_(\d{4})")
 
 IMAGE_SUFFIXES = (
     ".nii.gz",
@@ -27,3 +32,25 @@ def name_without_suffix(file: str) -> str:
         if file.lower().endswith(suffix) and len(file) > len(suffix):
             return file[: -len(suffix)]
     return file
+
+
+def channel_number(stem: str) -> tuple[str, int | None]:
+    """``case_0001`` is channel 1 of ``case``, as nnU-Net names files; None: no number is there."""
+    match = _NUMBER.fullmatch(stem)
+    return (match.group(1), int(match.group(2))) if match else (stem, None)
+
+
+def channel_paths(path: Path, count: int) -> tuple[Path, ...]:
+    """The files of all channels of the case to which a file belongs.
+
+    The file is that of any channel (``case_0000.nii.gz``), or the case's common name
+    (``case.nii.gz``). Where there is no first channel's file, the file holds them all.
+    """
+    stem = name_without_suffix(path.name)
+    ending = path.name[len(stem) :]
+    name, number = channel_number(stem)
+    paths = tuple(path.with_name(f"{name}_{n:04d}{ending}") for n in range(count))
+    is_meant = not path.exists() if number is None else number < count
+    if is_meant and paths[0].is_file():
+        return paths
+    return (path,) * count

@@ -15,6 +15,7 @@ from MorseCore.limits import check_bounds
 
 __all__ = [
     "CLIPPED",
+    "ChannelIntensity",
     "Intensity",
     "Preparation",
     "check_window",
@@ -35,6 +36,21 @@ _SQUARED = 1e-100
 _ROUNDED = 1e-3  # share of the contrast that single precision may round away
 
 
+Normalisation = Literal["zscore", "percentile", "range"]
+
+
+@dataclass(frozen=True)
+class ChannelIntensity:
+    """The intensities of one channel of several; see :class:`Preparation`."""
+
+    normalisation: Normalisation = "zscore"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    intensity_range: tuple[float, float] = (-1000.0, 1000.0)
+
+    def __post_init__(self) -> None:
+        _check_intensities(self)
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Stored with a model: training and inference prepare every image by the same values."""
@@ -44,7 +60,7 @@ class Preparation:
     inference slides. The positional encoding spans one window, so both must be the same."""
     spacing: tuple[float, ...] | None = None
     """Voxel size in mm along x, y[, z] to resample to; null keeps the image's own."""
-    normalisation: Literal["zscore", "percentile", "range"] = "zscore"
+    normalisation: Normalisation = "zscore"
     """``zscore``: clip to ``percentiles`` of the image, subtract the mean, divide by the standard
     deviation (MR: intensities of two scans are not comparable). They are those of what is
     segmented: of the region where one is given, of the whole image in training, so that a region
@@ -56,21 +72,32 @@ class Preparation:
     """For ``zscore`` and ``percentile``."""
     intensity_range: tuple[float, float] = (-1000.0, 1000.0)
     """For ``range``, in the image's own units (HU)."""
+    channels: tuple[ChannelIntensity, ...] = ()
+    """Of each channel in order, in place of the three above; empty: there is one."""
 
     def __post_init__(self) -> None:
         if len(self.window) not in (2, 3) or min(self.window) < 1:
             raise ConfigError(f"'window' needs 2 or 3 positive sizes; found {self.window}.")
         check_window(self.window)
-        check_bounds(self, spacing=_SPACING, intensity_range=(-1e9, 1e9))
+        check_bounds(self, spacing=_SPACING)
+        _check_intensities(self)
+        if len(self.channels) == 1:
+            raise ConfigError("'channels' is for two and more; found one.")
         if self.spacing is not None and len(self.spacing) != len(self.window):
             raise ConfigError(
                 f"'spacing' needs {len(self.window)} positive values in mm; found {self.spacing}."
             )
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise ConfigError(f"'percentiles' must be two rising values; found {self.percentiles}.")
-        if self.intensity_range[0] >= self.intensity_range[1]:
-            raise ConfigError(f"'intensity_range' must rise; found {self.intensity_range}.")
+
+    @property
+    def in_channels(self) -> int:
+        """How many images of a case the network sees."""
+        return len(self.channels) or 1
+
+    def by_channel(self) -> tuple["Preparation", ...]:
+        """The preparation of each channel alone."""
+        if not self.channels:
+            return (self,)
+        return tuple(replace(self, channels=(), **vars(one)) for one in self.channels)
 
     @property
     def spatial_dims(self) -> int:
@@ -139,6 +166,15 @@ class Intensity:
         return is_rounded or largest > _HUGE or self.scale < 1 / _HUGE
 
 
+def _check_intensities(options: ChannelIntensity | Preparation) -> None:
+    check_bounds(options, intensity_range=(-1e9, 1e9))
+    low, high = options.percentiles
+    if not 0 <= low < high <= 100:
+        raise ConfigError(f"'percentiles' must be two rising values; found {options.percentiles}.")
+    if options.intensity_range[0] >= options.intensity_range[1]:
+        raise ConfigError(f"'intensity_range' must rise; found {options.intensity_range}.")
+
+
 def check_window(window: tuple[int, ...]) -> None:
     """Refuse a window that is beyond any memory.
 
@@ -199,16 +235,25 @@ def fill_missing(volume: Volume, preparation: Preparation) -> Volume:
 def prepare_scan(volume: Volume, preparation: Preparation) -> tuple[np.ndarray, Geometry]:
     """What a network sees of a scan: float32 (K, J, I) on the model's grid, and that grid.
 
+    Of a scan with several channels (C, K, J, I), each with intensities of its own.
+
     Intensities come first: what the upright box of a tilted scan holds beside the scan has no say,
     and is 0 afterwards, the mean.
 
     Voxels without a value are background before anything is interpolated, so that none of their
     neighbours is lost with them.
 
-    :raises ImageError: if no voxel has a value.
+    :raises ImageError: if no voxel has a value, or the scan has other channels.
     :raises GeometryError: if the grid would be too large to hold.
     """
-    scan = replace(volume, array=normalise(volume.array, preparation))
-    return to_model_grid(
-        scan, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
-    )
+    if len(volume.channels) != preparation.in_channels:
+        raise ImageError(
+            f"{volume.source} has {len(volume.channels)} channel(s), and the network sees "
+            f"{preparation.in_channels}."
+        )
+    arrays = []
+    for channel, own in zip(volume.channels, preparation.by_channel(), strict=True):
+        scan = replace(channel, array=normalise(channel.array, own))
+        array, grid = to_model_grid(scan, spacing=own.spacing_xyz, spatial_dims=own.spatial_dims)
+        arrays.append(array)
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays), grid

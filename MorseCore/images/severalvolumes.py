@@ -9,7 +9,7 @@ from MorseCore.images.itkpath import itk_path
 from MorseCore.images.nifti import is_nifti, read_nifti_header
 from MorseCore.images.textheaders import read_nrrd_kinds
 
-__all__ = ["check_volume", "pick_volume", "read_one_volume"]
+__all__ = ["check_volume", "count_volumes", "pick_volume", "read_one_volume"]
 
 _LISTS = ("list", "time")  # NRRD's kinds of an axis along which whole volumes follow each other
 
@@ -33,6 +33,20 @@ def pick_volume(source: str, volume: int | None, count: int, *, differing: str =
             f"{source} holds {count} volumes{differing}; choose one with --volume 0 to {count - 1}."
         )
     return volume or 0
+
+
+def count_volumes(path: Path) -> int:
+    """How many volumes a file holds.
+
+    :raises RuntimeError: of SimpleITK's, if the file cannot be read.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(itk_path(path))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    if len(size) == 4:
+        return int(size[3])
+    return int(reader.GetNumberOfComponents()) if _is_list(path) else 1
 
 
 def read_one_volume(path: Path, volume: int | None) -> tuple[SimpleITK.Image, int | None]:

@@ -70,11 +70,14 @@ def lay_windows(
 
 
 class Crops(Protocol):
-    """What windows are cut from: a tensor (*S), or something that is read part by part."""
+    """What windows are cut from: a tensor (*S), or something that is read part by part.
+
+    With several channels it is (C, *S), so it is asked with an ellipsis before the axes of space.
+    """
 
     @property
     def shape(self) -> Sequence[int]:
-        """*S."""
+        """*S or (C, *S)."""
 
     def __getitem__(self, where: Any) -> Tensor:
         """A part."""
@@ -83,10 +86,12 @@ class Crops(Protocol):
 def crop_window(image: Crops, start: Sequence[int], window: Sequence[int]) -> Tensor:
     """One window (*window) of an image (*S); 0 where it reaches beyond the image at either end.
 
+    Of an image (C, *S) it is (C, *window).
+
     :param start: its first voxel, array order; may be negative.
     """
-    sizes = list(zip(start, window, image.shape, strict=True))
-    part = image[tuple(slice(max(0, a), min(a + n, size)) for a, n, size in sizes)]
+    sizes = list(zip(start, window, image.shape[-len(window) :], strict=True))
+    part = image[..., *(slice(max(0, a), min(a + n, size)) for a, n, size in sizes)]
     missing = [(max(0, -a), max(0, a + n - size)) for a, n, size in sizes]
     if not any(map(any, missing)):
         return part

@@ -91,7 +91,7 @@ def ask_again(
 ) -> Passes | None:
     """The coarse pass of the mirror image, and four more; None if none is to be made.
 
-    :param image: (K, J, I) float32, upright: I runs from left to right.
+    :param image: (K, J, I) float32, or (C, K, J, I), upright: I runs from left to right.
     :param labels: (K, J, I), the coarse map of it.
     :param is_full: make the four: gamma up and down, half a voxel to and fro.
     :raises Cancelled: if the monitor wants to stop.
@@ -106,7 +106,7 @@ def ask_again(
         agreement = dice_of_classes(labels, others[0], count)
     if not is_full:
         return Passes(agreement, other=others[0])
-    whole = image[tuple(slice(None) for _ in range(3))]
+    whole = image[...]
     others += [
         label_coarsely(network, _with_gamma(whole, gamma), info, monitor=monitor)
         for gamma in (_GAMMA, 1 / _GAMMA)
@@ -125,7 +125,8 @@ def ask_again(
 
 
 def _with_gamma(image: Tensor, gamma: float) -> Tensor:
-    low, high = image.min(), image.max()
+    space = (-3, -2, -1)  # each channel by its own range
+    low, high = image.amin(space, keepdim=True), image.amax(space, keepdim=True)
     return ((image - low) / (high - low).clamp_min(1e-6)) ** gamma * (high - low) + low
 
 
@@ -139,7 +140,7 @@ def _half_a_voxel(image: Tensor, info: ModelInfo) -> tuple[Tensor, Tensor]:
     moved = []
     for is_behind in (False, True):
         other = image
-        for axis in range(3 - info.preparation.spatial_dims, 3):
+        for axis in range(-info.preparation.spatial_dims, 0):
             for _ in range(stride // 2):
                 other = _neighbour(other, axis, is_behind=is_behind)
             if stride % 2:
@@ -161,7 +162,7 @@ def disputed_slices(
 ) -> tuple[DisputedSlice, ...]:
     """Across each axis the slice in which two maps differ most; of a flat image the only one.
 
-    :param image: (K, J, I) float32, as the network saw it.
+    :param image: (K, J, I) float32, as the network saw it; of (C, K, J, I) the first is shown.
     :param grid: of both maps.
     :param stride: voxels of the image an axis that are one of the grid.
     """
@@ -176,7 +177,9 @@ def disputed_slices(
         (a, b, c), (d, e, f) = start, stop
         where = (slice(a, d), slice(b, e), slice(c, f))
         fine = tuple(slice(stride * part.start, stride * part.stop) for part in where)
-        seen = averaged(image[fine][None, None], stride)[0, 0].numpy()
+        part = image[(..., *fine)]
+        first = part if part.ndim == 3 else part[0]
+        seen = averaged(first[None, None], stride)[0, 0].numpy()
         found.append(DisputedSlice(
             grid.crop((a, b, c), (d, e, f)), seen, labels[where], other[where]
         ))  # fmt: skip

@@ -75,7 +75,8 @@ def label_coarsely(
 ) -> np.ndarray:
     """The most probable class of every voxel of the grid, without rendering: (K, J, I) int16.
 
-    :param image: (K, J, I) float32, normalised, ``info.grid_stride`` times as fine as the grid.
+    :param image: (K, J, I) float32, normalised, or (C, K, J, I), ``info.grid_stride`` times as
+        fine as the grid.
     :param overlap: of the windows; None: the model's.
     :raises Cancelled: if the monitor wants to stop.
     """
@@ -150,8 +151,8 @@ class _Mirrored:
     def __init__(self, image: Crops) -> None:
         self._image, self.shape = image, image.shape
 
-    def __getitem__(self, where: int | slice | tuple[slice, ...]) -> Tensor:
-        if isinstance(where, tuple) and len(where) == len(self.shape):
+    def __getitem__(self, where: Any) -> Tensor:
+        if isinstance(where, tuple) and (where[0] is ... or len(where) == len(self.shape)):
             start, stop, _ = where[-1].indices(self.shape[-1])
             where = (*where[:-1], slice(self.shape[-1] - stop, self.shape[-1] - start))
         part: Tensor = self._image[where]
@@ -168,7 +169,7 @@ def label_mirror_image(
 ) -> np.ndarray:
     """:func:`label_coarsely` of the mirror image, turned back, with left and right exchanged.
 
-    :param image: (K, J, I) float32, upright: I runs from left to right.
+    :param image: (K, J, I) float32, or (C, K, J, I), upright: I runs from left to right.
     :param swapped: (C,), what each label becomes in the mirror.
     :return: (K, J, I) int16.
     :raises Cancelled: if the monitor wants to stop.

@@ -18,7 +18,7 @@ from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.field import Field
 from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
-from MorseCore.images.lazy import LazyImage
+from MorseCore.images.lazy import LazyChannels, LazyImage
 from MorseCore.images.modelgrid import canonical_axes, model_grid
 from MorseCore.images.preparation import measure_intensity, prepare_scan
 from MorseCore.images.roi import Roi, roi_to_box
@@ -50,7 +50,7 @@ from MorseCore.inference.options import (
     ShouldStop,
     StageProgress,
 )
-from MorseCore.inference.report import report_segmentation, warn_about_scan
+from MorseCore.inference.report import check_channels, report_segmentation, warn_about_scan
 from MorseCore.inference.scan_voxels import FieldPoints, ScanVoxelAssembler
 from MorseCore.inference.sliding_window import (
     KeptFields,
@@ -97,7 +97,7 @@ class _Scan:
     part: Volume
     """What of it is segmented."""
     image: Crops
-    """(K, J, I) float32 on the model's grid, normalised."""
+    """(K, J, I) float32 on the model's grid, normalised; (C, K, J, I) of several channels."""
     place: Placement
     warnings: list[str]
     """Sentences about it, for the report."""
@@ -248,7 +248,7 @@ class VolumePredictor:
             keep_one_piece([labels], grid)
             volumes = volumes_of(labels, grid, structures)
             brain = {**measure_brain(labels, volumes, structures), "by": self.info.name}
-        image = scan.image[tuple(slice(None) for _ in range(3))]
+        image = scan.image[...]
         seen = averaged(image[None, None], self.info.grid_stride)[0, 0].numpy()
         return CoarseMap(labels, grid, seen, agreement, brain), scan.warnings
 
@@ -342,9 +342,13 @@ class VolumePredictor:
     def _prepare(self, volume: Volume, options: PredictOptions) -> _Scan:
         """Check a scan, cut the region out and bring it to the model's grid."""
         accepted, preparation = Acceptance(options.accept), self.info.preparation
-        notes = check_is_intensity_image(volume, accepted)
+        check_channels(volume, self.info)
         part, start = cut_region(volume, options.roi)
-        notes += check_values(part, preparation, accepted, is_region=options.roi is not None)
+        notes, is_region = [], options.roi is not None
+        for whole in volume.channels:
+            notes += check_is_intensity_image(whole, accepted)
+        for channel, own in zip(part.channels, preparation.by_channel(), strict=True):
+            notes += check_values(channel, own, accepted, is_region=is_region)
         notes += check_spacing(part, preparation, accepted)
         source, grid = model_grid(
             part.geometry, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
@@ -354,7 +358,9 @@ class VolumePredictor:
             preparation.spatial_dims, scale=options.scale,
         )  # fmt: skip
         is_copied = grid is not source or self.info.asks_scan
-        copied = 4 * (prod(source.shape) + prod(grid.shape)) if is_copied else 0
+        copied = 0
+        if is_copied:
+            copied = 4 * (prod(source.shape) + preparation.in_channels * prod(grid.shape))
         notes += check_memory(copied + self._held_bytes(place), accepted)
         notes += warn_about_scan(part, self.info)
         return _Scan(part, self._image(part, place, is_copied=is_copied), place, notes)
@@ -390,8 +396,11 @@ class VolumePredictor:
             image = torch.from_numpy(prepare_scan(part, preparation)[0])
             return _whole_cells(image, self.info.grid_stride)
         axes = canonical_axes(part.geometry, spatial_dims=place.spatial_dims)
-        intensity = measure_intensity(part.array, preparation)
-        return LazyImage(axes.apply(part.array), intensity)
+        images = [
+            LazyImage(axes.apply(channel.array), measure_intensity(channel.array, own))
+            for channel, own in zip(part.channels, preparation.by_channel(), strict=True)
+        ]
+        return images[0] if len(images) == 1 else LazyChannels(images)
 
     def _held_bytes(self, place: Placement) -> int:
         """What a run holds at least: maps. What a window takes on the way is not known before."""
@@ -461,11 +470,11 @@ class VolumePredictor:
 
 
 def _whole_cells(image: Tensor, stride: int) -> Tensor:
-    """An image (K, J, I) with zeros at its end, so that every side is a multiple of the stride.
+    """An image (…, K, J, I) with zeros at its end, so that every side is a multiple of the stride.
 
     Its mirror image then has the same cells.
     """
-    missing = [-n % stride for n in image.shape]
+    missing = [-n % stride for n in image.shape[-3:]]
     return pad(image, [n for end in reversed(missing) for n in (0, end)]) if any(missing) else image
 
 
@@ -485,5 +494,7 @@ def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int,
     if roi is None:
         return volume, (0, 0, 0)
     start, stop = roi_to_box(roi, volume.geometry)
-    array = volume.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    return replace(volume, array=array, geometry=volume.geometry.crop(start, stop)), start
+    where = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    geometry = volume.geometry.crop(start, stop)
+    first, *others = (replace(c, array=c.array[where], geometry=geometry) for c in volume.channels)
+    return replace(first, others=tuple(others)), start

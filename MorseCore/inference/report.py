@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from MorseCore import __version__
+from MorseCore.errors import ImageError
 from MorseCore.images.imageio import Volume
 from MorseCore.inference.options import PredictOptions, points_asked, renderer_parameters
 from MorseCore.store.model_folder import ModelInfo
@@ -16,6 +17,7 @@ from MorseCore.system.devices import describe_device, resolve_precision
 from MorseCore.system.files import printable
 
 __all__ = [
+    "check_channels",
     "exceeds_view",
     "modality_warning",
     "report_rendering",
@@ -109,8 +111,10 @@ def report_rendering(
 
 
 def _input(volume: Volume, part: Volume) -> dict[str, Any]:
+    others = [printable(channel.source) for channel in volume.others]
     return {
         "name": printable(volume.source),
+        **({"further_channels": others} if others else {}),
         "shape_kji": list(volume.geometry.shape),
         "spacing_mm_ijk": [round(x, 6) for x in volume.geometry.spacing],
         "segmented_shape_kji": list(part.geometry.shape),
@@ -129,6 +133,25 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "system": platform.platform(),
     }
+
+
+def check_channels(volume: Volume, info: ModelInfo) -> None:
+    """Refuse an image that has not the channels of the model.
+
+    :raises ImageError: with their names, and how they are given.
+    """
+    wanted, found = info.preparation.in_channels, len(volume.channels)
+    if found == wanted:
+        return
+    if wanted == 1:
+        raise ImageError(f"'{info.name}' sees one image of a case; found {found} channels.")
+    names = ", ".join(info.channels or ())
+    raise ImageError(
+        f"'{info.name}' sees {wanted} images of a case together ({names}), and "
+        f"'{printable(volume.source)}' is {found}; name their files CASE_0000.nii.gz, "
+        f"CASE_0001.nii.gz … in this order and run: morsesegment segment CASE_0000.nii.gz --model "
+        f"{info.name}."
+    )
 
 
 def warn_about_scan(part: Volume, info: ModelInfo) -> list[str]:

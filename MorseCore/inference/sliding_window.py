@@ -67,7 +67,8 @@ def predict_slabs(
     Rows that no further window touches are given out and forgotten, so memory grows neither with
     the number of windows nor with K. A 2D network goes slice by slice.
 
-    :param volume: (K, J, I) float32, normalised; a tensor, or :class:`LazyImage`.
+    :param volume: (K, J, I) float32, normalised, or (C, K, J, I); a tensor, or
+        :class:`LazyImage`.
     :param rolling: give out rows as they are done; otherwise a 3D network's answer is one part.
     :param keep: collects the fields, so that they can be asked again; one window at a time then.
     :param monitor: checked before each batch of windows, told after it.
@@ -76,8 +77,8 @@ def predict_slabs(
     :raises Cancelled: if the monitor wants to stop.
     """
     is_flat = len(settings.window) == 2
-    layers = (volume[n] for n in range(volume.shape[0])) if is_flat else [volume]
-    count = volume.shape[0] if is_flat else 1
+    count = volume.shape[-3] if is_flat else 1
+    layers = (volume[..., n, :, :] for n in range(count)) if is_flat else [volume]
     for n, layer in enumerate(layers):
         parts = _slabs_of_layer(
             network, layer, settings, rolling=rolling and not is_flat,
@@ -96,7 +97,7 @@ def _slabs_of_layer(
     keep: Callable[[tuple[int, ...], Field], None] | None,
     monitor: RunMonitor,
 ) -> Iterator[GridPrediction]:
-    """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I)."""
+    """:func:`predict_slabs` of one volume (K, J, I), or of one slice (J, I), or (C, …)."""
     window, device = settings.window, next(network.parameters()).device
     box, starts = _windows_of(layer, settings)
     blender = WindowBlender(
@@ -108,7 +109,7 @@ def _slabs_of_layer(
         if rolling and (part := blender.finished(batch[0][0])) is not None:
             yield part
         begins = [tuple(a - b for a, b in zip(s, box[0], strict=True)) for s in batch]
-        crops = torch.stack([_crop(layer, begin, settings)[None] for begin in begins])
+        crops = torch.stack([_crop(layer, begin, settings) for begin in begins])
         places = torch.stack([window_to_source(box, s, window) for s in batch])
         with autocast(device, settings.precision):
             field = network(crops.to(device), to_source=places.to(device))
@@ -134,7 +135,7 @@ def each_field(
     for start, begin in zip(starts, window_begins(volume, settings), strict=True):
         place = window_to_source(box, start, settings.window)
         with autocast(device, settings.precision):
-            crop = _crop(volume, begin, settings)[None, None].to(device)
+            crop = _crop(volume, begin, settings)[None].to(device)
             yield begin, network(crop, to_source=place[None].to(device))
 
 
@@ -146,14 +147,14 @@ def window_begins(image: Crops, settings: WindowSettings) -> list[tuple[int, ...
 
 def _windows_of(image: Crops, settings: WindowSettings) -> tuple[GridBox, list[tuple[int, ...]]]:
     """See :func:`lay_windows`; in voxels of the grid."""
-    size = [-(-n // settings.stride) for n in image.shape]
+    size = [-(-n // settings.stride) for n in image.shape[-len(settings.window) :]]
     return lay_windows(size, settings.window, overlap=settings.windows.overlap)
 
 
 def _crop(image: Crops, begin: Sequence[int], settings: WindowSettings) -> Tensor:
-    """What the network sees in a window that begins at a voxel of the grid."""
-    stride = settings.stride
-    return crop_window(image, [n * stride for n in begin], [n * stride for n in settings.window])
+    """What the network sees in a window that begins at a voxel of the grid: (C, *window)."""
+    start, size = ([n * settings.stride for n in part] for part in (begin, settings.window))
+    return crop_window(image, start, size).reshape(-1, *size)
 
 
 def batches(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:

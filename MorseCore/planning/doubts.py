@@ -18,6 +18,7 @@ def doubts_about(
     """Sentences, the gravest first."""
     doubts = [*odd_places(fingerprint), *_copies(cases, fingerprint)]
     doubts += [*_rare(matching, fingerprint), *_grids(fingerprint), *_overlapping(fingerprint)]
+    doubts += _channel_grids(fingerprint)
     count = len({case.subject for case in cases})
     if count < _FEW:
         many = "is only 1 subject" if count == 1 else f"are only {count} subjects"
@@ -66,6 +67,16 @@ def _rare(matching: Matching, fingerprint: Fingerprint) -> Iterator[str]:
                 f"{_listed(lacking)} {_hold(lacking)} no '{one.name}', which {len(there)} cases "
                 f"hold: it is taken for absent there. If it was not annotated, say "
                 f"unannotated.{lacking[0]}='[\"{one.name}\"]'."
+            )
+
+
+def _channel_grids(fingerprint: Fingerprint) -> Iterator[str]:
+    for n, name in enumerate(fingerprint.channels):
+        moved = [case.name for case in fingerprint.cases if case.channels[n].is_resampled]
+        if moved:
+            yield (
+                f"The channel '{name}' of {_listed(moved)} lies on another grid than "
+                f"'{next(iter(fingerprint.channels))}': it is brought to that grid."
             )
 
 

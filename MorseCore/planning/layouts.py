@@ -3,18 +3,18 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from MorseCore.config import read_json
 from MorseCore.errors import ConfigError, DatasetError
-from MorseCore.images.names import IMAGE_SUFFIXES, name_without_suffix
+from MorseCore.images.names import IMAGE_SUFFIXES, channel_number, name_without_suffix
 from MorseCore.images.segmentationfile import is_segmentation
 from MorseCore.metrics.subjects import read_rows, subjects_of
 from MorseCore.training.dataset import named_labels
-from MorseCore.training.layouts import is_dataset, list_cases
+from MorseCore.training.layouts import channels_of, check_channel_files, is_dataset, list_cases
 
 __all__ = ["FoundData", "FoundCase", "LabelFile", "find_cases"]
 
@@ -22,7 +22,7 @@ _MARK = re.compile(  # what a label map's name has more than its image's
     r"[-_. ]?(segmentation|seg|dseg|labelmap|labels?|masks?|gt)$", re.IGNORECASE
 )
 _SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)")
-_CHANNEL = re.compile(r"_(\d{4})$")
+_IMAGE = "image_"  # before a channel's name in a table's columns
 _FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"), ("images", "masks"))
 _EXPECTED = (
     "expected are the folders 'images' and 'labels' with equal names, a dataset.json, a BIDS "
@@ -51,9 +51,17 @@ class FoundCase:
 
     name: str
     image: Path
+    """The first channel's file."""
     labels: tuple[LabelFile, ...]
     subject: str = ""
     """Empty: nothing says; the case is a subject of its own."""
+    others: tuple[Path, ...] = ()
+    """The files of its further channels (:mod:`MorseCore.images.channels`)."""
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The files of all channels."""
+        return (self.image, *self.others)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,9 @@ class FoundData:
     name: str
     cases: tuple[FoundCase, ...]
     modality: str = ""
-    """What a dataset.json says of the images."""
+    """What a dataset.json says of the images, if a case has one."""
+    channels: tuple[str, ...] = ()
+    """Names of the images of a case, where there are several."""
     licence: str = ""
     notes: tuple[str, ...] = ()
     """Sentences about what was chosen or left out."""
@@ -90,6 +100,11 @@ def find_cases(data: Path, *, may_lack_images: bool = False) -> FoundData:
     if may_lack_images and not any(case.image.is_file() for case in found.cases):
         found = _labels_alone(found, data)
     _check(found, data)
+    if found.cases[0].others and not found.channels:
+        numbered = tuple(f"channel {n}" for n in range(len(found.cases[0].images)))
+        found = replace(found, channels=numbered)
+    for case in found.cases:
+        _check_images(case, found.channels)
     cases = [replace(case, subject=case.subject or _subject_of(case)) for case in found.cases]
     return replace(found, cases=tuple(sorted(cases, key=lambda case: case.name)))
 
@@ -123,50 +138,71 @@ def _of_json(path: Path) -> FoundData:
     subjects = subjects_of(path)
     cases = [
         FoundCase(c.name, c.image, (LabelFile(c.label, names, says_all=True),),
-                  subjects.get(c.name, ""))
+                  subjects.get(c.name, ""), c.others)
         for c in list_cases(data, path)
     ]  # fmt: skip
-    channels = data.get("channel_names") or data.get("modality") or {}
-    modality = str(next(iter(channels.values()), "")) if isinstance(channels, dict) else ""
+    channels, named = channels_of(data), data.get("channel_names") or data.get("modality") or {}
+    is_one = isinstance(named, dict) and not channels
+    modality = str(next(iter(named.values()), "")) if is_one else ""
     is_nnunet = "channel_names" in data or "file_ending" in data
     return FoundData(
         f"nnU-Net ({path.name})" if is_nnunet else f"Decathlon ({path.name})",
         str(data.get("name") or path.parent.resolve().name), tuple(cases), modality,
-        str(data.get("licence") or ""),
+        channels, str(data.get("licence") or ""),
     )  # fmt: skip
 
 
 def _of_two_folders(folder: Path, images: Path, labels: Path) -> FoundData:
-    """Equal names, or the image with a channel's number behind it."""
+    """Equal names, or the images with the channels' numbers behind them."""
     described = folder / "dataset.json"
     names: Mapping[int, str] = {}
+    channels: tuple[str, ...] = ()
     if described.is_file():
-        named = named_labels(_json(described), described, may_skip=True)
+        data = _json(described)
+        channels, named = channels_of(data), named_labels(data, described, may_skip=True)
         names = {value: name for value, name in named.items() if value}
     found, notes = _by_stem(_images_in(images)), []
-    numbers = {m.group(1) for stem in found if (m := _CHANNEL.search(stem))}
-    if len(numbers) > 1:
-        raise DatasetError(
-            f"'{images}' has {len(numbers)} channels ({', '.join(sorted(numbers))}); networks here "
-            "read one image a case: leave the files of one channel there."
-        )
+    marked = _by_stem(_images_in(labels))
+    bare = {stem: _MARK.sub("", stem) for stem in marked}
+    numbers = range(len(channels)) if channels else _numbers(found, {*bare, *bare.values()})
     subjects, cases, lonely = subjects_of(folder / "dataset.json"), [], []
-    for stem, label in _by_stem(_images_in(labels)).items():
-        bare = _MARK.sub("", stem)
-        image = next((found[key] for key in _spellings(stem, bare, numbers) if key in found), None)
-        if image is None:
+    for stem, label in marked.items():
+        name = stem if _images_of(stem, found, numbers) else bare[stem]
+        files = _images_of(name, found, numbers)
+        if not files:
             lonely.append(label.name)
             continue
-        name = _CHANNEL.sub("", _stem(image))
-        cases.append(FoundCase(name, image, (LabelFile(label, names, says_all=True),),
-                               subjects.get(name, "")))  # fmt: skip
+        cases.append(FoundCase(name, files[0], (LabelFile(label, names, says_all=True),),
+                               subjects.get(name, ""), tuple(files[1:])))  # fmt: skip
     if lonely and cases:
         notes.append(f"Left out, since no image is called like them: {_few(lonely)}.")
-    unused = sorted({p.name for p in found.values()} - {case.image.name for case in cases})
+    used = {path for case in cases for path in case.images}
+    unused = sorted(path.name for path in found.values() if path not in used)
     if unused and cases:
         notes.append(f"Left out, since they have no label map: {_few(unused)}.")
     return FoundData(f"folders '{images.name}' and '{labels.name}'", folder.resolve().name,
-                 tuple(cases), notes=tuple(notes))  # fmt: skip
+                 tuple(cases), channels=channels, notes=tuple(notes))  # fmt: skip
+
+
+def _numbers(found: Iterable[str], names: Collection[str]) -> list[int]:
+    """The channels' numbers that stand behind cases' names.
+
+    :param found: names of images. :param names: of label maps.
+    """
+    numbers = {n for name, n in map(channel_number, found) if n is not None and name in names}
+    return sorted(numbers)
+
+
+def _images_of(name: str, found: Mapping[str, Path], numbers: Sequence[int]) -> list[Path]:
+    """A case's images, one a channel; that of a missing channel is where it would lie."""
+    if name in found:
+        return [found[name]] * (len(numbers) or 1)
+    paths = {f"{name}_{n:04d}": found.get(f"{name}_{n:04d}") for n in numbers}
+    there = next((path for path in paths.values() if path), None)
+    if there is None:
+        return []
+    ending = there.name[len(_stem(there)) :]
+    return [path or there.with_name(f"{stem}{ending}") for stem, path in paths.items()]
 
 
 def _of_bids(folder: Path) -> FoundData:
@@ -241,24 +277,32 @@ def _is_table_of_pairs(path: Path) -> bool:
         rows = read_rows(path)
     except (DatasetError, csv.Error):
         return False
-    return bool(rows) and {"image", "label"} <= set(rows[0])
+    return bool(rows) and "label" in rows[0] and bool(_image_columns(rows[0]))
 
 
 def _of_table(path: Path) -> FoundData:
-    """A line a case: ``image``, ``label``, and perhaps ``case`` and ``subject``."""
+    """A line a case: ``image`` (or ``image_NAME`` a channel), ``label``, ``case``, ``subject``."""
     rows = read_rows(path)
-    if not rows or not {"image", "label"} <= set(rows[0]):
+    columns = _image_columns(rows[0]) if rows else []
+    if not columns or "label" not in rows[0]:
         raise DatasetError(f"'{path}' must have the columns 'image' and 'label', and lines.")
     cases = []
     for number, row in enumerate(rows, start=2):
-        if not row["image"] or not row["label"]:
+        if not all(row[column] for column in (*columns, "label")):
             raise DatasetError(f"Line {number} of '{path}' names no image, or no label map.")
-        image = path.parent / row["image"]
-        name = row.get("case") or _CHANNEL.sub("", _stem(image))
+        first, *others = (path.parent / row[column] for column in columns)
+        name = row.get("case") or channel_number(_stem(first))[0]
         subject = row.get("subject") or row.get("patient") or ""
         label = LabelFile(path.parent / row["label"])
-        cases.append(FoundCase(name, image, (label,), subject))
-    return FoundData(f"table {path.name}", path.parent.resolve().name, tuple(cases))
+        cases.append(FoundCase(name, first, (label,), subject, tuple(others)))
+    channels = tuple(column.removeprefix(_IMAGE) for column in columns) if columns[1:] else ()
+    return FoundData(
+        f"table {path.name}", path.parent.resolve().name, tuple(cases), channels=channels
+    )
+
+
+def _image_columns(row: Mapping[str, str]) -> list[str]:
+    return ["image"] if "image" in row else [key for key in row if (key or "").startswith(_IMAGE)]
 
 
 def _of_neighbours(folder: Path) -> FoundData:
@@ -278,10 +322,15 @@ def _of_neighbours(folder: Path) -> FoundData:
 def _neighbours(files: Iterable[Path], before: str) -> Iterator[FoundCase]:
     files = list(files)
     images = _by_stem(path for path in files if not _is_label(path))
-    for stem, image in images.items():
-        mine = [p for p in files if _is_label(p) and _MARK.sub("", _stem(p)) == stem]
-        if mine:
-            yield FoundCase(before + stem, image, tuple(map(LabelFile, mine)))
+    marked: dict[str, list[Path]] = {}
+    for path in files:
+        if _is_label(path):
+            marked.setdefault(_MARK.sub("", _stem(path)), []).append(path)
+    numbers = _numbers(images, marked)
+    for stem, labels in marked.items():
+        if found := _images_of(stem, images, numbers):
+            yield FoundCase(before + stem, found[0], tuple(map(LabelFile, labels)),
+                            others=tuple(found[1:]))  # fmt: skip
 
 
 def _is_label(path: Path) -> bool:
@@ -313,12 +362,6 @@ def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
                 "remove one of them."
             )
     return result
-
-
-def _spellings(stem: str, bare: str, numbers: Iterable[str]) -> Iterator[str]:
-    for name in dict.fromkeys((stem, bare)):
-        yield name
-        yield from (f"{name}_{number}" for number in numbers)
 
 
 def _subject_of(case: FoundCase) -> str:
@@ -355,9 +398,19 @@ def _check(found: FoundData, data: Path) -> None:
     if count > 1:
         raise DatasetError(f"'{data}' holds {count} cases that are called '{name}'.")
     for case in found.cases:
-        for path in (case.image, *(label.path for label in case.labels)):
+        for path in (label.path for label in case.labels):
             if not path.exists():
                 raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
+
+
+def _check_images(case: FoundCase, channels: tuple[str, ...]) -> None:
+    """Refuse a case whose images are not there, or fewer or more than the others'."""
+    if len(case.images) != (len(channels) or 1):
+        raise DatasetError(
+            f"The case '{case.name}' has {len(case.images)} image(s), and others have "
+            f"{len(channels) or 1}."
+        )
+    check_channel_files(case.name, case.images, channels)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def make_plan(
     matching = match_names(found.cases, parts, names=wishes.names, unannotated=wishes.unannotated)
     fingerprint = measure_cases(
         found.cases, matching, modality=found.modality if found.has_images else "any",
-        shown=lambda cases: bar(cases, "measuring"),
+        channels=found.channels, shown=lambda cases: bar(cases, "measuring"),
     )  # fmt: skip
     if not found.has_images:
         found, fingerprint = _with_something_drawn(found, fingerprint)
@@ -131,7 +131,7 @@ def _written(
         tuple(doubts_about(found.cases, matching, fingerprint)), (*found.notes, *matching.notes),
         draft.axes, draft.training, draft.why, (), _structures(matching),
         _priority(matching, fingerprint, wishes), fingerprint.summary(),
-        tuple(_planned(case, matching, folds[case.name]) for case in found.cases),
+        tuple(_planned(case, matching, folds[case.name]) for case in found.cases), found.channels,
     )  # fmt: skip
 
 
@@ -147,7 +147,8 @@ def _planned(case: FoundCase, matching: Matching, fold: int | None) -> PlanCase:
         for s in matching.structures if s.value in matching.parts[case.name]
     }  # fmt: skip
     labels = tuple(str(label.path.resolve()) for label in case.labels)
-    return PlanCase(case.name, str(case.image.resolve()), labels, where, case.subject, fold)
+    first, *others = (str(path.resolve()) for path in case.images)
+    return PlanCase(case.name, first, labels, where, case.subject, fold, tuple(others))
 
 
 def plan_for_training(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from MorseCore.errors import DatasetError, MorseError
+from MorseCore.images.channels import join_channels, read_channel
 from MorseCore.images.contents import voxel_digest
 from MorseCore.images.grids import canonical_axes
-from MorseCore.images.imageio import Volume, read_volume
+from MorseCore.images.imageio import Volume
 from MorseCore.images.voxelvalues import has_value, measure_range
 from MorseCore.planning.layouts import FoundCase
 from MorseCore.planning.names import Matching
@@ -38,6 +39,18 @@ class StructureMeasures:
 
 
 @dataclass(frozen=True, eq=False)
+class ChannelMeasures:
+    """One channel of a case that has several."""
+
+    range: tuple[float, float]
+    """Smallest and largest value of the image."""
+    intensities: np.ndarray
+    """(N,) float32, of some of its foreground voxels."""
+    is_resampled: bool
+    """Whether it lies on another grid than the first channel."""
+
+
+@dataclass(frozen=True, eq=False)
 class CaseMeasures:
     """One case."""
 
@@ -60,6 +73,8 @@ class CaseMeasures:
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     intensities: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     """(N,) float32, of some of its foreground voxels."""
+    channels: tuple[ChannelMeasures, ...] = ()
+    """Of each channel, where there are several; range and intensities above are the first's."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,9 @@ class Fingerprint:
 
     cases: tuple[CaseMeasures, ...]
     modality: str
-    """``CT``, ``MR`` or ``any``."""
+    """``CT``, ``MR`` or ``any``; of several channels what they have in common."""
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """Channel -> its modality, in order, where there are several."""
 
     @property
     def is_pictures(self) -> bool:
@@ -87,9 +104,10 @@ class Fingerprint:
         """A structure in the cases that have it."""
         return [c.structures[structure] for c in self.cases if structure in c.structures]
 
-    def foreground(self) -> tuple[float, ...]:
+    def foreground(self, channel: int = 0) -> tuple[float, ...]:
         """The 0.5th, 50th and 99.5th percentile of all structures' intensities."""
-        values = np.concatenate([case.intensities for case in self.cases])
+        of = [c.channels[channel].intensities if c.channels else c.intensities for c in self.cases]
+        values = np.concatenate(of)
         return tuple(float(x) for x in np.percentile(values, _PERCENTILES)) if len(values) else ()
 
     def summary(self) -> dict[str, Any]:
@@ -103,11 +121,11 @@ class Fingerprint:
                 for name, v in zip(axes, values.T, strict=True)
             } for key, values in numbers.items()
         }  # fmt: skip
-        if self.foreground():
-            keys = [f"percentile {p:g}" for p in _PERCENTILES]
-            rows["foreground intensity"] = dict(
-                zip(keys, map(_round, self.foreground()), strict=True)
-            )
+        for n, name in enumerate(self.channels or [""]):
+            if found := self.foreground(n):
+                keys = [f"percentile {p:g}" for p in _PERCENTILES]
+                what = f"foreground intensity {name}".rstrip()
+                rows[what] = dict(zip(keys, map(_round, found), strict=True))
         return rows
 
 
@@ -116,11 +134,13 @@ def measure_cases(
     matching: Matching,
     *,
     modality: str,
+    channels: Sequence[str] = (),
     shown: Callable[[Sequence[FoundCase]], Sequence[FoundCase]],
 ) -> Fingerprint:
     """Look at every case, one after the other.
 
     :param modality: what the data set says; empty: it is guessed from the values.
+    :param channels: names of the images of a case, where there are several.
     :param shown: a bar around the cases.
     :raises DatasetError: if a case cannot be read or does not fit together.
     """
@@ -131,7 +151,14 @@ def measure_cases(
         raise DatasetError(
             f"'{names[0]}' is a picture and '{names[1]}' a volume; a network learns one of the two."
         )
-    return Fingerprint(measured, _modality(modality, measured))
+    if not channels:
+        return Fingerprint(measured, _modality(modality, [case.range for case in measured]))
+    each = {
+        name: _modality(name, [case.channels[n].range for case in measured])
+        for n, name in enumerate(channels)
+    }
+    shared = set(each.values())
+    return Fingerprint(measured, shared.pop() if len(shared) == 1 else "any", each)
 
 
 def measure_case(case: FoundCase, matching: Matching) -> CaseMeasures:
@@ -140,7 +167,8 @@ def measure_case(case: FoundCase, matching: Matching) -> CaseMeasures:
     :raises DatasetError: if it cannot be read or does not fit together.
     """
     try:
-        image = read_volume(case.image)
+        images = [read_channel(case.images, n) for n in range(len(case.images))]
+        image = join_channels(images)
     except MorseError as error:
         raise DatasetError(f"Case '{case.name}': {error}") from error
     found = read_case_labels(case, image, matching.parts[case.name])
@@ -155,13 +183,25 @@ def measure_case(case: FoundCase, matching: Matching) -> CaseMeasures:
     }  # fmt: skip
     known = measure_range(image.array)
     is_scan = case.image != case.labels[0].path
+    drawn = found.labels if is_scan else np.zeros_like(found.labels)
+    channels = tuple(
+        ChannelMeasures(
+            _range_of(channel), _sampled(channel, drawn),
+            not image.geometry.is_close(own.geometry),
+        ) for channel, own in zip(image.channels, images, strict=True)
+    )  # fmt: skip
     return CaseMeasures(
         case.name, labels.shape[::-1], spacing, axes.order.index(2), image.ndim == 2,
         found.was_resampled, "" if known.is_constant else voxel_digest(image),
-        (float(known.low), float(known.high)), measured,
+        channels[0].range, measured,
         {(names[a], names[b]): n for (a, b), n in found.overlaps.items()},
-        _sampled(image, found.labels if is_scan else np.zeros_like(found.labels)),
+        channels[0].intensities, channels if image.others else (),
     )  # fmt: skip
+
+
+def _range_of(image: Volume) -> tuple[float, float]:
+    found = measure_range(image.array)
+    return float(found.low), float(found.high)
 
 
 def _measure(labels: np.ndarray, value: int, spacing: tuple[float, ...]) -> StructureMeasures:
@@ -189,13 +229,14 @@ def _sampled(image: Volume, labels: np.ndarray) -> np.ndarray:
     return sampled
 
 
-def _modality(said: str, cases: Sequence[CaseMeasures]) -> str:
+def _modality(said: str, ranges: Sequence[tuple[float, float]]) -> str:
     word = said.upper()
     if word.startswith("CT"):
         return "CT"
     if word.startswith("MR") or any(part in word for part in ("T1", "T2", "FLAIR", "PD")):
         return "MR"
-    if not said and all(case.range[0] <= _AIR for case in cases):
+    is_silent = not said or said.startswith("channel ")  # as channels without a name are called
+    if is_silent and all(low <= _AIR for low, _ in ranges):
         return "CT"
     return "any"
 

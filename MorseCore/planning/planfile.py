@@ -13,7 +13,8 @@ from typing import Any
 
 from MorseCore.config import apply_overrides, decode, encode, read_json
 from MorseCore.errors import ConfigError
-from MorseCore.images.imageio import read_volume, write_labels
+from MorseCore.images.channels import read_channel
+from MorseCore.images.imageio import write_labels
 from MorseCore.planning.layouts import FoundCase, LabelFile
 from MorseCore.planning.names import Part
 from MorseCore.planning.reading import read_case_labels
@@ -66,6 +67,8 @@ class PlanCase:
     subject: str
     fold: int | None = None
     """The fold that validates it; null: it always trains."""
+    others: tuple[str, ...] = ()
+    """Its further channels."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class Plan:
     """Structures, where some overlap: the first that is there wins."""
     fingerprint: dict[str, Any]
     cases: tuple[PlanCase, ...]
+    channels: tuple[str, ...] = ()
+    """Names of the images of a case, in the order of the network, where there are several."""
 
     def __post_init__(self) -> None:
         if self.plan != FORMAT:
@@ -153,6 +158,10 @@ def run_config(plan: Plan, prepared: Path) -> RunConfig:
         value = training.get(section, {}).get(name)
         if value is not None:
             training[section][name] = _ordered(key, value, plan.axes)
+    channels = training.get("preparation", {}).get("channels")
+    if channels:
+        named = _ordered("preparation.channels", channels, plan.channels, of="channel")
+        training["preparation"]["channels"] = named
     augmentation = training.get("augmentation", {})
     if "mirror_axes" in augmentation:
         augmentation["mirror_axes"] = _numbered(augmentation["mirror_axes"], plan.axes)
@@ -162,18 +171,19 @@ def run_config(plan: Plan, prepared: Path) -> RunConfig:
     return decode(RunConfig, training, "")
 
 
-def _ordered(key: str, value: Any, axes: Sequence[str]) -> list[Any]:
+def _ordered(key: str, value: Any, axes: Sequence[str], *, of: str = "axis") -> list[Any]:
     shown = json.dumps(dict.fromkeys(axes, "…"), ensure_ascii=False)
     if isinstance(value, list) and len(value) == len(axes):
         shown = json.dumps(dict(zip(axes, value, strict=True)))
     if not isinstance(value, Mapping):
         raise ConfigError(
-            f"'{key}' is {json.dumps(value)}, and nobody can see which axis is which: name them, "
+            f"'{key}' is {json.dumps(value)}, and nobody can see which {of} is which: name them, "
             f"{key}='{shown}'."
         )
     if set(value) != set(axes):
         raise ConfigError(
-            f"'{key}' names the axes {', '.join(value)}; this plan has {', '.join(axes)}."
+            f"'{key}' names the {'axes' if of == 'axis' else 'channels'} {', '.join(value)}; "
+            f"this plan has {', '.join(axes)}."
         )
     return [value[axis] for axis in axes]
 
@@ -203,7 +213,8 @@ def prepare_data(plan: Plan, folder: Path, *, shown: Any = iter) -> None:
     entries = []
     for case in shown(plan.cases):
         entry: dict[str, Any] = {
-            "image": case.image, "label": _prepare_label(case, folder, values, priority)
+            "image": [case.image, *case.others] if case.others else case.image,
+            "label": _prepare_label(case, folder, values, priority)
         }  # fmt: skip
         unannotated = [s.name for s in plan.structures if case.name in s.unannotated]
         entries.append(entry | ({"unannotated": unannotated} if unannotated else {}))
@@ -222,6 +233,7 @@ def prepare_data(plan: Plan, folder: Path, *, shown: Any = iter) -> None:
         "name": plan.training["card"]["data"],
         "licence": plan.licence or "not stated",
         "labels": {"0": "background", **{str(s.value): s.name for s in plan.structures}},
+        **({"channel_names": dict(enumerate(plan.channels))} if plan.channels else {}),
         "training": entries,
     })  # fmt: skip
 
@@ -229,8 +241,9 @@ def prepare_data(plan: Plan, folder: Path, *, shown: Any = iter) -> None:
 def _prepare_label(
     case: PlanCase, folder: Path, values: Mapping[str, int], priority: Sequence[int]
 ) -> str:
-    found = FoundCase(case.name, Path(case.image), tuple(LabelFile(Path(p)) for p in case.labels))
-    image = read_volume(found.image)
+    found = FoundCase(case.name, Path(case.image), tuple(LabelFile(Path(p)) for p in case.labels),
+                      others=tuple(map(Path, case.others)))  # fmt: skip
+    image = read_channel(found.images, 0)
     parts = {values[name]: _parts(name, text) for name, text in case.where.items()}
     labels = read_case_labels(found, image, parts, priority=priority)
     if labels.is_as_filed:

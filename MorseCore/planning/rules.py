@@ -147,16 +147,36 @@ def _target_spacing(fingerprint: Fingerprint) -> tuple[np.ndarray, str]:
 
 
 def _put_intensity(draft: Draft, fingerprint: Fingerprint) -> None:
-    if fingerprint.modality == "CT" and fingerprint.foreground():
-        low, _, high = fingerprint.foreground()
-        draft.put("preparation.normalisation", "range",
-                  "CT values mean the same in every scan, so all are scaled alike.")  # fmt: skip
-        draft.put("preparation.intensity_range", [_number(low), _number(max(high, low + 1))],
-                  "The 0.5th and 99.5th percentile of what is marked.")  # fmt: skip
-    else:
-        draft.put("preparation.normalisation", "zscore",
-                  "Brightness differs from scan to scan: each is brought to mean 0 and deviation 1."
-                  )  # fmt: skip
+    if not fingerprint.channels:
+        for key, (value, why) in _intensity(fingerprint.modality, fingerprint.foreground()).items():
+            draft.put(f"preparation.{key}", value, why)
+        return
+    names = ", ".join(fingerprint.channels)
+    draft.put("network.in_channels", len(fingerprint.channels),
+              f"The images of a case are seen together: {names}.")  # fmt: skip
+    each = {}
+    for n, (name, modality) in enumerate(fingerprint.channels.items()):
+        found = _intensity(modality, fingerprint.foreground(n))
+        each[name] = {key: value for key, (value, _) in found.items()}
+        draft.why[f"preparation.channels.{name}"] = " ".join(why for _, why in found.values())
+    draft.put("preparation.channels", each)
+
+
+def _intensity(modality: str, foreground: Sequence[float]) -> dict[str, tuple[Any, str]]:
+    """Key of an image's intensities -> value and reason."""
+    if modality == "CT" and foreground:
+        low, _, high = foreground
+        return {
+            "normalisation": (
+                "range", "CT values mean the same in every scan, so all are scaled alike."
+            ),
+            "intensity_range": (
+                [_number(low), _number(max(high, low + 1))],
+                "The 0.5th and 99.5th percentile of what is marked.",
+            ),
+        }  # fmt: skip
+    why = "Brightness differs from scan to scan: each is brought to mean 0 and deviation 1."
+    return {"normalisation": ("zscore", why)}
 
 
 def _put_window(

@@ -34,17 +34,32 @@ def start_from(draft: Draft, model: str, fingerprint: Fingerprint) -> list[Candi
             f"'{info.name}' is for {kinds[preparation.spatial_dims]}, and these data are learned "
             f"as {kinds[len(draft.axes)]}; start from another model, or from none."
         )
+    channels = {k: why for k, why in draft.why.items() if k.startswith("preparation.channels.")}
     draft.why = {key: why for key, why in draft.why.items() if not key.startswith(_OWN)}
     if network["head"]["name"] == _PLAIN:
         network["head"] = draft.training["network"]["head"]
-    draft.put("network", network, f"As in '{info.name}', so that its weights fit.")
+    count = len(fingerprint.channels) or 1
+    is_as_many = network["in_channels"] == count
+    draft.put("network", network | {"in_channels": count},
+              f"As in '{info.name}', so that its weights fit.")  # fmt: skip
+    if not is_as_many:
+        draft.why["network.in_channels"] = (
+            f"A case has {count} image(s) and '{info.name}' sees {network['in_channels']}: the "
+            "first convolution is not reused, and intensities are this plan's."
+        )
     spacing = preparation.spacing
     draft.put(
         "preparation.spacing", None if spacing is None else draft.named(spacing),
         f"As in '{info.name}', whose weights know voxels of this size.",
     )  # fmt: skip
-    for key in ("normalisation", "percentiles", "intensity_range"):
-        draft.put(f"preparation.{key}", encode(preparation)[key])
+    if count == 1 and is_as_many:
+        for key in ("normalisation", "percentiles", "intensity_range"):
+            draft.put(f"preparation.{key}", encode(preparation)[key])
+    elif tuple(fingerprint.channels) == info.channels:
+        named = zip(info.channels, encode(preparation)["channels"], strict=True)
+        draft.put("preparation.channels", dict(named), f"As in '{info.name}'.")
+    else:
+        draft.why |= channels
     draft.put("preparation.window", draft.named(_window(info, fingerprint)), (
         f"That of '{info.name}', no larger than the median image."
     ))  # fmt: skip

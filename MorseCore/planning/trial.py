@@ -190,7 +190,7 @@ def data_bytes(fingerprint: Fingerprint, config: RunConfig) -> int:
         if wanted is not None and len(wanted) == 3:
             for mm, new in zip(case.spacing, wanted, strict=True):
                 voxels *= mm / new
-        total += 5 * voxels + drawn
+        total += (4 * config.network.in_channels + 1) * voxels + drawn
     return int(total)
 
 

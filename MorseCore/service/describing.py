@@ -56,6 +56,7 @@ def describe_models() -> list[dict[str, Any]]:
                 "leaves_certain": bool(getattr(info.renderer, "certain_margin", 0)),
                 "window": list(info.preparation.window_size),
                 "finds_place": info.locator is not None,
+                "channels": info.channels,
                 "spacing": info.preparation.spacing,
                 "overlap": info.windows.overlap,
                 "field_of_view": info.field_of_view,

@@ -8,7 +8,9 @@ As long as a request is open, no other may have its number:
     ``title`` with the free and the whole memory}], ``versions`` {name: text}, ``models``
     [{``name``, ``title``, ``task``, ``modality``, ``folder``, ``points``, ``passes`` (null if
     they cannot be chosen), ``leaves_certain`` (points, unless more are asked for than its own),
-    ``window`` (array order), ``spacing``, ``overlap``, ``finds_place`` (in a whole scan)}].
+    ``window`` (array order), ``spacing``, ``overlap``, ``finds_place`` (in a whole scan),
+    ``channels`` (names of the images of a case; null: there is one, which is all that ``segment``
+    takes)}].
 ``segment``
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
     ``output`` (a folder for the answer's arrays, which exists); if wanted ``name``, ``modality``
@@ -18,14 +20,15 @@ As long as a request is open, no other may have its number:
 ``load``
     ``model``; if wanted ``device``, ``engine``, ``points``, ``passes``, ``scale``, ``roi``,
     ``format``, ``series``, ``volume``, ``accept``, ``verdict``, ``rerun``: make a model ready and
-    check these choices, before the first ``case``. Answer: the model's ``sha256`` and ``contrast``
-    (null: any).
+    check these choices, before the first ``case``. Answer: the model's ``sha256``, ``contrast``
+    (null: any) and ``channels`` (names of the images of a case; null: there is one).
 ``case``
     ``input`` (a file or a DICOM folder), ``output`` (the folder of its results), ``name``,
-    ``model``; if wanted what ``load`` takes, and ``picture`` (a JPEG to draw): a scan of a batch,
-    from its file to its files. Answer: ``status`` (``done``, or ``done before`` if a result made
-    from the same content with the same settings is there and whole, and its verdict is not the one
-    of ``rerun``), ``report``.
+    ``model``; if wanted ``others`` (of several channels the files after the first; one file with
+    a fourth axis is named once a channel), what ``load`` takes, and ``picture`` (a JPEG to draw):
+    a scan of a batch, from its file to its files. Answer: ``status`` (``done``, or ``done before``
+    if a result made from the same content with the same settings is there and whole, and its
+    verdict is not the one of ``rerun``), ``report``.
 ``render``
     Ask the field of the last ``segment`` again, without a backbone pass: ``output``; if wanted
     ``box`` (a region as in ``--roi``), ``points``, ``passes``, ``scale``. Answer: as for
@@ -150,6 +153,7 @@ class SegmentCase(Load):
     output: str
     name: str
     picture: str | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from MorseCore.errors import Cancelled, MorseError
+from MorseCore.errors import Cancelled, ImageError, MorseError
+from MorseCore.images.channels import read_channels
 from MorseCore.images.contents import input_hashes
-from MorseCore.images.imageio import ReadOptions, Volume, check_is_there, read_volume
+from MorseCore.images.imageio import ReadOptions, Volume, check_is_there
 from MorseCore.images.roi import parse_roi
 from MorseCore.inference.files import complete_result, read_result, write_result
 from MorseCore.inference.options import PredictOptions
@@ -77,10 +78,10 @@ def _segment(
 ) -> dict[str, Any]:
     progress("read", 0.0)
     started = time.perf_counter()
-    source, folder = Path(request.input), Path(request.output)
-    check_is_there(source)
+    sources, folder = tuple(map(Path, (request.input, *request.others))), Path(request.output)
+    _check_are_there(sources, predictor.info.channels or ())
     options = options_of(request)
-    made_from = _made_from(request, source, options, predictor)
+    made_from = _made_from(request, sources, options, predictor)
     reading = ReadOptions(request.series, request.volume, Acceptance(request.accept))
     before = complete_result(folder, request.format)
     if before is not None:
@@ -88,7 +89,7 @@ def _segment(
         level = (before.get("verdict") or {}).get("level")
         if not differences and (request.rerun is None or level != request.rerun):
             if request.picture is not None and not Path(request.picture).exists():
-                _draw(request, lambda: (read_volume(source, reading), read_result(folder)))
+                _draw(request, lambda: (read_channels(sources, reading), read_result(folder)))
             return {"status": "done before", "report": before}
         if differences:
             log.warning(
@@ -96,19 +97,30 @@ def _segment(
                 "take two output folders",
                 printable(request.name), ", another ".join(differences),
             )  # fmt: skip
-    volume = read_volume(source, reading)
+    volume = read_channels(sources, reading)
     seconds = round(time.perf_counter() - started, 4)
     session = open_session(predictor, volume, options, keep=False)
     result = session.segment(progress=progress, should_stop=should_stop)
     result.report["seconds"] = {"read": seconds, **result.report.get("seconds", {})}
     result.report["request"] = made_from
-    result.report["input"]["path"] = printable(str(source.absolute()))
+    result.report["input"]["path"] = printable(str(sources[0].absolute()))
     if (memory := peak_memory()) is not None:
         result.report["peak_memory_mb"] = round(memory / 2**20)
     report = write_result(folder, result, mask_format=request.format)
     if request.picture is not None:
         _draw(request, lambda: (volume, result), is_new=True)
     return {"status": "done", "report": report}
+
+
+def _check_are_there(sources: Sequence[Path], channels: Sequence[str]) -> None:
+    """:raises ImageError: naming the file, or the channel, that is missing."""
+    check_is_there(sources[0])
+    for path, name in zip(sources[1:], channels[1:], strict=False):
+        if not path.exists():
+            raise ImageError(
+                f"The channel '{name}' is missing: there is no file '{printable(path.name)}' "
+                f"beside '{printable(sources[0].name)}'."
+            )
 
 
 def _draw(
@@ -139,7 +151,10 @@ def _draw(
 
 
 def _made_from(
-    request: SegmentCase, source: Path, options: PredictOptions, predictor: VolumePredictor
+    request: SegmentCase,
+    sources: Sequence[Path],
+    options: PredictOptions,
+    predictor: VolumePredictor,
 ) -> dict[str, Any]:
     """What has to be equal for a finished case to be left alone."""
     made_from = {
@@ -148,7 +163,11 @@ def _made_from(
         "format": request.format,
         "series": request.series,
         "volume": request.volume,
-        "input": [[printable(name), digest] for name, digest in _hashes(source)],
+        "input": [
+            [printable(name), digest]
+            for source in dict.fromkeys(sources)
+            for name, digest in _hashes(source)
+        ],
     }
     plain: dict[str, Any] = json.loads(json.dumps(made_from))  # tuples come back as lists
     return plain

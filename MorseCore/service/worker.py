@@ -193,7 +193,8 @@ class Worker:
 
         predictor = self._load_model(request.model, request.device, request.engine)
         check_choices(request, predictor)
-        return {"sha256": predictor.info.sha256, "contrast": predictor.info.contrast}
+        info = predictor.info
+        return {"sha256": info.sha256, "contrast": info.contrast, "channels": info.channels}
 
     def _case(self, request: SegmentCase) -> dict[str, Any]:
         from MorseCore.service.segment_case import segment_case

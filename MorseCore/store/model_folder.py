@@ -37,6 +37,7 @@ __all__ = [
     "WindowConfig",
     "LARGEST",
     "check_file_size",
+    "check_in_channels",
     "check_model_name",
     "check_renderer",
     "check_text",
@@ -190,16 +191,27 @@ class ModelInfo:
             )
         if self.format == 1 and (early := [n for n in _BLOCKS if getattr(self, n) is not None]):
             raise ConfigError(f"'{early[0]}' belongs to format 2; found format 1.")
-        if self.network.in_channels != 1:
-            raise ConfigError(
-                f"'network.in_channels' must be 1, as a scan has one value a voxel; "
-                f"found {self.network.in_channels}."
-            )
+        self._check_channels()
         view = self.field_of_view
         if view is not None and len(view) != self.preparation.spatial_dims:
             raise ConfigError(
                 f"'field_of_view' needs {self.preparation.spatial_dims} values in mm; found {view}."
             )
+
+    def _check_channels(self) -> None:
+        """Refuse names, intensities and a network that are not of as many channels."""
+        check_in_channels(self.preparation, self.network)
+        names, count = self.channels, self.network.in_channels
+        if (names is None) != (count == 1) or len(names or "1") != count:
+            raise ConfigError(
+                f"'channels' must name {count} images, and null stands for one; found {names}."
+            )
+        for name in names or ():
+            check_text("channels", name)
+        if len(set(names or ())) < len(names or ()):
+            raise ConfigError(f"'channels' must have different names; found {names}.")
+        if names is not None and self.locator is not None:
+            raise ConfigError("'locator' is for models that see one image; found 'channels', too.")
 
     @property
     def num_classes(self) -> int:
@@ -232,6 +244,15 @@ class ModelInfo:
             )
             for item in self.structures
         )  # fmt: skip
+
+
+def check_in_channels(preparation: Preparation, network: NetworkConfig) -> None:
+    """:raises ConfigError: if a network sees another number of images than are prepared."""
+    if network.in_channels != preparation.in_channels:
+        raise ConfigError(
+            f"'network.in_channels' must be {preparation.in_channels}, as 'preparation.channels' "
+            f"describes {len(preparation.channels) or 'none'}; found {network.in_channels}."
+        )
 
 
 def check_renderer(config: Any) -> None:

@@ -198,7 +198,8 @@ def augment_located(
     """Cut one randomly changed crop, and say where, and which axes were flipped.
 
     Rotation, size, mirroring and the crop are one resampling (see `crop_affine`); if only the crop
-    and mirroring are drawn, nothing is interpolated. Beyond the image the crop is zero, the
+    and mirroring are drawn, nothing is interpolated. Channels share all this; each draws its own
+    changes of intensity. Beyond the image the crop is zero, the
     mean of a normalised image, and background. A crop starts on a voxel: ``center`` is rounded to
     the nearest place where it does.
 
@@ -226,7 +227,8 @@ def augment_located(
     else:
         image, labels = crop_affine(image, labels, start=start, crop=crop, matrix=matrix)
     to_source = crop_to_source(start=start, crop=crop, matrix=matrix, size=size)
-    return _change_intensities(image, config, generator), labels, to_source, mirror
+    channels = [_change_intensities(one, config, generator) for one in image.split(1)]
+    return torch.cat(channels), labels, to_source, mirror
 
 
 def _draw_affine(
@@ -250,7 +252,7 @@ def _draw_affine(
 def _change_intensities(
     image: Tensor, config: AugmentationConfig, generator: torch.Generator
 ) -> Tensor:
-    """Noise, sharpness, then contrast: (C, *O) -> (C, *O)."""
+    """Noise, sharpness, then contrast: (C, *O) -> (C, *O), one draw for all."""
     if _happens(config.noise_probability, generator):
         std = _uniform(0, config.noise_std, generator)
         image = add_noise(image, std=std, generator=generator)

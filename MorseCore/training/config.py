@@ -15,6 +15,7 @@ from MorseCore.samplers import SAMPLERS, UncertainConfig
 from MorseCore.store.model_folder import (
     LocatorInfo,
     WindowConfig,
+    check_in_channels,
     check_model_name,
     check_renderer,
     check_text,
@@ -286,10 +287,11 @@ class RunConfig:
                 f"'preparation.window' has {dims} sizes, but 'network.spatial_dims' is "
                 f"{self.network.spatial_dims}."
             )
-        if self.network.in_channels != 1:
+        check_in_channels(self.preparation, self.network)
+        if self.preparation.channels and self.validation.monitor:
             raise ConfigError(
-                "'network.in_channels' must be 1, as data sets are read with one image a case; "
-                f"found {self.network.in_channels}."
+                "'validation.monitor' watches scans of one image; 'preparation.channels' describes "
+                f"{len(self.preparation.channels)}."
             )
         stride, side = self.optimisation.supervision_stride, min(self.preparation.window)
         if self.optimisation.supervision_grid == "backbone":
@@ -342,4 +344,8 @@ class RunConfig:
             raise ConfigError(
                 "'generation.structures' and 'generation.windows' are for label maps alone; beside "
                 "scans the data set names the structures, and all windows have one size."
+            )
+        if self.preparation.channels:
+            raise ConfigError(
+                "Generated images have one channel; 'preparation.channels' is for scans."
             )

@@ -19,6 +19,7 @@ import numpy as np
 from MorseCore.config import MAX_JSON_BYTES, check_is_plain, nearest, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.geometry import Geometry
+from MorseCore.images.channels import read_channels
 from MorseCore.images.contents import voxel_digest
 from MorseCore.images.grids import canonical_geometry, to_model_grid
 from MorseCore.images.imagechecks import check_missing, check_spacing
@@ -27,7 +28,7 @@ from MorseCore.images.preparation import Preparation, prepare_scan
 from MorseCore.images.voxelvalues import measure_range
 from MorseCore.limits import check_depth
 from MorseCore.system.acceptance import NOTHING, Acceptance
-from MorseCore.training.layouts import Case, list_cases
+from MorseCore.training.layouts import Case, channels_of, check_channel_files, list_cases
 
 __all__ = [
     "Case",
@@ -58,6 +59,8 @@ class Decathlon:
     """Value -> name, background (0) included, values 0 … C-1 without a gap."""
     splits: dict[str, tuple[Case, ...]]
     """``train``, ``val`` and ``test``; each may be empty, ``train`` only if nothing is trained."""
+    channels: tuple[str, ...] = ()
+    """Names of the images of a case, where there are several."""
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +78,7 @@ class PreparedCase:
 
     name: str
     image: np.ndarray
-    """float32, normalised."""
+    """float32, normalised; (C, K, J, I) of several channels."""
     labels: np.ndarray
     """uint8."""
     spacing: tuple[float, float, float]
@@ -83,8 +86,9 @@ class PreparedCase:
     drawn: "DrawnLabels | None" = None
     """The label map as it was drawn, where the model's grid has other voxels."""
     digest: str = ""
-    """Of the image's voxels as they lie in the file, see :func:`voxel_digest`; empty for an image
-    of one value, of which a data set of slices has many."""
+    """Of the image's voxels (the first channel's) as they lie in the file, see
+    :func:`voxel_digest`; empty for an image of one value, of which a data set of slices has many.
+    """
     unannotated: tuple[int, ...] = ()
     """Labels that were not drawn, and may be there all the same."""
 
@@ -144,14 +148,15 @@ def open_dataset(
         splits = _splits(choose_fold(split, fold), cases, split)
         if not (splits["train"] or may_lack_training):
             raise DatasetError(f"The split '{split}' holds no training case.")
+    channels = channels_of(data)
     for case in (case for part in splits.values() for case in part):
-        for path in (case.image, case.label):
-            if not isfile(path):
-                raise DatasetError(f"The case '{case.name}' lacks its file '{path}'.")
+        check_channel_files(case.name, case.images, channels)
+        if not isfile(case.label):
+            raise DatasetError(f"The case '{case.name}' lacks its file '{case.label}'.")
     _check_annotated(splits, labels)
     return Decathlon(
         str(data.get("name", dataset.parent.name)), str(data.get("licence", "not stated")),
-        labels, splits,
+        labels, splits, channels,
     )  # fmt: skip
 
 
@@ -192,7 +197,7 @@ def read_case(
     """
     options = ReadOptions(accepted=accepted)
     with _named(case):
-        image, label = read_volume(case.image, options), read_volume(case.label, options)
+        image, label = read_channels(case.images, options), read_volume(case.label, options)
     if not image.geometry.is_close(label.geometry):
         raise DatasetError(
             f"Case '{case.name}': the image has {image.geometry.shape} voxels of "
@@ -200,12 +205,16 @@ def read_case(
             f"{label.geometry.spacing} mm, or they lie apart."
         )
     _check_labels(case.name, label.array, num_classes)
-    found = measure_range(image.array)
-    with _named(case):
-        check_missing(found, accepted, where=f"{image.source}:")
-    # A picture may be a black slice from the end of a volume; a volume without contrast is broken.
-    if image.ndim == 3 and found.is_constant:
-        raise DatasetError(f"Case '{case.name}': every voxel of the image has one value.")
+    for channel in image.channels:
+        found = measure_range(channel.array)
+        with _named(case):
+            check_missing(found, accepted, where=f"{channel.source}:")
+        # A picture may be a black slice from the end of a volume; a volume is then broken.
+        if image.ndim == 3 and found.is_constant:
+            which = f" '{channel.source}'" if image.others else ""
+            raise DatasetError(
+                f"Case '{case.name}': every voxel of the image{which} has one value."
+            )
     return image, label
 
 
@@ -223,7 +232,7 @@ def prepare_case(
         check_spacing(image, preparation, accepted)
         array, geometry = prepare_scan(image, preparation)
     labels = _labels_on_grid(label, spacing=spacing, spatial_dims=dims)
-    if labels.shape != array.shape:
+    if labels.shape != array.shape[-3:]:
         raise DatasetError(f"Case '{case.name}': image and label map differ after resampling.")
     drawn = None
     if not geometry.is_close(canonical_geometry(image.geometry, spatial_dims=dims)):

@@ -79,6 +79,7 @@ def export_model(
             named_volumes(facts.volumes, structures),
             origin="Only volumes have limits, those of the training's label maps.",
         ),
+        channels=facts.channels or None,
     )  # fmt: skip
     weights = network.state_dict()
     if config.half_weights:
@@ -150,6 +151,7 @@ def _card(config: RunConfig, info: ModelInfo, facts: DataFacts) -> str:
         f"- Name: `{config.name}`", f"- Modality: {card.modality}",
         "- Structures: " + ", ".join(f"{s.value} {s.name}" for s in info.structures),
         *_numbers(info),
+        *_channels(info),
         f"- Data: {card.data}",
         f"- Licence of the data set: {facts.licence}",
         f"- Licence of the weights: {card.licence}",
@@ -199,6 +201,10 @@ def _numbers(info: ModelInfo) -> list[str]:
             "Intracranial volume: these and that fluid, an estimate, for no structure is the skull."
         )
     return lines
+
+
+def _channels(info: ModelInfo) -> list[str]:
+    return [f"- Images of a case, in order: {', '.join(info.channels)}"] if info.channels else []
 
 
 def _measured(facts: DataFacts, structures: int) -> list[str]:

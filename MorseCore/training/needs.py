@@ -63,10 +63,11 @@ def step_bytes(config: RunConfig, device: torch.device, *, num_classes: int) -> 
     return _needed(config, network, device, config.preparation.window_size, 0)
 
 
-def saved_bytes(network: Network, window: tuple[int, ...]) -> int:
+def saved_bytes(network: Network, window: tuple[int, ...], channels: int = 1) -> int:
     """What the backbone of a network without values keeps of one image for its gradient.
 
     :param window: size of the image, array order.
+    :param channels: of the image.
     """
     own = {p.untyped_storage()._cdata for p in network.parameters()}
     kept: dict[int, Tensor] = {}  # of each piece of memory one tensor, which keeps it alive
@@ -81,7 +82,7 @@ def saved_bytes(network: Network, window: tuple[int, ...]) -> int:
     hook = network.backbone.register_forward_hook(stop)  # heads look at values, which are not there
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with torch.enable_grad(), hooks, suppress(_BackboneDone):
-        network.train()(torch.empty((1, 1, *window), device="meta"))
+        network.train()(torch.empty((1, channels, *window), device="meta"))
     hook.remove()
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
@@ -104,7 +105,8 @@ def _needed(
     options, batch = config.optimisation, config.optimisation.batch_size
     numbers = 2 + _STATES[options.optimizer] + bool(options.average)  # weight, gradient, …
     parameters = 4 * numbers * sum(p.numel() for p in network.parameters())
-    fixed = parameters + batch * prod(window) * (4 + 8)  # image, labels
+    channels = config.network.in_channels
+    fixed = parameters + batch * prod(window) * (4 * channels + 8)  # image, labels
     spec = network.backbone.spec
     pairs = zip(spec.channels, spec.strides, strict=True)
     maps = 4 * batch * sum(c * prod(window) // s ** len(window) for c, s in pairs)
@@ -112,7 +114,7 @@ def _needed(
         return fixed
     # Walking through the network takes torch three seconds, once: only where it may matter.
     half = 1 if resolve_precision(device, options.precision) == "fp32" else 2
-    return fixed + batch * saved_bytes(network, window) // half
+    return fixed + batch * saved_bytes(network, window, channels) // half
 
 
 def _memory_of(device: torch.device) -> int | None:

@@ -229,7 +229,8 @@ def _marks(unannotated: Sequence[int] | None) -> Tensor:
 def _split(case: PreparedCase, dims: int) -> list[_Sample]:
     if dims == 3:
         return [_sample(case.image, case.labels, case.spacing)]
-    pairs = zip(case.image, case.labels, strict=True)
+    slices = case.image if case.image.ndim == 3 else case.image.swapaxes(0, 1)  # (K, C, J, I)
+    pairs = zip(slices, case.labels, strict=True)
     return [_sample(image, labels, case.spacing[1:]) for image, labels in pairs]
 
 
@@ -237,7 +238,7 @@ def _sample(image: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...]) -
     foreground = np.argwhere(labels > 0)
     step = max(1, len(foreground) // _KEPT_VOXELS)
     return (
-        torch.from_numpy(np.ascontiguousarray(image))[None],
+        torch.from_numpy(np.ascontiguousarray(image)).reshape(-1, *labels.shape),  # (C, *S)
         torch.from_numpy(np.ascontiguousarray(labels)),
         torch.from_numpy(foreground[::step].astype(np.int32)),
         spacing,

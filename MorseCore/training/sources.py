@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from MorseCore.errors import DatasetError
+from MorseCore.errors import ConfigError, DatasetError
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
 from MorseCore.quality.fitting import add_volumes
@@ -115,6 +115,7 @@ class ScanSource:
         return DataFacts(
             self.labels, splits, self._data.licence, figures, extent(self._train),
             accepted=tuple(self._accepted.used), volumes=volumes_of(self._train),
+            channels=self._data.channels,
         )  # fmt: skip
 
     def _prepared(self, part: str) -> list[PreparedCase]:
@@ -251,7 +252,7 @@ def volumes_of(cases: list[PreparedCase]) -> dict[int, list[float]]:
 
 def extent(cases: list[PreparedCase]) -> tuple[float, ...]:
     """Largest extent in mm along x, y, z of the training images."""
-    extents = [[n * mm for n, mm in zip(c.image.shape, c.spacing, strict=True)] for c in cases]
+    extents = [[n * mm for n, mm in zip(c.labels.shape, c.spacing, strict=True)] for c in cases]
     return tuple(round(max(axis), 1) for axis in reversed(list(zip(*extents, strict=True))))
 
 
@@ -276,9 +277,22 @@ def open_source(config: RunConfig, world: World, accepted: Acceptance = NOTHING)
         return source
     path = Path(config.data.dataset)
     data = open_dataset(path, Path(config.data.split), fold=config.data.fold)
+    _check_channels(data, config)
     data = with_share(data, subjects_of(path), config)
     describe_structures(config, data.labels)
     return ScanSource(data, config, world, accepted)
+
+
+def _check_channels(data: Decathlon, config: RunConfig) -> None:
+    """:raises ConfigError: if the network sees another number of images than a case has."""
+    found, wanted = len(data.channels) or 1, config.network.in_channels
+    if found != wanted:
+        named = f" ({', '.join(data.channels)})" if data.channels else ""
+        raise ConfigError(
+            f"'{config.data.dataset}' has {found} channel(s){named}, and the configuration is for "
+            f"{wanted}: 'network.in_channels' counts them, and 'preparation.channels' describes "
+            "each where there are several."
+        )
 
 
 def with_share(data: Decathlon, subjects: Mapping[str, str], config: RunConfig) -> Decathlon:

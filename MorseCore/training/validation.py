@@ -108,6 +108,8 @@ class DataFacts:
     """Refusals that the person overruled, as sentences."""
     volumes: dict[int, list[float]] = field(default_factory=dict)
     """ml of each label, and of all (0), in the training's cases."""
+    channels: tuple[str, ...] = ()
+    """Names of the images of a case, where there are several."""
 
 
 STAGES = ("coarse", "refined")

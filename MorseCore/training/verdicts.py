@@ -153,9 +153,18 @@ def _entropy(predictor: VolumePredictor, image: Volume) -> dict[str, float]:
 
 
 class ReadCases:
-    """Cases of a data set with labels. :param accepted: refusals to overrule."""
+    """Cases of a data set with labels.
+
+    :param accepted: refusals to overrule.
+    :raises ConfigError: for a model of several channels, whose copies would not fit together.
+    """
 
     def __init__(self, info: ModelInfo, accepted: Acceptance = NOTHING) -> None:
+        if info.channels:
+            raise ConfigError(
+                f"'{info.name}' sees {len(info.channels)} images of a case, and scans are spoilt "
+                "one at a time: its verdict has the volumes of its training alone."
+            )
         self._info, self._accepted = info, accepted
 
     def read(self, case: Case) -> tuple[Volume, np.ndarray]:

@@ -60,6 +60,12 @@ class Model:
         ]
         card = "\n".join(line for line in lines if line)
         spacing = entry.get("spacing")
+        channels = entry.get("channels") or ()
+        problem = (
+            f"'{entry['name']}' sees {len(channels)} images of a case ({', '.join(channels)}), and "
+            "this panel gives one; run it from the command line: morsesegment segment "
+            f"CASE_0000.nii.gz --model {entry['name']}."
+        )
         return cls(
             entry["name"],
             entry["title"],
@@ -72,6 +78,7 @@ class Model:
             entry.get("leaves_certain", False),
             entry.get("finds_place", False),
             names,
+            problem if channels else "",
         )
 
     @property

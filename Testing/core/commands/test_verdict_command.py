@@ -90,7 +90,7 @@ class Finished:
         if isinstance(request, SegmentCase):
             Path(request.output).mkdir(parents=True)
             (Path(request.output) / "report.json").write_text(json.dumps(self.report))
-        return {"status": "done", "report": self.report, "contrast": None}
+        return {"status": "done", "report": self.report, "contrast": None, "channels": None}
 
 
 @pytest.mark.parametrize(("ml", "code"), [(0.0, 1), (0.3, 0)])

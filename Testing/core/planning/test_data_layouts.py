@@ -1,7 +1,6 @@
 """A person's folder is understood, whatever its layout, and its structures are matched by name."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +33,6 @@ def test_two_folders_with_equal_names_or_a_channel_behind_them(tmp_path: Path, c
     assert [case.name for case in found.cases] == ["case_0", "case_1", "case_2", "case_3"]
     assert found.cases[0].image.name == f"case_0{channel}.nii.gz"
     assert names_of(tmp_path) == list(ORGANS)
-
-
-def test_two_channels_are_refused_by_their_numbers(tmp_path: Path):
-    write_folders(tmp_path, channel="_0000")
-    shutil.copy(tmp_path / "images/case_0_0000.nii.gz", tmp_path / "images/case_0_0001.nii.gz")
-    with pytest.raises(DatasetError, match="2 channels"):
-        find_cases(tmp_path)
 
 
 def test_nnunets_raw_folder(tmp_path: Path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from channel_data import write_raw
 from MorseCore.config import encode
 from MorseCore.errors import ConfigError
 from MorseCore.planning.making import make_plan
@@ -72,6 +73,20 @@ def test_the_head_of_a_model_without_points_is_the_plans_own(data: Path) -> None
     assert start.training["network"]["backbone"]["name"] == "strided_unet"
     assert start.training["network"]["head"]["name"] == "morse"
     assert start.training["preparation"]["spacing"] == {"R": 2.0, "A": 2.0, "S": 2.0}
+
+
+def test_a_model_of_one_image_gives_all_but_its_first_convolution_to_two(tmp_path: Path) -> None:
+    start = plan(write_raw(tmp_path / "raw", 3), "initialise=phantom-tiny")
+    assert start.training["network"]["in_channels"] == 2
+    assert start.why["network.in_channels"] == (
+        "A case has 2 image(s) and 'phantom-tiny' sees 1: the first convolution is not reused, and "
+        "intensities are this plan's."
+    )
+    assert start.why["preparation.channels.T1"].startswith("Brightness differs")
+    network = run_config(start, tmp_path).network.build(num_classes=3)
+    fresh = [n for n in initialise(network, "phantom-tiny") if n.startswith("backbone")]
+    layers = {name.rpartition(".")[0] for name in fresh}  # what it is normalised by, too
+    assert layers == {"backbone.encoders.0.0", "backbone.encoders.0.1"}
 
 
 @pytest.mark.parametrize(

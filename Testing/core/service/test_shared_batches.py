@@ -67,15 +67,15 @@ def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 _KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
-import MorseCore.service.segment_case as segment_case
-read = segment_case.read_volume
+import MorseCore.images.channels as channels
+read = channels.read_volume
 
 def deadly(path, options=None):
     if path.name.startswith("s2"):
         os.kill(os.getpid(), 9)
     return read(path, options)
 
-segment_case.read_volume = deadly
+channels.read_volume = deadly
 from MorseCore.service.worker import main
 sys.exit(main())
 """

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 _FAULTS = """
 import os, sys, time
 sys.path.insert(0, {root!r})
-import MorseCore.service.segment_case as segment_case
-read = segment_case.read_volume
+import MorseCore.images.channels as channels
+read = channels.read_volume
 
 def faulty(path, options=None):
     if "crash" in path.name:
@@ -38,7 +38,7 @@ def faulty(path, options=None):
         raise RuntimeError("the reader broke\\nwith details")
     return read(path, options)
 
-segment_case.read_volume = faulty
+channels.read_volume = faulty
 from MorseCore.service.worker import main
 sys.exit(main())
 """

@@ -146,7 +146,7 @@ def test_a_data_set_of_nnunet_is_scored_as_the_same_one_of_msd(
     layout["channel_names"] = {"0": "T1", "1": "T2"}
     (home / "dataset.json").write_text(json.dumps(layout))
     assert score_mine(home / "dataset.json") == 1
-    assert "has 2 channels" in capsys.readouterr().err
+    assert "lacks its channel 'T2'" in capsys.readouterr().err
 
 
 def test_a_case_that_cannot_be_scored_does_not_cost_the_others(
