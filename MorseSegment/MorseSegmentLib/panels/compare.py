@@ -244,7 +244,8 @@ class ComparePanel:
             yield from self._table.measureInSteps(ChangeTable(scene, shown), masks)
             self._measured = stamp
         told = _("These are the numbers of the masks as they are now.")
-        self._ui.measureLabel.text = f"{told} {self._table.unchangedText()}".strip()
+        sentences = [told, self._table.unchangedText()]
+        self._ui.measureLabel.text = str.join(" ", filter(None, sentences))
 
     def _onError(self, error: Exception) -> None:
         self._wanted = None

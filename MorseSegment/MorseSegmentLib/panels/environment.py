@@ -38,7 +38,7 @@ class EnvironmentPanel:
             wanted = _("Needed: {names}; press Install.").format(names=names)
         else:
             wanted = _("All packages that are needed are there.")
-        self._ui.environmentLabel.text = f"{text}\n{wanted}"
+        self._ui.environmentLabel.text = text + "\n" + wanted
 
     def setFailure(self, failure: Failure | None) -> None:
         """Show why the worker could not answer; None: it could."""

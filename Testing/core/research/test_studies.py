@@ -117,6 +117,7 @@ def stripes_predictor(*, spacing: tuple[float, float] | None) -> SimpleNamespace
     info = SimpleNamespace(
         name="stripes", num_classes=2, preparation=preparation, renderer=DenseConfig(),
         windows=WindowConfig(), structures=(SimpleNamespace(value=1),), temperature=1.0,
+        asks_scan=False, grid_stride=1, grid_window=(12, 12),
     )  # fmt: skip
     return SimpleNamespace(info=info, network=StripesNetwork())
 
