@@ -5,26 +5,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.field import Field
-from MorseCore.images.imagechecks import check_is_intensity_image, check_spacing, check_values
 from MorseCore.images.imageio import Volume
-from MorseCore.images.lazy import LazyChannels, LazyImage
-from MorseCore.images.modelgrid import canonical_axes, model_grid
-from MorseCore.images.preparation import measure_intensity, prepare_scan
-from MorseCore.images.roi import Roi, roi_to_box
-from MorseCore.images.slabs import can_come_in_slabs
-from MorseCore.inference.assembly import Assembler, Placement, coarser
-from MorseCore.inference.blending import Crops
+from MorseCore.inference.assembly import Assembler
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.checking import (
     Passes,
@@ -50,7 +41,8 @@ from MorseCore.inference.options import (
     ShouldStop,
     StageProgress,
 )
-from MorseCore.inference.report import check_channels, report_segmentation, warn_about_scan
+from MorseCore.inference.ready_scan import ReadyScan, prepare
+from MorseCore.inference.report import report_segmentation
 from MorseCore.inference.scan_voxels import FieldPoints, ScanVoxelAssembler
 from MorseCore.inference.sliding_window import (
     KeptFields,
@@ -64,10 +56,10 @@ from MorseCore.store.model_folder import load_network, read_model
 from MorseCore.system.acceptance import Acceptance
 from MorseCore.system.devices import describe_device, resolve_device, resolve_precision
 from MorseCore.system.files import printable
-from MorseCore.system.memory import check_memory, memory_limited, out_of_memory_explained
+from MorseCore.system.memory import memory_limited, out_of_memory_explained
 from MorseCore.system.stage_clock import StageClock
 
-__all__ = ["VolumePredictor", "cut_region"]
+__all__ = ["VolumePredictor"]
 
 _SEED = 0
 _FIELDS = 2 * 2**30  # bytes of fields that are kept for points; of more, windows are computed again
@@ -88,19 +80,6 @@ class _Run:
 
     def monitor(self, stage: str) -> RunMonitor:
         return RunMonitor.of_stage(stage, self.progress, self.should_stop)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """A scan that is ready for the network."""
-
-    part: Volume
-    """What of it is segmented."""
-    image: Crops
-    """(K, J, I) float32 on the model's grid, normalised; (C, K, J, I) of several channels."""
-    place: Placement
-    warnings: list[str]
-    """Sentences about it, for the report."""
 
 
 class VolumePredictor:
@@ -182,7 +161,7 @@ class VolumePredictor:
             run = replace(run, kept=KeptFields(self.info.grid_window, limit=_FIELDS))
         with run.clock("prepare"), out_of_memory_explained(self.device):
             run.monitor("prepare").tell(0.0)
-            scan = self._prepare(volume, run.options)
+            scan = prepare(volume, self.info, run.options)
             scan = self._focused(scan, volume, run.options, run.monitor("prepare"))
             if run.kept is not None:
                 run.kept.place = scan.place
@@ -238,7 +217,7 @@ class VolumePredictor:
         """
         options = PredictOptions(accept=accept)
         with memory_limited(self.device, Acceptance(accept)), out_of_memory_explained(self.device):
-            scan = self._focused(self._prepare(volume, options), volume, options, monitor)
+            scan = self._focused(prepare(volume, self.info, options), volume, options, monitor)
             labels = label_coarsely(self.network, scan.image, self.info, monitor=monitor)
             passes = self._ask_again(scan, labels, options, monitor)
         agreement = _agreement_of(passes)
@@ -253,8 +232,8 @@ class VolumePredictor:
         return CoarseMap(labels, grid, seen, agreement, brain), scan.warnings
 
     def _focused(
-        self, scan: _Scan, volume: Volume, options: PredictOptions, monitor: RunMonitor
-    ) -> _Scan:
+        self, scan: ReadyScan, volume: Volume, options: PredictOptions, monitor: RunMonitor
+    ) -> ReadyScan:
         """Of a model that sees whole scans: one window, around what a first pass finds."""
         window, stride = self.info.grid_window, self.info.grid_stride
         if options.roi or not self.sees_whole_scans or fits_window(scan.place.grid.shape, window):
@@ -265,7 +244,7 @@ class VolumePredictor:
         middle = scan.place.grid.crop(*box)
         # Once more, so that what lies outside of the window has no say in the intensities.
         roi = box_in_scan(middle, volume.geometry)
-        part = self._prepare(volume, replace(options, roi=roi))
+        part = prepare(volume, self.info, replace(options, roi=roi))
         start, stop = window_around(middle, part.place.grid, window)
         grid = part.place.grid.crop(start, stop)
         inside = [slice(a * stride, b * stride) for a, b in zip(start, stop, strict=True)]
@@ -284,7 +263,7 @@ class VolumePredictor:
             return mirror_of(self.info) is not None
         return options.verdict == "full"
 
-    def _coarse_labels(self, scan: _Scan, run: _Run) -> np.ndarray | None:
+    def _coarse_labels(self, scan: ReadyScan, run: _Run) -> np.ndarray | None:
         """The coarse map that further passes are compared with; None if none are made."""
         if not self._asks_again(run.options):
             return None
@@ -296,13 +275,13 @@ class VolumePredictor:
         with run.clock("network"), out_of_memory_explained(self.device):
             return label_coarsely(self.network, scan.image, self.info, monitor=quiet)
 
-    def _passes(self, scan: _Scan, labels: np.ndarray, run: _Run) -> Passes | None:
+    def _passes(self, scan: ReadyScan, labels: np.ndarray, run: _Run) -> Passes | None:
         """What the network says when it is asked again."""
         with run.clock("network"), out_of_memory_explained(self.device):
             return self._ask_again(scan, labels, run.options, run.monitor("restore"))
 
     def _ask_again(
-        self, scan: _Scan, labels: np.ndarray, options: PredictOptions, monitor: RunMonitor
+        self, scan: ReadyScan, labels: np.ndarray, options: PredictOptions, monitor: RunMonitor
     ) -> Passes | None:
         """:raises ImageError: if the mirror image contradicts a result that it must not."""
         # It stands still, but somebody who waits hears that it lives.
@@ -328,7 +307,7 @@ class VolumePredictor:
         subject = self.info.locator.subject if self.info.locator else "known anatomy"
         return f"'{self.info.name}' found no {subject} in {printable(volume.source)}"
 
-    def _found(self, scan: _Scan, passes: Passes | None) -> dict[str, Any]:
+    def _found(self, scan: ReadyScan, passes: Passes | None) -> dict[str, Any]:
         """For the report: where the window lies, and what the mirror image said."""
         start, shape = scan.place.start, scan.place.part.shape
         stop = tuple(a + n for a, n in zip(start, shape, strict=True))
@@ -339,33 +318,7 @@ class VolumePredictor:
             "regions": [{"name": subject, "roi": roi}],
         }  # fmt: skip
 
-    def _prepare(self, volume: Volume, options: PredictOptions) -> _Scan:
-        """Check a scan, cut the region out and bring it to the model's grid."""
-        accepted, preparation = Acceptance(options.accept), self.info.preparation
-        check_channels(volume, self.info)
-        part, start = cut_region(volume, options.roi)
-        notes, is_region = [], options.roi is not None
-        for whole in volume.channels:
-            notes += check_is_intensity_image(whole, accepted)
-        for channel, own in zip(part.channels, preparation.by_channel(), strict=True):
-            notes += check_values(channel, own, accepted, is_region=is_region)
-        notes += check_spacing(part, preparation, accepted)
-        source, grid = model_grid(
-            part.geometry, spacing=preparation.spacing_xyz, spatial_dims=preparation.spatial_dims
-        )
-        place = Placement(
-            coarser(grid, self.info.grid_stride), part.geometry, volume.geometry, start,
-            preparation.spatial_dims, scale=options.scale,
-        )  # fmt: skip
-        is_copied = grid is not source or self.info.asks_scan
-        copied = 0
-        if is_copied:
-            copied = 4 * (prod(source.shape) + preparation.in_channels * prod(grid.shape))
-        notes += check_memory(copied + self._held_bytes(place), accepted)
-        notes += warn_about_scan(part, self.info)
-        return _Scan(part, self._image(part, place, is_copied=is_copied), place, notes)
-
-    def _assembler(self, scan: _Scan, run: _Run) -> Assembler | ScanVoxelAssembler:
+    def _assembler(self, scan: ReadyScan, run: _Run) -> Assembler | ScanVoxelAssembler:
         structures = self.info.result_structures()
         # In a region given by hand a brain may lie in several pieces.
         is_brain = run.options.roi is None and bool(brain_values(structures))
@@ -389,36 +342,7 @@ class VolumePredictor:
         """The model's renderer with what was chosen, of :data:`RENDERERS`."""
         return options.renderer(self.info.renderer, window=self.info.preparation.window_size)
 
-    def _image(self, part: Volume, place: Placement, *, is_copied: bool) -> Crops:
-        """What the network sees of a scan."""
-        preparation = self.info.preparation
-        if is_copied:
-            image = torch.from_numpy(prepare_scan(part, preparation)[0])
-            return _whole_cells(image, self.info.grid_stride)
-        axes = canonical_axes(part.geometry, spatial_dims=place.spatial_dims)
-        images = [
-            LazyImage(axes.apply(channel.array), measure_intensity(channel.array, own))
-            for channel, own in zip(part.channels, preparation.by_channel(), strict=True)
-        ]
-        return images[0] if len(images) == 1 else LazyChannels(images)
-
-    def _held_bytes(self, place: Placement) -> int:
-        """What a run holds at least: maps. What a window takes on the way is not known before."""
-        info, dims, scale = self.info, place.spatial_dims, place.scale
-        window = info.grid_window
-        if info.asks_scan:
-            scale = 1
-        # Of a window's rows, or of all; coarse and refined, while they blend.
-        rolling = not info.asks_scan and can_come_in_slabs(
-            place.fine(place.grid), place.fine(place.part)
-        )
-        sizes = [max(n, w) for n, w in zip(place.grid.shape[-dims:], window, strict=True)]
-        rows = (min(sizes[0], window[0]) if rolling else sizes[0]) * scale if dims == 3 else 1
-        blended = 4 * info.num_classes * 2 * prod(sizes[-2:]) * scale**2 * rows
-        masks = 6 * prod(place.part.shape) * place.scale**dims  # two of one byte, uncertainty
-        return blended + masks
-
-    def _fill(self, assembler: Assembler | ScanVoxelAssembler, scan: _Scan, run: _Run) -> None:
+    def _fill(self, assembler: Assembler | ScanVoxelAssembler, scan: ReadyScan, run: _Run) -> None:
         """Predict, and hand over what is done."""
         with out_of_memory_explained(self.device):
             slabs = predict_slabs(
@@ -437,7 +361,7 @@ class VolumePredictor:
                     with self._finite():
                         assembler.add(slab)
 
-    def _in_single_precision(self, run: _Run, scan: _Scan, error: ModelError) -> _Run:
+    def _in_single_precision(self, run: _Run, scan: ReadyScan, error: ModelError) -> _Run:
         """Another attempt where half precision overflowed, as on some older GPUs.
 
         :raises ModelError: ``error``, unless half precision was our choice.
@@ -469,32 +393,8 @@ class VolumePredictor:
             ) from None
 
 
-def _whole_cells(image: Tensor, stride: int) -> Tensor:
-    """An image (…, K, J, I) with zeros at its end, so that every side is a multiple of the stride.
-
-    Its mirror image then has the same cells.
-    """
-    missing = [-n % stride for n in image.shape[-3:]]
-    return pad(image, [n for end in reversed(missing) for n in (0, end)]) if any(missing) else image
-
-
 def _agreement_of(passes: Passes | None) -> float:
     """With the mirror image, over all structures; 1 where the model knows no mirror image."""
     if passes is None or passes.agreement is None:
         return 1.0
     return mean_dice(passes.agreement)
-
-
-def cut_region(volume: Volume, roi: Roi | None) -> tuple[Volume, tuple[int, int, int]]:
-    """The part of a volume inside a region, and its first voxel (K, J, I).
-
-    :param roi: None takes the whole volume.
-    :raises GeometryError: if the region lies outside the image.
-    """
-    if roi is None:
-        return volume, (0, 0, 0)
-    start, stop = roi_to_box(roi, volume.geometry)
-    where = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    geometry = volume.geometry.crop(start, stop)
-    first, *others = (replace(c, array=c.array[where], geometry=geometry) for c in volume.channels)
-    return replace(first, others=tuple(others)), start

@@ -13,7 +13,8 @@ from MorseCore.images.roi import Roi, roi_to_box
 from MorseCore.inference.assembly import Assembler, Placement
 from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.options import PredictOptions, RunMonitor, ShouldStop, StageProgress
-from MorseCore.inference.predictor import VolumePredictor, cut_region
+from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.ready_scan import cut_region
 from MorseCore.inference.report import report_rendering
 from MorseCore.inference.scan_voxels import FieldPoints, ScanVoxelAssembler
 from MorseCore.inference.sliding_window import KeptFields

@@ -29,7 +29,8 @@ from MorseCore.images.preparation import prepare_scan
 from MorseCore.images.roi import parse_roi
 from MorseCore.inference.blending import crop_window, lay_windows
 from MorseCore.inference.options import PredictOptions
-from MorseCore.inference.predictor import VolumePredictor, cut_region
+from MorseCore.inference.predictor import VolumePredictor
+from MorseCore.inference.ready_scan import cut_region
 from MorseCore.inference.report import modality_warning, view_warning
 from MorseCore.inference.sliding_window import window_to_source
 from MorseCore.points import grid_coords

@@ -85,7 +85,7 @@ def test_a_tilted_scan_is_known_to_need_more_memory(monkeypatch: pytest.MonkeyPa
         needed.append(size)
         return []
 
-    monkeypatch.setattr("MorseCore.inference.predictor.check_memory", keep)
+    monkeypatch.setattr("MorseCore.inference.ready_scan.check_memory", keep)
     predictor = VolumePredictor(find_model("phantom-tiny"), device="cpu")
     tall = scan(tilted=True, shape=(400, 16, 16))
     predictor.segment(tall)

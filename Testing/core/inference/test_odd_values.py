@@ -129,7 +129,7 @@ def test_one_slice_is_segmented_by_a_3d_model_with_a_warning(
 
 
 def test_voxels_of_60_mm_are_refused_before_the_work(predictor, phantom, monkeypatch) -> None:
-    monkeypatch.setattr("MorseCore.inference.predictor.prepare_scan", None)
+    monkeypatch.setattr("MorseCore.inference.ready_scan.prepare_scan", None)
     with pytest.raises(GeometryError, match="60 x 60 x 60 mm, and the model sees 1 x 1 x 1 mm"):
         predictor.segment(as_volume(phantom[0], 60.0))
 
@@ -137,7 +137,7 @@ def test_voxels_of_60_mm_are_refused_before_the_work(predictor, phantom, monkeyp
 def test_memory_is_compared_before_anything_is_resampled(
     predictor, phantom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("MorseCore.inference.predictor.prepare_scan", None)
+    monkeypatch.setattr("MorseCore.inference.ready_scan.prepare_scan", None)
     monkeypatch.setattr("MorseCore.system.memory.physical_memory", lambda: 1 << 32)
     options = PredictOptions(accept=("spacing",))
     with pytest.raises(
