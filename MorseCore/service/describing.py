@@ -54,6 +54,7 @@ def describe_models() -> list[dict[str, Any]]:
                 "points": _points(info),
                 "passes": getattr(info.renderer, "passes", None),
                 "leaves_certain": bool(getattr(info.renderer, "certain_margin", 0)),
+                "asks_scan": info.asks_scan,
                 "window": list(info.preparation.window_size),
                 "finds_place": info.locator is not None,
                 "channels": info.channels,
