@@ -71,7 +71,7 @@ def _points(info: ModelInfo) -> int | None:
     """Points a window and pass; None if the model's renderer has no such number."""
     renderer = info.renderer
     if hasattr(renderer, "points_of"):  # it may be a share of the window
-        return int(renderer.points_of(prod(info.preparation.window_size)))
+        return int(renderer.points_of(prod(info.grid_window)))
     return getattr(renderer, "points", None)
 
 
