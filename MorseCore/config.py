@@ -225,7 +225,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
     base = changes.pop("extends")
     if not isinstance(base, str):
         raise ConfigError(f"'{path}': 'extends' must be the path of a configuration.")
-    data = read_json(path.parent / base)
+    try:
+        data = read_json(path.parent / base)
+    except ConfigError as error:
+        raise ConfigError(f"'{path}' extends '{base}', which cannot be used. {error}") from None
     if "extends" in data:
         raise ConfigError(f"'{path}' extends '{base}', which extends another; one step is allowed.")
     return apply_overrides(data, [f"{key}={json.dumps(value)}" for key, value in changes.items()])

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, not installed
 
 from MorseCore.commands.terminal import print_any_letter
-from MorseCore.config import nearest, read_json
+from MorseCore.config import nearest, read_configuration
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.system.files import prepare_output_directory
 from Training.research.shared.commandline import command_line, exit_code, whole_numbers
@@ -88,7 +88,7 @@ def run_table(options: argparse.Namespace) -> None:
     :raises MorseError: if a row failed; the table is written all the same.
     """
     table, base_path = read_table(options.table)
-    base = read_json(options.base or base_path)
+    base = read_configuration(options.base or base_path)
     name = Path(options.table).stem + ("-quick" if options.quick else "")
     output = options.output or Path("runs") / name
     rows = choose_rows(table, options.row, quick=options.quick)

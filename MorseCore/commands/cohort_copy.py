@@ -25,7 +25,7 @@ def write_copy(folder: Path) -> Path:
     that a file's name may be in, subjects and what is known of them are left out.
 
     :param folder: of a batch, whose tables were just written.
-    :raises ConfigError: if ``names.csv`` is somebody else's.
+    :raises ConfigError: if ``names.csv`` is somebody else's, or nobody can be called so.
     :raises OutputError: if something cannot be written.
     """
     cases, lines = read_cohort(folder), BatchTable(folder).rows
@@ -55,6 +55,10 @@ def _numbered(path: Path, cases: list[str]) -> dict[str, str]:
                 f"'{path}' is not the key of an earlier copy and would be overwritten: move it."
             ) from None
     taken = {*names.values()}
+    if len(taken) < len(names) or any(not n or set(n) & set('/\\:*?"<>|') for n in taken):
+        raise ConfigError(
+            f"'{path}' calls two cases alike, or one as no file can be called: correct it."
+        )
     free = (shown for n in range(1, len(names) + len(cases) + 1)
             if (shown := f"case {n}") not in taken)  # fmt: skip
     names |= {case: next(free) for case in cases if case not in names}

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from MorseCore.errors import ImageError
+from MorseCore.images.channels import read_channel
 from MorseCore.images.contents import input_hashes
-from MorseCore.images.imageio import ReadOptions, Volume, check_is_there, read_volume
+from MorseCore.images.imageio import ReadOptions, Volume, check_is_there
 from MorseCore.inference.files import read_result
 from MorseCore.quality.cohort import CohortCase
 from MorseCore.quality.pages import picture_path, viewer_path
@@ -40,12 +41,13 @@ def write_viewers(folder: Path, cases: Sequence[CohortCase]) -> None:
 
 
 def _read_scan(case: CohortCase) -> Volume:
-    """The scan that a case was made from.
+    """The scan that a case was made from; of several channels the first, which pictures show.
 
     :raises ImageError: if it is another one now, or nobody knows where it was.
     """
     try:
-        source, made_from = Path(case.report["input"]["path"]), case.report["request"]
+        given, made_from = case.report["input"], case.report["request"]
+        source, others = Path(given["path"]), given.get("further_channels", [])
         options, hashes = made_from["options"], made_from["input"]
         chosen = (made_from["series"], made_from["volume"], tuple(options["accept"]))
     except KeyError:
@@ -53,7 +55,11 @@ def _read_scan(case: CohortCase) -> Volume:
             "its report does not say what it was made from; segment it again."
         ) from None
     check_is_there(source)
-    if [[printable(name), digest] for name, digest in input_hashes(source)] != hashes:
+    found = [[printable(name), digest] for name, digest in input_hashes(source)]
+    if found != (hashes[: len(found)] if others else hashes):
         raise ImageError("its scan has changed since; segment it again.")
     series, volume, accept = chosen
-    return read_volume(source, ReadOptions(series, volume, Acceptance(accept)))
+    # Channels without hashes of their own are the volumes of this one file.
+    is_one_file = len(found) == len(hashes)
+    paths = [source] * (1 + len(others) if is_one_file else 1)
+    return read_channel(paths, 0, ReadOptions(series, volume, Acceptance(accept)))

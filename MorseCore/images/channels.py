@@ -49,7 +49,7 @@ def read_channel(paths: Sequence[Path], number: int, options: ReadOptions | None
         holds = "one volume" if count == 1 else f"{count} volumes"
         case, channel = channel_number(name_without_suffix(path.name))
         way_out = "files of one channel each are called CASE_0000, CASE_0001 …"
-        if channel:
+        if channel and channel < len(paths):
             way_out = f"the first channel, {case}_0000, is missing beside it"
         raise ImageError(
             f"{path.name} holds {holds}, and {len(paths)} channels are expected; {way_out}."

@@ -65,9 +65,8 @@ def report_segmentation(
     :param engine: what computed the backbone, with its version.
     :param warnings: sentences for a person.
     """
-    window = info.preparation.window_size
-    renderer = options.renderer(info.renderer, window=window)
-    asked = points_asked(renderer, window=window)
+    renderer = options.renderer(info.renderer, window=info.preparation.window_size)
+    asked = points_asked(renderer, window=info.grid_window)
     return {
         "model": {"name": info.name, "sha256": info.sha256},
         "input": _input(volume, part),

@@ -177,7 +177,7 @@ class FieldPoints:
         self._temperature, self._precision, self._monitor = temperature, precision, monitor
         self.margin = renderer.certain_margin / temperature
         """Of the logarithms of probabilities; from there on a place is certain."""
-        self._most = renderer.passes * renderer.points_of(math.prod(size))
+        self._most = renderer.most_points(math.prod(size))
 
     @torch.inference_mode()
     def __call__(self, places: Tensor, num_classes: int) -> Answers:

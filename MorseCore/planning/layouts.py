@@ -97,7 +97,7 @@ def find_cases(data: Path, *, may_lack_images: bool = False) -> FoundData:
         raise DatasetError(f"'{data}' is neither a file nor a folder, but a device or a pipe.")
     else:
         raise DatasetError(f"There is no file or folder '{data}' (looked from '{Path.cwd()}').")
-    if may_lack_images and not any(case.image.is_file() for case in found.cases):
+    if may_lack_images and not any(p.exists() for case in found.cases for p in case.images):
         found = _labels_alone(found, data)
     _check(found, data)
     if found.cases[0].others and not found.channels:
@@ -371,7 +371,7 @@ def _subject_of(case: FoundCase) -> str:
 
 def _labels_alone(found: FoundData, data: Path) -> FoundData:
     """Label maps whose images are not there: of a table, or all in one folder."""
-    cases = [replace(case, image=case.labels[0].path) for case in found.cases]
+    cases = [replace(case, image=case.labels[0].path, others=()) for case in found.cases]
     if not cases and data.is_dir():
         described = data / "dataset.json"
         named = (
@@ -383,7 +383,9 @@ def _labels_alone(found: FoundData, data: Path) -> FoundData:
             FoundCase(_MARK.sub("", stem), path, (LabelFile(path, names, says_all=True),))
             for stem, path in _by_stem(_images_in(folder)).items()
         ]
-    return replace(found, layout="label maps alone", cases=tuple(cases), has_images=False)
+    return replace(
+        found, layout="label maps alone", cases=tuple(cases), channels=(), has_images=False
+    )
 
 
 def _check(found: FoundData, data: Path) -> None:

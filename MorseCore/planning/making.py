@@ -91,6 +91,11 @@ def make_plan(
     asked, overrides = split_wishes(overrides)
     wishes = read_wishes(asked)
     found = find_cases(data, may_lack_images=wishes.any_contrast)
+    if wishes.any_contrast and found.channels:
+        raise ConfigError(
+            f"A generated image is one, and a case has {len(found.channels)} "
+            f"({', '.join(found.channels)}): leave '--any-contrast' out."
+        )
     found = _with_subjects(found, wishes)
     parts = {case.name: parts_of(case) for case in bar(found.cases, "names")}
     matching = match_names(found.cases, parts, names=wishes.names, unannotated=wishes.unannotated)

@@ -36,7 +36,8 @@ _NUMBER = (int, float)
 _ANY = object()  # stands for each key of an object
 _SHAPE: Mapping[str, Any] = {
     "model": {"name": str, "sha256": str},
-    "input": {"spacing_mm_ijk": [_NUMBER], "shape_kji": [_NUMBER], "path": str},
+    "input": {"spacing_mm_ijk": [_NUMBER], "shape_kji": [_NUMBER], "path": str,
+              "further_channels": [str]},
     "request": {
         "input": [[str]], "options": {"accept": [str]}, "series": str, "volume": int,
     },

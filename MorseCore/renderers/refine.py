@@ -84,8 +84,9 @@ class RefineConfig:
         return RefineRenderer(self)
 
     def most_points(self, total: int) -> int:
-        """K N_p, or all there are."""
-        return min(self.passes * self.points_of(total), total)
+        """K N_p, or all there are; nobody knows how many of a scan's voxels lie in a window."""
+        wanted = self.passes * self.points_of(total)
+        return wanted if self.voxels == "scan" else min(wanted, total)
 
 
 class RefineRenderer:
@@ -104,7 +105,7 @@ class RefineRenderer:
         axes = axes or field.pixels()
         coarse = coarse_logits(field, axes, stride=self.config.coarse_stride)
         total = prod(coarse.shape[2:])
-        wanted = self.config.most_points(total)
+        wanted = min(self.config.most_points(total), total)
         nothing = coarse.new_empty(len(coarse), 0, dtype=torch.long)
         if wanted == 0:
             return Rendering(coarse, coarse, nothing, 0)

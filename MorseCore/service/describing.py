@@ -54,6 +54,7 @@ def describe_models() -> list[dict[str, Any]]:
                 "points": _points(info),
                 "passes": getattr(info.renderer, "passes", None),
                 "leaves_certain": bool(getattr(info.renderer, "certain_margin", 0)),
+                "asks_scan": info.asks_scan,
                 "window": list(info.preparation.window_size),
                 "finds_place": info.locator is not None,
                 "channels": info.channels,
@@ -70,7 +71,7 @@ def _points(info: ModelInfo) -> int | None:
     """Points a window and pass; None if the model's renderer has no such number."""
     renderer = info.renderer
     if hasattr(renderer, "points_of"):  # it may be a share of the window
-        return int(renderer.points_of(prod(info.preparation.window_size)))
+        return int(renderer.points_of(prod(info.grid_window)))
     return getattr(renderer, "points", None)
 
 

@@ -8,9 +8,9 @@ As long as a request is open, no other may have its number:
     ``title`` with the free and the whole memory}], ``versions`` {name: text}, ``models``
     [{``name``, ``title``, ``task``, ``modality``, ``folder``, ``points``, ``passes`` (null if
     they cannot be chosen), ``leaves_certain`` (points, unless more are asked for than its own),
-    ``window`` (array order), ``spacing``, ``overlap``, ``finds_place`` (in a whole scan),
-    ``channels`` (names of the images of a case; null: there is one, which is all that ``segment``
-    takes)}].
+    ``asks_scan`` (points are the scan's own voxels, and certain ones never are), ``window`` (array
+    order), ``spacing``, ``overlap``, ``finds_place`` (in a whole scan), ``channels`` (names of the
+    images of a case; null: there is one, which is all that ``segment`` takes)}].
 ``segment``
     ``image`` (a .npy file, (K, J, I)), ``ijk_to_ras`` (4x4, by rows), ``model`` (name or folder),
     ``output`` (a folder for the answer's arrays, which exists); if wanted ``name``, ``modality``

@@ -345,7 +345,3 @@ class RunConfig:
                 "'generation.structures' and 'generation.windows' are for label maps alone; beside "
                 "scans the data set names the structures, and all windows have one size."
             )
-        if self.preparation.channels:
-            raise ConfigError(
-                "Generated images have one channel; 'preparation.channels' is for scans."
-            )

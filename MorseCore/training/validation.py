@@ -49,6 +49,7 @@ class SeenCase:
 
     name: str
     image: np.ndarray
+    """Of several channels the first."""
     labels: np.ndarray
     """As drawn."""
     mask: np.ndarray
@@ -187,7 +188,8 @@ class Validator:
             rows.append([*(_to_row(scores[label]) for label in self.labels), last])
             dice = float(np.mean([scores[label].dice for label in self.labels]))
         found = getattr(prediction, STAGES[-1]).max(0).indices.to(torch.uint8).numpy()
-        seen = SeenCase(case.name, case.image, case.labels, found, case.spacing, dice)
+        first = case.image if case.image.ndim == 3 else case.image[0]
+        seen = SeenCase(case.name, first, case.labels, found, case.spacing, dice)
         return torch.tensor(rows, dtype=torch.float64), seen
 
     def _settings(self) -> WindowSettings:

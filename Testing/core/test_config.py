@@ -216,6 +216,10 @@ def test_a_configuration_may_change_keys_of_another(tmp_path: Path):
     path.write_text('{"extends": "other.json"}', encoding="utf-8")
     with pytest.raises(ConfigError, match="which extends another; one step is allowed"):
         read_configuration(path)
+    for base, reason in (("gone.json", "does not exist"), (".", "is a folder")):
+        path.write_text(json.dumps({"extends": base}), encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"other\.json' extends '{base}', .* {reason}"):
+            read_configuration(path)
     path.write_text('{"extends": 3}', encoding="utf-8")
     with pytest.raises(ConfigError, match="'extends' must be the path of a configuration"):
         read_configuration(path)

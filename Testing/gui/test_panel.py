@@ -119,6 +119,13 @@ def test_of_a_model_that_leaves_certain_points_out_no_cost_is_promised(
     assert costText(model, level, None, RunTimes(), 1) == text
 
 
+def test_of_points_at_the_scans_voxels_certain_ones_are_never_rendered() -> None:
+    entry = {"name": "m", "title": "M", "task": "", "points": 1000, "passes": 2}
+    model = Model.fromAnswer({**entry, "leaves_certain": True, "asks_scan": True})
+    text = "Up to 2 x 2000 points are rendered in a window, uncertain ones only."
+    assert costText(model, 4, None, RunTimes(), 1) == text
+
+
 def test_the_time_of_a_run_is_told_once_it_was_measured(a_widget: Any, a_volume: Any) -> None:
     slicer.app.userSettings().remove("MorseSegment")
     choose(a_widget, a_volume, "quick")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a chec
 
 import numpy as np
 
-from MorseCore.config import apply_overrides, decode, read_json
+from MorseCore.config import apply_overrides, decode, read_configuration
 from MorseCore.errors import ConfigError, MorseError
 from MorseCore.metrics.subjects import subjects_of
 from MorseCore.network import Network
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 def study(options: argparse.Namespace) -> int:
     """Train what is missing, score what is missing, write the table."""
     check_vtk()
-    data = apply_overrides(read_json(options.config), QUICK if options.quick else [])
+    data = apply_overrides(read_configuration(options.config), QUICK if options.quick else [])
     data = apply_overrides(data, options.overrides)
     config = coarser(decode(RunConfig, data, ""), options.factor)
     runs = [

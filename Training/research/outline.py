@@ -24,7 +24,7 @@ from statistics import fmean, median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs from a checkout, not installed
 
-from MorseCore.config import read_json
+from MorseCore.config import read_configuration, read_json
 from MorseCore.errors import MorseError
 from MorseCore.images.imageio import read_volume
 from MorseCore.metrics.subjects import mean_by_subject, subjects_of
@@ -100,7 +100,7 @@ def study(options: argparse.Namespace) -> None:
     found: dict[str, RowFigures] = {}
     baseline, waiting, first = "", [], {}
     for row in table.rows:
-        config = row_config(read_json(base), table, row, quick=False, overrides=())
+        config = row_config(read_configuration(base), table, row, quick=False, overrides=())
         runs = plan_runs(row, config, seeds=options.seeds, folds=[0], output=folder / "runs")
         if not all(run.is_done for run in runs):
             waiting.append(row.name)

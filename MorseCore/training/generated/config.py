@@ -59,7 +59,11 @@ class GenerationConfig:
         self.drawn_from()
 
     def check_fits(self, preparation: Preparation) -> None:
-        """:raises ConfigError: if the model's images are flat, or scaled by fixed intensities."""
+        """:raises ConfigError: if the model's images are flat, several, or of fixed intensities."""
+        if preparation.channels:
+            raise ConfigError(
+                "Generated images have one channel; 'preparation.channels' is for scans."
+            )
         if preparation.spatial_dims != 3 or preparation.spacing_xyz is None:
             raise ConfigError(
                 "Images are generated in 3D at a stated 'preparation.spacing'; 'preparation' "

@@ -93,7 +93,7 @@ def _qualityText(model: Model, quality: int) -> str:
         text = _(
             "{passes} x {points} points are rendered in a window: {cost} x the model's choice."
         )
-    elif cost <= 1:
+    elif cost <= 1 or model.asksScan:
         text = _("Up to {passes} x {points} points are rendered in a window, uncertain ones only.")
     else:
         text = _("{passes} x {points} points are rendered in a window, certain ones too.")

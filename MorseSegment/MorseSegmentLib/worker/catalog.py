@@ -36,6 +36,8 @@ class Model:
     overlap: float = 0.0
     leavesCertain: bool = False
     """Whether points that are certain are left out, unless more are asked for than its own."""
+    asksScan: bool = False
+    """Whether points are the scan's own voxels; certain ones are then left out in any case."""
     findsPlace: bool = False
     """Whether it needs no region in a whole scan."""
     structures: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ class Model:
             None if spacing is None else tuple(spacing),
             entry.get("overlap", 0.0),
             entry.get("leaves_certain", False),
+            entry.get("asks_scan", False),
             entry.get("finds_place", False),
             names,
             problem if channels else "",

@@ -117,6 +117,12 @@ def test_a_copy_without_names_can_be_handed_on_and_its_key_stays(
     assert command("report", output, "--hide-names").code == 0
     again = {row["case"]: row["shown"] for row in read_table(output / "names.csv")}
     assert again == key | {"Abel": "case 4"}
+    for line in ("../a,a\ncase 2,b", "case 1,a\ncase 1,b"):  # changed by hand
+        (output / "names.csv").write_text(f"shown,case\n{line}\n", encoding="utf-8")
+        done = command("report", output, "--hide-names")
+        assert done.code == 2
+        assert "calls two cases alike, or one as no file can be called" in done.sentence
+    assert not (output / "a.jpg").exists()
     (output / "names.csv").write_text("mine\n1\n", encoding="utf-8")
     assert "not the key of an earlier copy" in command("report", output, "--hide-names").sentence
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from channel_data import NAMES, grid, two_channels, write_channels, write_raw
 from cli_client import CommandLine, Outcome, names, read_report
@@ -18,6 +19,7 @@ from MorseCore.planning.planfile import read_plan
 from MorseCore.store.model_folder import read_model
 from MorseSegmentLib.worker.catalog import Model
 from train_command import train
+from training_runs import script
 
 NEW = 77  # a case that the training did not see
 QUICK = (
@@ -161,6 +163,35 @@ def test_a_channel_on_another_grid_is_resampled_and_the_report_says_so(
     done = run(command, trained, case, output=tmp_path / "apart")
     assert done.code == 1
     assert "do not lie in the same place" in done.err
+
+
+def test_the_worst_case_of_a_validation_is_pictured_by_its_first_channel(trained: Path):
+    assert (trained / "worst.png").is_file()
+
+
+def test_cases_of_several_files_and_of_one_get_a_page_to_scroll_and_turn(
+    command: CommandLine, trained: Path, case: Path, tmp_path: Path
+):
+    images = [SimpleITK.ReadImage(str(case.with_name(f"case_000{n}.nii.gz"))) for n in (0, 1)]
+    SimpleITK.WriteImage(SimpleITK.JoinSeries(images), str(case.with_name("joined.nii.gz")))
+    output = tmp_path / "out"
+    assert run(command, trained, case.parent, output=output, interactive=2).code == 0
+    pages = output / "pictures" / "interactive"
+    assert names(pages) == {"case.html", "joined.html"}
+    first = read_volume(case).array
+    write_volume(case, first + 1, grid())
+    done = command("report", output, "--interactive", "2")
+    assert "case: there is no interactive page of it: its scan has changed" in done.err
+    assert names(pages) == {"joined.html"}
+
+
+def test_a_contrast_of_its_own_is_generated_for_one_image_alone(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+):
+    data = trained.parents[1] / "Dataset001_Lumps" / "dataset.json"
+    words = [str(trained / "model"), str(data), "--generated", "1", "--device", "cpu"]
+    assert script("score").main(words) == 2
+    assert "Generated images have one channel" in capsys.readouterr().err
 
 
 def test_the_panel_refuses_the_model_and_says_how_it_is_run(trained: Path):

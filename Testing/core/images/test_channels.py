@@ -58,6 +58,13 @@ def test_a_channel_without_the_first_one_says_which_is_missing(tmp_path: Path):
         read_channels(channel_paths(tmp_path / "case_0001.nii.gz", 2))
 
 
+def test_of_a_channel_more_than_there_are_it_is_not_said_that_the_first_is_missing(tmp_path: Path):
+    third = write_channels(tmp_path, 0).rename(tmp_path / "case_0002.nii.gz")
+    write_channels(tmp_path, 0)
+    with pytest.raises(ImageError, match="files of one channel each are called CASE_0000"):
+        read_channels(channel_paths(third, 2))
+
+
 def test_a_channel_on_another_grid_is_brought_to_the_first_ones_and_that_is_said():
     ramp = np.broadcast_to(np.arange(10.0, dtype=np.float32), (10, 10, 10)).copy()
     fine = Volume(np.zeros((20,) * 3, np.float32), grid(1.0, 20), "a_0000.nii.gz")

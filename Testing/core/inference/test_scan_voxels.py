@@ -1,5 +1,6 @@
 """Points at the scan's own voxels: each says what the field says there, and the rest is plain."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,20 @@ def test_only_so_many_points_are_rendered_and_they_are_the_most_uncertain(
     none = native.segment(scan, replace(EXACT, passes=0))
     assert not len(none.points)
     np.testing.assert_array_equal(none.refined, none.coarse)
+
+
+def test_no_more_points_are_rendered_than_the_report_says_were_asked_for(
+    native: VolumePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = phantom_volume()
+    points = native.segment(scan, replace(EXACT, scale=2)).report["points"]
+    assert math.prod(native.info.preparation.window) < points["evaluated"] <= points["asked"]
+    share = replace(native.info.renderer, points_fraction=0.01)  # of the coarse map's voxels
+    monkeypatch.setattr(native, "info", replace(native.info, renderer=share))
+    points = native.segment(scan, EXACT).report["points"]
+    assert (
+        points["evaluated"] == points["asked"] == round(0.01 * math.prod(native.info.grid_window))
+    )
 
 
 def test_the_mirror_image_and_four_more_passes_are_asked_on_the_coarse_map(

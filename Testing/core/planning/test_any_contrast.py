@@ -124,6 +124,12 @@ def test_label_maps_are_found_in_a_mere_folder_and_by_a_table_whose_images_are_g
     assert all(case.image == case.labels[0].path for case in listed.cases)
 
 
+def test_an_image_may_be_a_folder_of_dicom(labels: Path):
+    (labels / "scan").mkdir()
+    (labels / "all.csv").write_text("image,label\nscan,labels/case_0.nii.gz\n", encoding="utf-8")
+    assert find_cases(labels / "all.csv", may_lack_images=True).has_images
+
+
 def test_one_image_that_is_gone_is_no_reason_to_do_without_the_others(scans: Path, capsys):
     entries = [
         {"image": f"images/case_{n}.nii.gz", "label": f"labels/case_{n}.nii.gz"} for n in range(5)

@@ -1,6 +1,7 @@
 """Several images of a case, in the layouts that people keep them in."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import SimpleITK
 
 from channel_data import NAMES, grid, two_channels, write_channels, write_raw
+from MorseCore.commands.cli import main
 from MorseCore.errors import DatasetError
 from MorseCore.images.imageio import write_labels, write_volume
 from MorseCore.images.preparation import ChannelIntensity, Preparation
@@ -193,3 +195,12 @@ def test_slices_are_learned_with_all_their_channels(raw: Path):
     slices = {tuple(one.image.flatten().tolist()) for one in map(samples.__getitem__, range(20))}
     expected = {tuple(prepared.image[:, k].ravel().tolist()) for k in range(20)}
     assert slices == expected
+
+
+def test_a_contrast_of_its_own_is_not_generated_for_several_images(raw: Path, capsys):
+    assert main(["plan", str(raw), "--any-contrast"]) == 2
+    assert "a case has 2 (T1, T2): leave '--any-contrast' out" in capsys.readouterr().err
+    shutil.rmtree(raw / "imagesTr")  # label maps alone have no channels, whatever the file says
+    found = find_cases(raw, may_lack_images=True)
+    assert (found.channels, found.has_images) == ((), False)
+    assert files_of(found) == [["case0.nii.gz"], ["case1.nii.gz"]]

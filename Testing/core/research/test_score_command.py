@@ -48,6 +48,16 @@ def test_a_model_is_scored_on_contrasts_that_no_scan_has(
     assert "'--generated' takes a number above 0" in capsys.readouterr().err
 
 
+def test_the_data_are_those_of_a_configuration_that_extends_another(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = home / "longer.json"
+    longer.write_text('{"extends": "config.json", "optimisation.iterations": 9}', encoding="utf-8")
+    words = [str(find_model("phantom-tiny")), str(longer), "--split", "test", "--device", "cpu"]
+    assert script("score").main(words) == 0
+    assert "phantom-tiny, test: 3 cases" in capsys.readouterr().out
+
+
 def test_an_interrupted_scoring_goes_on_with_the_next_case(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

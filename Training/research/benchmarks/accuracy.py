@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # runs from a chec
 
 import numpy as np
 
-from MorseCore.config import decode, read_json
+from MorseCore.config import decode, read_configuration, read_json
 from MorseCore.errors import ConfigError, DatasetError, MorseError
 from MorseCore.metrics.casetable import read_cases, write_cases
 from MorseCore.metrics.evaluation import evaluate_folder
@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     quick = options.quick or options.smoke
     model = find_model(options.model)
     info = read_model(model)
-    where = decode(DataConfig, read_json(options.config).get("data"), "data")
+    where = decode(DataConfig, read_configuration(options.config).get("data"), "data")
     data = open_training_data(where)
     # An hour of training later is too late to find that these do not fit.
     subjects = subjects_of(Path(where.dataset))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from MorseCore.config import decode, nearest, read_json
+from MorseCore.config import decode, nearest, read_configuration
 from MorseCore.errors import ConfigError
 from MorseCore.metrics.casetable import CaseScore
 from MorseCore.store.model_folder import ModelInfo
@@ -42,7 +42,7 @@ def open_data(path: Path, *, may_skip_numbers: bool = False) -> tuple[DataConfig
     :raises ConfigError: if the file is neither.
     :raises DatasetError: if the data set cannot be used.
     """
-    content = read_json(path)
+    content = read_configuration(path)
     split: Path | None
     if "data" in content:
         where = decode(DataConfig, content["data"], "data")
