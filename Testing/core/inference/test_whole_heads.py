@@ -206,7 +206,9 @@ def test_a_head_is_found_in_a_much_larger_image(
         np.testing.assert_allclose(mine, place, atol=2)
     outside = np.ones(array.shape, bool)
     outside[66:-26, 16:-56, 56:-86] = False  # the brain reaches to the head's faces
-    assert result.refined[outside].astype(bool).sum() < 1000  # 1 ml
+    beyond = result.refined[outside]
+    assert (beyond > 0).sum() < 3000  # 3 ml, of the brain stem, which the image's lower face cuts
+    assert ((beyond > 0) & (beyond != 16)).sum() < 100
 
 
 def noise(head: Volume) -> np.ndarray:
