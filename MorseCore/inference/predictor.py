@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from MorseCore.errors import ImageError, ModelError, MorseError, NotFiniteError
 from MorseCore.field import Field
 from MorseCore.images.imageio import Volume
 from MorseCore.inference.assembly import Assembler
+from MorseCore.inference.blending import GridPrediction
 from MorseCore.inference.brain import keep_one_piece, measure_brain, volumes_of
 from MorseCore.inference.checking import (
     Passes,
@@ -172,7 +172,8 @@ class VolumePredictor:
         except NotFiniteError as error:
             retry = self._in_single_precision(run, scan, error)
         if retry is not None:  # outside of the handler, which holds what was blended
-            run, assembler = retry, self._assembler(scan, run)
+            run = retry
+            assembler = self._assembler(scan, run)
             self._fill(assembler, scan, run)
         monitor = run.monitor("restore")
         monitor.check()
@@ -180,8 +181,7 @@ class VolumePredictor:
         passes = None if labels is None else self._passes(scan, labels, run)
         with run.clock("restore"), out_of_memory_explained(self.device):
             monitor.tell(0.0)
-            with self._finite():
-                result = assembler.result()
+            result = assembler.result()
             result.report.update(report_segmentation(
                 volume, scan.part, run.options, assembler, info=self.info, device=self.device,
                 engine=self.engine, seed=_SEED, warnings=scan.warnings,
@@ -358,8 +358,7 @@ class VolumePredictor:
                     is_plain = run.options.scale == 1 or self.info.asks_scan
                     if is_plain and self._asks_again(run.options):
                         run.coarse.append(slab.coarse.max(0).indices.to(torch.int16))
-                    with self._finite():
-                        assembler.add(slab)
+                    self._hand_over(slab, assembler)
 
     def _in_single_precision(self, run: _Run, scan: ReadyScan, error: ModelError) -> _Run:
         """Another attempt where half precision overflowed, as on some older GPUs.
@@ -378,11 +377,9 @@ class VolumePredictor:
             run.kept.restart(precision="fp32")
         return replace(run, options=replace(run.options, precision="fp32"), coarse=[])
 
-    @contextmanager
-    def _finite(self) -> Iterator[None]:
-        """:raises NotFiniteError: where an assembler finds a value that is no number."""
+    def _hand_over(self, slab: GridPrediction, assembler: Assembler | ScanVoxelAssembler) -> None:
         try:
-            yield
+            assembler.add(slab)
         except MorseError:
             raise
         except ValueError:

@@ -269,41 +269,40 @@ class ScanVoxelAssembler:
     ) -> None:
         self._place, self._structures, self._points = place, structures, points
         self._is_brain = is_brain
-        self._map: GridPrediction | None = None
+        self._asked: tuple[Tensor, Undecided, Answers] | None = None
         self.windows = self.evaluations = self.rendered_voxels = 0
         self.attention = 0.0
         """See :attr:`Assembler.attention`."""
 
     def add(self, part: GridPrediction) -> None:
-        """Take the coarse map.
-
-        :raises ValueError: if a probability is no number.
-        """
-        if not part.coarse.sum().isfinite():
-            raise ValueError("a probability is no number")
-        self._map, self.windows = part, part.windows
-
-    def result(self) -> Segmentation:
-        """The segmentation; its maps are (K, J, I) of the whole.
+        """Take the coarse map, and ask the fields what it leaves open.
 
         :raises ValueError: if a probability is no number.
         :raises Cancelled: if the points' monitor wants to stop.
         """
-        assert self._map is not None  # it is added first
-        place, coarse = self._place, self._map.coarse
-        part = place.fine(place.part)
-        open_ = find_undecided(coarse, place.grid, part, margin=self._points.margin)
-        answers = self._points(open_.places, len(coarse))
-        if not answers.gain.isfinite().all():
+        place, coarse = self._place, part.coarse
+        undecided = find_undecided(
+            coarse, place.grid, place.fine(place.part), margin=self._points.margin
+        )
+        answers = self._points(undecided.places, len(coarse))
+        sums = (coarse.sum(), answers.coarse.sum(), answers.gain.sum())
+        if not all(total.isfinite() for total in sums):
             raise ValueError("a probability is no number")
+        self._asked, self.windows = (coarse, undecided, answers), part.windows
+
+    def result(self) -> Segmentation:
+        """The segmentation; its maps are (K, J, I) of the whole."""
+        assert self._asked is not None  # the map is added first
+        (coarse, undecided, answers), place = self._asked, self._place
+        part = place.fine(place.part)
         uncertainty = to_input_grid_scalar(
             uncertainty_of(coarse), model_geometry=place.grid, input_geometry=part
         )
-        labels = open_.labels
+        labels = undecided.labels
         maps = {"coarse": labels, "refined": labels.copy(), "uncertainty": uncertainty}
         before = answers.coarse.max(1).indices.numpy()
         best, doubt = _summary(answers.coarse)
-        index, chosen = open_.index.numpy(), answers.rendered.numpy()
+        index, chosen = undecided.index.numpy(), answers.rendered.numpy()
         maps["coarse"].flat[index] = maps["refined"].flat[index] = before
         maps["refined"].flat[index[chosen]] = answers.label.numpy()
         uncertainty.flat[index] = doubt.numpy()

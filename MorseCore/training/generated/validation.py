@@ -8,7 +8,6 @@ from torch import Tensor
 
 from MorseCore.errors import Cancelled
 from MorseCore.network import Network
-from MorseCore.quality.fitting import add_volumes
 from MorseCore.renderers import Renderer
 from MorseCore.system.devices import Precision, autocast
 from MorseCore.system.seeds import generator_for
@@ -74,13 +73,6 @@ class GeneratedValidation:
         overlaps = world.total(overlaps)
         lowest = min(range(len(self._images)), key=lambda n: _dice(overlaps[n]))
         return replace(self._figures(overlaps), worst=worst.if_called(self._titles[lowest]))
-
-    def volumes(self, voxel_ml: float) -> dict[int, list[float]]:
-        """ml of each structure, and of all (0), in each image: deformed maps, not the maps."""
-        found: dict[int, list[float]] = {}
-        for made in self._images:
-            add_volumes(found, made.labels.cpu().numpy(), voxel_ml)
-        return found
 
     def _figures(self, overlaps: Tensor) -> Figures:
         """Of (images, stages, 3, C) numbers of pixels."""

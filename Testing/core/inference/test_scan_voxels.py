@@ -22,7 +22,7 @@ from MorseCore.inference import predictor as predicting
 from MorseCore.inference.assembly import coarser
 from MorseCore.inference.options import PredictOptions
 from MorseCore.inference.predictor import VolumePredictor
-from MorseCore.inference.scan_voxels import find_undecided
+from MorseCore.inference.scan_voxels import FieldPoints, find_undecided
 from MorseCore.inference.session import Session
 from MorseCore.inference.sliding_window import KeptFields
 from MorseCore.renderers import RefineConfig
@@ -159,6 +159,28 @@ def test_fields_that_are_too_large_to_keep_are_computed_again(
     monkeypatch.setattr(predicting, "_FIELDS", 0)
     again = native.segment(scan, EXACT)
     np.testing.assert_array_equal(first.refined, again.refined)
+
+
+def test_points_that_overflow_in_half_precision_are_asked_again_in_single(
+    native: VolumePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an older GPU; the coarse map itself is sound."""
+    expected = native.segment(phantom_volume(), EXACT)
+    ask, choose = FieldPoints._probabilities, predicting.resolve_precision
+
+    def overflowing(self: FieldPoints, query: Any, coords: torch.Tensor) -> torch.Tensor:
+        found = ask(self, query, coords)
+        is_half = self._precision == "auto" and query.__name__ == "logits"
+        return found * float("nan") if is_half else found
+
+    monkeypatch.setattr(FieldPoints, "_probabilities", overflowing)
+    monkeypatch.setattr(
+        predicting, "resolve_precision",
+        lambda device, precision: "fp16" if precision == "auto" else choose(device, precision),
+    )  # fmt: skip
+    result = native.segment(phantom_volume(), replace(EXACT, precision="auto"))
+    assert any("computed again in single precision" in w for w in result.report["warnings"])
+    np.testing.assert_array_equal(result.refined, expected.refined)
 
 
 def test_a_region_and_a_second_question_lie_where_the_first_answer_lay(

@@ -128,6 +128,21 @@ def test_a_training_under_way_can_be_exported_and_is_called_preliminary(home: Pa
     assert read_model(home / "runs" / "tiny" / "model").training["preliminary"] is False
 
 
+def test_usual_volumes_are_those_of_all_label_maps_and_not_of_the_few_set_aside(home: Path):
+    large = head()
+    large[10:18, 10:18, 8:14] = 17  # the left core
+    for n in (0, 1):
+        save_map(home / "labels" / f"map_{n}.nii.gz", large)
+    config = decode(RunConfig, json.loads((home / "run.json").read_text()), "")
+    source = GeneratedSource(config, ALONE)
+    assert source.splits == {"train": 4, "val": 1, "test": 0}
+    network = config.network.build(num_classes=len(source.labels))
+    volumes = source.facts(network, home).volumes
+    [core] = [value for value, name in source.labels.items() if name == "Left core"]
+    assert len(volumes[core]) == 60
+    assert max(volumes[core]) > 1.3 * min(volumes[core])
+
+
 def test_nothing_can_be_exported_before_the_first_checkpoint(home: Path, capsys):
     assert train("--export") == 1
     assert "There is no checkpoint in" in capsys.readouterr().err
